@@ -1,0 +1,96 @@
+"""The network behind one ONNX Runtime session."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# A medical service phones nobody. Read by ONNX Runtime when it is imported, hence before it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from handler.contract import Contract, load_bundle
+from handler.errors import ContractError
+from handler.image import Pixels
+
+EMBEDDED_BUNDLE = Path(__file__).with_name("model")
+"""The bundle that this release ships."""
+
+MB_PER_VCPU = 1769
+"""Lambda grants one vCPU's worth of time for this much memory, whatever number of CPUs it shows.
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+
+
+_ONLY_WHAT_IS_FETCHED = ort.RunOptions()
+_ONLY_WHAT_IS_FETCHED.only_execute_path_to_fetches = True
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the network says of `N` pictures."""
+
+    probabilities: npt.NDArray[np.float32]
+    """`[N, 2]`, calibrated, rows sum to 1, columns in the order of `contract.labels`."""
+    distances: npt.NDArray[np.float32]
+    """`[N]`, how far each picture is from the X-rays that the network knows."""
+    maps: npt.NDArray[np.float32] | None
+    """`[N, h, w]` in 0..1, where the evidence for the positive class lies; only if asked for."""
+
+
+class Classifier:
+    """A verified bundle, loaded once, safe to share between threads.
+
+    Args:
+        bundle: folder with `model.onnx` and `model.json`.
+        threads: for one inference; default is what the machine, or Lambda's memory setting, grants.
+
+    Raises:
+        BundleError: see `handler.errors`.
+    """
+
+    def __init__(self, bundle: str | os.PathLike[str] = EMBEDDED_BUNDLE, *, threads: int | None = None) -> None:
+        self.contract, weights = load_bundle(bundle)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or granted_threads()
+        options.inter_op_num_threads = 1
+        # Idle threads that spin would burn the CPU share that the next request needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        _check_tensors(self._session, self.contract)
+
+    def score(self, pixels: Pixels, *, explain: bool = False) -> Scores:
+        """Score pictures.
+
+        Args:
+            pixels: uint8 `[N, S, S]` as `handler.image.decode` makes them.
+            explain: compute the activation maps as well.
+        """
+        contract = self.contract
+        wanted = [contract.output_name, contract.distance_name] + ([contract.map_name] if explain else [])
+        # Without the maps in the list their part of the graph is not run at all.
+        found = self._session.run(wanted, {contract.input_name: pixels[:, np.newaxis]}, _ONLY_WHAT_IS_FETCHED)
+        return Scores(found[0], found[1], found[2] if explain else None)
+
+
+def granted_threads() -> int:
+    """How many threads of this process can run at once."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+    if memory is None:
+        return cpus
+    return max(1, min(cpus, int(memory) // MB_PER_VCPU))
+
+
+def _check_tensors(session: ort.InferenceSession, contract: Contract) -> None:
+    """Hold the graph's own signature against the contract's."""
+    size = contract.input_size
+    inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
+    outputs = {node.name: (node.type, node.shape[1:]) for node in session.get_outputs()}
+    if inputs != {contract.input_name: ("tensor(uint8)", [1, size, size])}:
+        raise ContractError(f"the graph's inputs {inputs} are not uint8 [N, 1, {size}, {size}]: rebuild the bundle")
+    expected = {contract.output_name: 1, contract.distance_name: 0, contract.map_name: 2}
+    found = {name: len(shape) for name, (kind, shape) in outputs.items() if kind == "tensor(float)"}
+    if found != expected or outputs[contract.output_name][1] != [len(contract.labels)]:
+        raise ContractError(f"the graph's outputs {outputs} are not the contract's: rebuild the bundle")

@@ -1,0 +1,187 @@
+"""The contract between the network and everything that uses it: one frozen dataclass, one JSON file beside the weights.
+
+Labels, input size, normalization, tensor names, temperature, threshold, version and hash are defined here and
+nowhere else. Training fills it in, export saves it, serving refuses a bundle that does not match it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from handler.errors import BundleMissing, BundleTampered, ContractError
+
+CONTRACT_VERSION = 1
+"""Raised whenever a bundle of the old form could be misread by new code, or the other way round."""
+
+MODEL_FILE = "model.onnx"
+CONTRACT_FILE = "model.json"
+CARD_FILE = "README.md"
+
+LABELS = ("NORMAL", "PNEUMONIA")
+"""Class names in the order of the network's outputs, which is also how the folders of a data set are called."""
+
+PIXEL_SCALE = 1 / 255
+"""What a pixel is multiplied with; it stands in the network itself, so callers always hand over raw uint8."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What a bundle promises.
+
+    The graph takes uint8 `[N, 1, input_size, input_size]` (0 black, 255 white) and gives, each computed only when it is
+    asked for:
+
+    - `output_name`: float32 `[N, len(labels)]` probabilities that already carry `temperature`. The positive class is
+      the last label; a picture is called positive when that probability is at least `threshold`.
+    - `map_name`: float32 `[N, h, w]` in 0..1, where in the picture the evidence for the positive class lies.
+    - `distance_name`: float32 `[N]`, how far the picture is from the X-rays that the network knows; beyond
+      `max_distance` it is taken for something else.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    """Hex digest of `model.onnx`."""
+    input_size: int
+    threshold: float
+    uncertain_from: float
+    uncertain_to: float
+    """Between these two probabilities of the positive class the answer should be left to a reader."""
+    temperature: float
+    max_distance: float
+    labels: tuple[str, ...] = LABELS
+    input_name: str = "pixels"
+    output_name: str = "probabilities"
+    map_name: str = "activation_map"
+    distance_name: str = "distance"
+    pixel_scale: float = PIXEL_SCALE
+    contract_version: int = CONTRACT_VERSION
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Measured results by split, for people to read; serving does not interpret them."""
+
+    def __post_init__(self) -> None:
+        if self.contract_version != CONTRACT_VERSION:
+            raise ContractError(
+                f"the bundle speaks contract version {self.contract_version}, this code speaks {CONTRACT_VERSION}: "
+                "rebuild the bundle with this release's `python -m export build`, or install the matching release"
+            )
+        if len(self.labels) != 2 or not all(isinstance(label, str) for label in self.labels):
+            raise ContractError(f"labels must be two class names, got {self.labels!r}")
+        if not 0.0 < self.threshold < 1.0:
+            raise ContractError(f"threshold must lie between 0 and 1, got {self.threshold}")
+        if not 0.0 <= self.uncertain_from <= self.threshold <= self.uncertain_to <= 1.0:
+            raise ContractError(
+                f"the threshold {self.threshold} must lie in the abstention band "
+                f"{self.uncertain_from} to {self.uncertain_to}, and that in 0 to 1"
+            )
+        if not self.max_distance > 0.0:
+            raise ContractError(f"max_distance must be positive, got {self.max_distance}")
+        if not self.temperature > 0.0:
+            raise ContractError(f"temperature must be positive, got {self.temperature}")
+        if self.input_size < 32:
+            raise ContractError(f"input_size must be at least 32 pixels, got {self.input_size}")
+
+    @property
+    def positive(self) -> str:
+        """The label whose probability is held against the threshold."""
+        return self.labels[-1]
+
+    def label(self, probability: float) -> str:
+        """The label for a probability (0..1) of the positive class."""
+        return self.labels[-1] if probability >= self.threshold else self.labels[0]
+
+    def uncertain(self, probability: float) -> bool:
+        """Whether a probability (0..1) of the positive class falls in the abstention band."""
+        return self.uncertain_from <= probability <= self.uncertain_to
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parse strictly.
+
+        Raises:
+            ContractError: on bad JSON, an unknown or missing key, or a value of the wrong type.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as exc:
+            raise ContractError(f"{CONTRACT_FILE} is not JSON ({exc}): restore it from the release") from exc
+        if not isinstance(values, dict):
+            raise ContractError(f"{CONTRACT_FILE} must hold one JSON object: restore it from the release")
+        # Checked before the keys are: a bundle of another version may well have other ones.
+        if values.get("contract_version") != CONTRACT_VERSION:
+            raise ContractError(
+                f"the bundle speaks contract version {values.get('contract_version')!r}, this code speaks "
+                f"{CONTRACT_VERSION}: rebuild it with `python -m export build` or install the matching release"
+            )
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        if unknown := sorted(values.keys() - fields.keys()):
+            raise ContractError(f"{CONTRACT_FILE} has unknown keys: {', '.join(unknown)}")
+        if missing := sorted(fields.keys() - values.keys()):
+            raise ContractError(f"{CONTRACT_FILE} lacks: {', '.join(missing)}")
+        if isinstance(values["labels"], list):
+            values["labels"] = tuple(values["labels"])
+        for name, value in values.items():
+            expected = _JSON_TYPES[name]
+            if isinstance(value, bool) or not isinstance(value, expected):
+                raise ContractError(f"{CONTRACT_FILE}: {name} has the wrong type: {value!r}")
+        return cls(**values)
+
+
+_JSON_TYPES: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "version": str,
+    "sha256": str,
+    "input_size": int,
+    "threshold": (int, float),
+    "uncertain_from": (int, float),
+    "uncertain_to": (int, float),
+    "temperature": (int, float),
+    "max_distance": (int, float),
+    "labels": tuple,
+    "input_name": str,
+    "output_name": str,
+    "map_name": str,
+    "distance_name": str,
+    "pixel_scale": (int, float),
+    "contract_version": int,
+    "metrics": dict,
+}
+
+
+def load_bundle(folder: str | os.PathLike[str]) -> tuple[Contract, bytes]:
+    """Read a bundle and prove that the weights are the ones that its contract describes.
+
+    Returns:
+        The contract and the bytes of the ONNX file. The bytes that were hashed are the bytes that are returned, so
+        nothing can change between the check and the use.
+
+    Raises:
+        BundleMissing: a file is absent.
+        ContractError: `model.json` is malformed or of another version.
+        BundleTampered: the hash does not match.
+    """
+    folder = Path(folder)
+    try:
+        contract = Contract.from_json((folder / CONTRACT_FILE).read_text(encoding="utf-8"))
+        weights = (folder / MODEL_FILE).read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise BundleMissing(
+            f"{folder} is not a model bundle: {exc.filename} is missing. "
+            "Build one with `python -m export build`, or restore handler/model from the repository"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ContractError(f"{CONTRACT_FILE} is not UTF-8 text: restore it from the release") from exc
+    digest = hashlib.sha256(weights).hexdigest()
+    if digest != contract.sha256:
+        raise BundleTampered(
+            f"{folder / MODEL_FILE} has SHA-256 {digest}, but {CONTRACT_FILE} records {contract.sha256}: "
+            "the file is damaged or belongs to another contract; restore both from one release"
+        )
+    return contract, weights

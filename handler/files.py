@@ -1,0 +1,50 @@
+"""The two things that every room does with files: write them whole, and walk a labelled folder."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from handler.contract import LABELS
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it into place: an interrupt leaves the old file
+    or the new one, never half of one.
+
+    The temporary name ends like the final one, because several writers choose their format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def labelled_files(folder: Path) -> list[tuple[Path, int]]:
+    """The files of `folder/NORMAL` and `folder/PNEUMONIA`, sorted, each with the index of its label.
+
+    Hidden files are passed over.
+
+    Raises:
+        FileNotFoundError: the folder or one of its classes is absent or empty; the message says what was expected.
+    """
+    found: list[tuple[Path, int]] = []
+    for index, label in enumerate(LABELS):
+        below = folder / label
+        names = sorted(path for path in below.glob("*") if path.is_file() and not path.name.startswith("."))
+        if not names:
+            raise FileNotFoundError(
+                f"{below} holds no files: expected {' and '.join(f'{folder.name}/{name}/' for name in LABELS)} with pictures"
+            )
+        found += [(path, index) for path in names]
+    return found

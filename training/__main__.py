@@ -1,0 +1,130 @@
+"""Train and judge the network.
+
+python -m training prepare --data chest_xray --out data/prepared
+python -m training fit --data data/prepared --out runs/vgg19 --init scratch
+python -m training evaluate --model runs/vgg19/model.keras --data chest_xray/test
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from handler.errors import HandlerError
+from training.config import RECIPES, Phase
+from training.errors import TrainingError
+from training.prepare import PATIENT, load, prepare
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    _prepare_arguments(commands.add_parser("prepare", help="check a data set, split it by patient, decode it"))
+    _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
+    _evaluate_arguments(commands.add_parser("evaluate", help="judge a model or bundle on a labelled folder"))
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        options.run(options)
+    except (TrainingError, HandlerError, FileNotFoundError) as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is saved; the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/, optionally test/ and val/")
+    parser.add_argument("--out", type=Path, required=True, help="where the arrays and the split go")
+    parser.add_argument("--size", type=int, default=128, help="picture size in pixels (default: %(default)s)")
+    parser.add_argument("--validation", type=float, default=0.15, help="share to hold out (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patient", default=PATIENT, help="regular expression on file names; group 1 is the patient")
+    parser.set_defaults(run=_prepare)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    report = prepare(
+        options.data,
+        options.out,
+        size=options.size,
+        validation=options.validation,
+        seed=options.seed,
+        pattern=options.patient,
+    )
+    for problem in report["problems"]:
+        print(problem)
+    for split, counts in report["counts"].items():
+        print(f"{split:10} " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    print(f"written to {options.out}")
+
+
+def _fit_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
+    parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
+    parser.add_argument("--init", default="imagenet", help="imagenet (default), scratch, or a VGG19 weights file")
+    parser.add_argument("--sizes", help="picture size of every epoch of the last phase, such as 48x8,64x10,128x3")
+    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
+    parser.add_argument("--width", type=float, help="share of VGG19's channels (default: 1)")
+    parser.add_argument("--batch-size", type=int, help="pictures per step (default: 32)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=_fit)
+
+
+def _fit(options: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    changes = {"seed": options.seed, "mixed_precision": options.mixed_precision}
+    changes |= {name: value for name in ("width", "batch_size") if (value := getattr(options, name)) is not None}
+    recipe = RECIPES["scratch" if options.init == "scratch" else "seed"](**changes)
+    if options.sizes:
+        recipe = dataclasses.replace(recipe, phases=tuple(_resized(phase, options.sizes) for phase in recipe.phases))
+    folder = options.data
+    if not (folder / "split.json").exists():
+        folder = options.out / "data"
+        if not (folder / "report.json").exists():
+            prepare(options.data, folder, size=recipe.size, seed=options.seed)
+    data = load(folder)
+    from training.fit import fit  # TensorFlow, only once the data is known to be good
+
+    metrics = fit(data, options.out, recipe, options.init, options.data.name)
+    print(json.dumps(metrics["validation"], indent=2))
+    print(f"network, curves and metrics are in {options.out}")
+
+
+def _resized(phase: Phase, text: str) -> Phase:
+    """`64x10,128x3` to ten epochs at 64 px and three at 128."""
+    sizes: list[int] = []
+    for part in text.split(","):
+        size, _, epochs = part.partition("x")
+        sizes += [int(size)] * int(epochs or 1)
+    return dataclasses.replace(phase, sizes=tuple(sizes))
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
+    parser.add_argument("--data", type=Path, required=True, help="folder with NORMAL/ and PNEUMONIA/ below it")
+    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="for report and plots")
+    parser.add_argument("--threshold", type=float, help="instead of the model's own")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from training.evaluate import evaluate, report
+
+    result = evaluate(options.model, options.data, options.out, threshold=options.threshold)
+    print(json.dumps(result) if options.json else report(result))
+    print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Random variation of training pictures, modelled on what differs between hospitals: position, exposure, contrast,
+sharpness, noise, compression, burnt-in markers. Never a mirror image: it would put the heart on the right.
+
+Plain Pillow and NumPy on uint8, so that every Keras backend sees the same pictures.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from handler.image import Pixels
+
+
+def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
+    """Vary one picture.
+
+    Args:
+        pixels: uint8 `[S, S]`.
+        strength: 1 for training, about 1.5 for a stress test, 0 for none.
+
+    Returns:
+        uint8 `[S, S]`.
+    """
+    if strength == 0:
+        return pixels
+    image = Image.fromarray(pixels)
+    image = _move(image, rng, strength)
+    image = image.point(_exposure(rng, strength))
+    if rng.random() < 0.3:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.2 * strength)))
+    if rng.random() < 0.2:
+        image = _mark(image, rng)
+    if rng.random() < 0.2:
+        image = _compress(image, round(rng.uniform(90 - 55 * min(strength, 1.5), 90)))
+    result = np.asarray(image)
+    if rng.random() < 0.3:
+        noise = rng.normal(0, rng.uniform(0, 8 * strength), result.shape)
+        result = np.clip(result + noise, 0, 255).astype(np.uint8)
+    return result
+
+
+def _move(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
+    """Rotate by up to 10 degrees, scale by up to 15 %, stretch by up to 10 %, shear and shift by up to 8 %."""
+    size = image.width
+    angle = np.deg2rad(rng.uniform(-10, 10) * strength)
+    scale = np.exp(rng.uniform(-0.15, 0.15) * strength)
+    stretch = np.exp(rng.uniform(-0.1, 0.1) * strength)
+    shear = rng.uniform(-0.08, 0.08) * strength
+    shift = rng.uniform(-0.08, 0.08, size=2) * strength * size
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag([scale * stretch, scale / stretch])
+    centre = np.array([size / 2, size / 2])
+    offset = centre + shift - matrix @ centre
+    coefficients = (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
+    return image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+
+
+def _exposure(rng: np.random.Generator, strength: float) -> list[int]:
+    """A look-up table of 256 entries with random gamma, contrast and brightness."""
+    grey = np.linspace(0, 1, 256) ** np.exp(rng.uniform(-0.4, 0.4) * strength)
+    contrast = np.exp(rng.uniform(-0.35, 0.35) * strength)
+    brightness = rng.uniform(-0.12, 0.12) * strength
+    table = (grey - 0.5) * contrast + 0.5 + brightness
+    return [int(value) for value in np.clip(table * 255 + 0.5, 0, 255)]
+
+
+def _mark(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A black or white rectangle as collimators, labels and electrodes leave them."""
+    size = image.width
+    width, height = rng.integers(size // 16, size // 4, size=2)
+    left, top = rng.integers(0, size - width), rng.integers(0, size - height)
+    image = image.copy()
+    image.paste(int(rng.choice([0, 255])), (int(left), int(top), int(left + width), int(top + height)))
+    return image
+
+
+def _compress(image: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("L")

@@ -1,0 +1,127 @@
+"""Recipes: flat, validated, saved with every run.
+
+A recipe is a sequence of phases. A phase is one optimizer and one learning-rate schedule over a fixed set of trainable
+layers; it lists the picture size of each of its epochs, which is how progressive resizing is written down.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from training.errors import ConfigError
+
+Trainable = Literal["head", "upper", "all"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One stretch of training."""
+
+    name: str
+    trainable: Trainable
+    """`head`: the dense layers; `upper`: those and the last two blocks; `all`."""
+    sizes: tuple[int, ...]
+    """Picture size in pixels, one entry per epoch."""
+    learning_rate: float
+    """Peak; a linear warm-up leads to it and a cosine leads from it towards zero."""
+    warmup_epochs: float = 1.0
+    patience: int = 8
+    """Epochs at the final size without a better validation log loss after which the phase ends."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Every choice that makes one network differ from another."""
+
+    phases: tuple[Phase, ...]
+    batch_norm: bool
+    """BatchNorm after each convolution; export folds it away."""
+    width: float = 1.0
+    """Share of VGG19's channels in every convolution."""
+    dropout: float = 0.5
+    batch_size: int = 32
+    weight_decay: float = 0.0
+    """Decoupled (AdamW), on kernels only."""
+    label_smoothing: float = 0.0
+    average_decay: float = 0.0
+    """Per step, of the exponential moving average of all weights that is validated and saved; 0 keeps the raw ones.
+    Raw weights swing by many points of accuracy between epochs at a fixed threshold, their average does not."""
+    augmentation: float = 1.0
+    """Strength; 0 turns augmentation off, 1 is the range in `training.augment`."""
+    mixed_precision: bool = False
+    """bfloat16 arithmetic on float32 weights: twice the pace on CPUs that have it."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(len(self.phases) > 0, "a recipe needs at least one phase")
+        _require(0 < self.width <= 1, f"width must lie in (0, 1], got {self.width}")
+        _require(0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}")
+        _require(self.batch_size > 0, f"batch_size must be positive, got {self.batch_size}")
+        _require(0 <= self.label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing}")
+        _require(0 <= self.average_decay < 1, f"average_decay must lie in [0, 1), got {self.average_decay}")
+        for phase in self.phases:
+            _require(len(phase.sizes) > 0, f"phase {phase.name!r} has no epochs")
+            _require(min(phase.sizes) >= 32, f"phase {phase.name!r}: VGG19 halves five times, sizes start at 32 px")
+            _require(phase.learning_rate > 0, f"phase {phase.name!r}: learning_rate must be positive")
+        _require(
+            len({phase.sizes[-1] for phase in self.phases}) == 1,
+            "all phases must end at one picture size: it is the size that the network is served at",
+        )
+
+    @property
+    def size(self) -> int:
+        """Picture size in pixels that the network is validated, exported and served at."""
+        return self.phases[-1].sizes[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Raises `ConfigError` on unknown keys."""
+        try:
+            phases = tuple(Phase(**{**phase, "sizes": tuple(phase["sizes"])}) for phase in values["phases"])
+            return cls(**{**values, "phases": phases})
+        except (KeyError, TypeError) as exc:
+            raise ConfigError(f"not a recipe: {exc}") from exc
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def seed_recipe(**changes: Any) -> Recipe:
+    """Transfer from ImageNet, as the seed of this project did it: a new head on a frozen base, then the upper blocks."""
+    values: dict[str, Any] = {
+        "phases": (
+            Phase(name="frozen", trainable="head", sizes=(128,) * 15, learning_rate=1e-4, patience=4),
+            Phase(name="fine-tuning", trainable="upper", sizes=(128,) * 15, learning_rate=1e-5, patience=4),
+        ),
+        "batch_norm": False,
+        "label_smoothing": 0.05,
+    }
+    return Recipe(**{**values, **changes})
+
+
+def scratch_recipe(**changes: Any) -> Recipe:
+    """Random start on X-rays alone. Small pictures first: the coarse shape of a chest is learned at a fraction of the cost."""
+    values: dict[str, Any] = {
+        "phases": (
+            Phase(
+                name="progressive",
+                trainable="all",
+                sizes=(48,) * 10 + (64,) * 10 + (96,) * 3 + (128,) * 2,
+                learning_rate=1e-3,
+                warmup_epochs=2,
+            ),
+        ),
+        "batch_norm": True,
+        "weight_decay": 0.05,
+        "label_smoothing": 0.05,
+        "average_decay": 0.995,
+    }
+    return Recipe(**{**values, **changes})
+
+
+RECIPES = {"seed": seed_recipe, "scratch": scratch_recipe}

@@ -1,0 +1,274 @@
+"""Train a network.
+
+    python -m training fit --data data/prepared --out runs/vgg19 --init scratch
+
+An interrupted run goes on where it stopped when the same command is given again.
+"""
+
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from handler.contract import LABELS
+from handler.files import write_atomically, write_json
+from handler.image import Pixels
+from training import operating
+from training.augment import augment
+from training.config import Phase, Recipe
+from training.errors import RunError
+from training.metrics import summary
+from training.network import build, load_imagenet, set_trainable
+from training.plots import plot_curves
+from training.prepare import Prepared
+
+log = logging.getLogger(__name__)
+
+_AVERAGE_EVERY = 4
+"""Steps between two updates of the averaged weights; each update touches all 80 MB of them."""
+
+
+class Batches(keras.utils.PyDataset):
+    """One epoch of shuffled, augmented, class-weighted pictures. The same seed and epoch give the same pictures."""
+
+    def __init__(self, pixels: Pixels, labels: npt.NDArray[np.int64], recipe: Recipe, size: int, epoch: int) -> None:
+        super().__init__(workers=1)
+        self._pixels, self._labels, self._recipe, self._size, self._epoch = pixels, labels, recipe, size, epoch
+        self._order = np.random.default_rng((recipe.seed, epoch)).permutation(len(labels))
+        # The one place where class imbalance is handled: both classes weigh the same in the loss.
+        self._class_weight = len(labels) / (2 * np.bincount(labels, minlength=len(LABELS)))
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._recipe.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        chosen = self._order[index * self._recipe.batch_size :][: self._recipe.batch_size]
+        pixels = np.stack([self._picture(i) for i in chosen])
+        labels = self._labels[chosen]
+        return (
+            pixels[..., np.newaxis],
+            np.eye(len(LABELS), dtype=np.float32)[labels],
+            self._class_weight[labels].astype(np.float32),
+        )
+
+    def _picture(self, i: int) -> Pixels:
+        rng = np.random.default_rng((self._recipe.seed, self._epoch, int(i)))
+        return resize(augment(self._pixels[i], rng, self._recipe.augmentation), self._size)
+
+
+def resize(pixels: Pixels, size: int) -> Pixels:
+    """A decoded picture `[S, S]` at a smaller size, for the early epochs of progressive resizing."""
+    if pixels.shape[0] == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+
+
+class Average(keras.callbacks.Callback):
+    """Keeps an exponential moving average of all weights, BatchNorm statistics included, in a second network."""
+
+    def __init__(self, average: keras.Model, decay: float, step: int) -> None:
+        super().__init__()
+        self._average, self._decay, self._step = average, decay, step
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._step += 1
+        if self._decay > 0 and self._step % _AVERAGE_EVERY == 0:
+            # A short memory at first, so that the random start is soon forgotten.
+            decay = min(self._decay, self._step / (10 + self._step)) ** _AVERAGE_EVERY
+            self._update(decay)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._decay == 0:
+            self._update(0.0)
+
+    def _update(self, decay: float) -> None:
+        for mean, weight in zip(self._average.weights, self.model.weights, strict=True):
+            mean.assign(decay * mean + (1 - decay) * keras.ops.cast(weight, mean.dtype))
+
+
+@dataclasses.dataclass(slots=True)
+class State:
+    """Where a run stands: everything besides the weights that going on needs."""
+
+    phase: int = 0
+    epoch: int = 0
+    """Within the phase; the next one to train."""
+    best: float = float("inf")
+    """Least validation log loss of the phase so far."""
+    stale: int = 0
+    """Epochs since then."""
+    checkpoint: str = ""
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def fit(data: Prepared, out: Path, recipe: Recipe, init: str, source: str = "") -> dict[str, Any]:
+    """Train `recipe` from the beginning, or from the last finished epoch in `out`.
+
+    Args:
+        init: "imagenet", "scratch", or the path of a weights file.
+        source: what the data is called in the run's records.
+
+    Returns:
+        Metrics on validation at the chosen operating point.
+
+    Raises:
+        RunError: `out` holds a run of another recipe or of other data.
+        WeightsError: the initial weights do not fit.
+    """
+    _claim(out, recipe, init, data, source)
+    keras.utils.set_random_seed(recipe.seed)
+    state = _read_state(out)
+    if state.phase < len(recipe.phases):
+        _train(data, out, recipe, init, state)
+    return _finish(data, out, recipe, state)
+
+
+def _train(data: Prepared, out: Path, recipe: Recipe, init: str, state: State) -> None:
+    average = build(recipe)
+    if not state.checkpoint and init != "scratch":
+        load_imagenet(average, init)
+    while state.phase < len(recipe.phases):
+        phase = recipe.phases[state.phase]
+        if state.epoch == 0:
+            if state.phase > 0:  # the next phase starts from the best epoch of the one before
+                average.load_weights(out / "best.weights.h5")
+            model = build(recipe)
+            model.set_weights(average.get_weights())
+            _compile(model, phase, recipe, len(data.labels["train"]))
+        else:
+            model = keras.models.load_model(out / f"{state.checkpoint}.keras")
+            average.load_weights(out / f"{state.checkpoint}.weights.h5")
+        _run_phase(model, average, data, out, recipe, state)
+        state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, float("inf"), 0
+        write_json(out / "state.json", dataclasses.asdict(state))
+    for leftover in _checkpoints(out):
+        leftover.unlink()
+
+
+def _run_phase(
+    model: keras.Model, average: keras.Model, data: Prepared, out: Path, recipe: Recipe, state: State
+) -> None:
+    phase = recipe.phases[state.phase]
+    while state.epoch < len(phase.sizes) and state.stale < phase.patience:
+        size = phase.sizes[state.epoch]
+        number = len(state.history)
+        print(f"{phase.name}: epoch {state.epoch + 1} of {len(phase.sizes)} at {size} px", flush=True)
+        batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number)
+        averaging = Average(average, recipe.average_decay, number * len(batches))
+        bar = 1 if sys.stdout.isatty() else 2  # a line per epoch where nobody watches
+        fitted = model.fit(batches, epochs=1, callbacks=[averaging], shuffle=False, verbose=bar)
+        probabilities = predict(average, data.pixels["validation"], size)
+        metrics = summary(probabilities, data.labels["validation"], threshold=0.5)
+        row = {"phase": phase.name, "epoch": state.epoch + 1, "size": size, "loss": fitted.history["loss"][0]}
+        row |= {f"validation_{name}": metrics[name] for name in ("log_loss", "auc", "sensitivity", "specificity")}
+        state.history.append(row)
+        state.epoch += 1
+        final_size = size == phase.sizes[-1]
+        if final_size and metrics["log_loss"] < state.best:
+            state.best, state.stale = metrics["log_loss"], 0
+            write_atomically(out / "best.weights.h5", average.save_weights)
+        elif final_size:
+            state.stale += 1
+        print(
+            f"  validation: log loss {row['validation_log_loss']:.4f}, AUC {row['validation_auc']:.4f}, "
+            f"sensitivity {row['validation_sensitivity']:.3f}, specificity {row['validation_specificity']:.3f} at 0.5",
+            flush=True,
+        )
+        _checkpoint(model, average, out, state)
+        plot_curves(state.history, out / "curves.png")
+
+
+def _compile(model: keras.Model, phase: Phase, recipe: Recipe, pictures: int) -> None:
+    set_trainable(model, phase.trainable)
+    steps = -(-pictures // recipe.batch_size)
+    warmup = round(phase.warmup_epochs * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        phase.learning_rate / 100,
+        decay_steps=max(1, len(phase.sizes) * steps - warmup),
+        alpha=0.01,
+        warmup_target=phase.learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[])
+
+
+def predict(model: keras.Model, pixels: Pixels, size: int, batch: int = 64) -> npt.NDArray[np.float64]:
+    """Probabilities `[N]` of the positive class for decoded pictures `[N, S, S]`, seen at `size` pixels."""
+    rows = [
+        np.asarray(model.predict_on_batch(np.stack([resize(p, size) for p in part])[..., np.newaxis]))
+        for part in _parts(pixels, batch)
+    ]
+    return np.asarray(np.concatenate(rows)[:, -1], dtype=np.float64)
+
+
+def _parts(pixels: Pixels, batch: int) -> Iterator[Pixels]:
+    for start in range(0, len(pixels), batch):
+        yield pixels[start : start + batch]
+
+
+def _claim(out: Path, recipe: Recipe, init: str, data: Prepared, source: str) -> None:
+    """Write the run's configuration, or hold it against the one that is there."""
+    config = {"recipe": recipe.to_dict(), "init": init if init in ("imagenet", "scratch") else Path(init).name}
+    config |= {"data": source, "pictures": {name: len(files) for name, files in data.files.items()}}
+    config = json.loads(json.dumps(config))
+    path = out / "config.json"
+    if path.exists():
+        if json.loads(path.read_text(encoding="utf-8")) != config:
+            raise RunError(f"{out} holds a run with another configuration: give another --out, or delete the folder")
+        return
+    write_json(path, config)
+    write_json(out / "split.json", {"train": data.files["train"], "validation": data.files["validation"]})
+
+
+def _read_state(out: Path) -> State:
+    path = out / "state.json"
+    if not path.exists():
+        return State()
+    state = State(**json.loads(path.read_text(encoding="utf-8")))
+    log.info("going on after epoch %d", len(state.history))
+    return state
+
+
+def _checkpoint(model: keras.Model, average: keras.Model, out: Path, state: State) -> None:
+    """New files first, then the state that names them, then the old files go: a kill at any point loses one epoch."""
+    state.checkpoint = f"checkpoint-{len(state.history):03d}"
+    write_atomically(out / f"{state.checkpoint}.keras", model.save)
+    write_atomically(out / f"{state.checkpoint}.weights.h5", average.save_weights)
+    write_json(out / "state.json", dataclasses.asdict(state))
+    for path in _checkpoints(out):
+        if not path.name.startswith(state.checkpoint):
+            path.unlink()
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    return list(out.glob("checkpoint-*"))
+
+
+def _finish(data: Prepared, out: Path, recipe: Recipe, state: State) -> dict[str, Any]:
+    """Save the best network and choose its operating point on validation."""
+    model = build(dataclasses.replace(recipe, mixed_precision=False))  # scored, exported and served in float32 or less
+    model.load_weights(out / "best.weights.h5")
+    write_atomically(out / "model.keras", model.save)
+    pixels, labels = data.pixels["validation"], data.labels["validation"]
+    stressed = predict(model, operating.stress(pixels, recipe.seed), recipe.size)
+    point = operating.choose(stressed, np.tile(labels, 1 + operating.STRESS_COPIES))
+    calibrated = operating.calibrate(stressed, point.temperature)
+    metrics = {
+        "epochs": len(state.history),
+        "validation": summary(calibrated[: len(labels)], labels, point.threshold),
+        "stress": summary(calibrated, np.tile(labels, 1 + operating.STRESS_COPIES), point.threshold),
+    }
+    write_json(out / "metrics.json", metrics)
+    write_json(out / "operating_point.json", dataclasses.asdict(point) | {"input_size": recipe.size})
+    return metrics

@@ -1,0 +1,107 @@
+"""The two numbers that turn a network into a decision, both chosen on validation alone: a temperature that calibrates
+the probabilities, and the threshold from which a picture is called positive.
+
+Plain validation saturates (AUC about 0.998) where pictures from elsewhere do not, so both numbers are chosen on the
+validation pictures as they are together with several corrupted copies of each: a stress test with `training.augment`.
+"""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+from handler.image import Pixels
+from training.augment import augment
+
+Array = npt.NDArray[np.float64]
+
+STRESS_COPIES = 3
+STRESS_STRENGTH = 1.5
+TARGET_SENSITIVITY = 0.95
+CERTAIN = 0.98
+"""Sensitivity below and specificity above which the abstention band ends."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What validation decides; goes into the contract as it is."""
+
+    temperature: float
+    threshold: float
+    """On the calibrated probability of the positive class."""
+    uncertain_from: float
+    uncertain_to: float
+    """The abstention band: below it at most one positive in fifty is missed, above it at most one negative in fifty is
+    called positive, both counted on the stressed validation pictures."""
+
+
+def stress(pixels: Pixels, seed: int) -> Pixels:
+    """The pictures `[N, S, S]` followed by `STRESS_COPIES` corrupted versions of them: `[N * (1 + copies), S, S]`."""
+    copies = [pixels]
+    for copy in range(STRESS_COPIES):
+        copies.append(
+            np.stack(
+                [augment(p, np.random.default_rng((seed, copy, i)), STRESS_STRENGTH) for i, p in enumerate(pixels)]
+            )
+        )
+    return np.concatenate(copies)
+
+
+def logits(probabilities: Array, temperature: float = 1.0) -> Array:
+    """Log odds `[N]` of the positive class, divided by the temperature."""
+    clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(clipped / (1 - clipped)) / temperature)
+
+
+def calibrate(probabilities: Array, temperature: float) -> Array:
+    """Probabilities `[N]` of the positive class at another temperature."""
+    return np.asarray(1 / (1 + np.exp(-logits(probabilities, temperature))))
+
+
+def fit_temperature(probabilities: Array, labels: npt.NDArray[np.int64]) -> float:
+    """The temperature with the least log loss (Guo et al. 2017, arXiv:1706.04599), both classes weighted alike.
+
+    Args:
+        probabilities: `[N]` of the positive class, at temperature 1.
+        labels: `[N]`, 1 for positive.
+    """
+    from scipy.optimize import minimize_scalar
+
+    weights = np.where(labels == 1, 1 / max(1, (labels == 1).sum()), 1 / max(1, (labels == 0).sum()))
+    signed = np.where(labels == 1, 1, -1) * logits(probabilities)
+
+    def loss(log_temperature: float) -> float:
+        return float((weights * np.logaddexp(0, -signed / np.exp(log_temperature))).sum())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded").x))
+
+
+def choose_threshold(probabilities: Array, labels: npt.NDArray[np.int64], target: float = TARGET_SENSITIVITY) -> float:
+    """The threshold with the best balanced accuracy among those that reach the target sensitivity.
+
+    It lies halfway between two neighbouring predictions, so that a rounding error decides nothing.
+
+    Args:
+        probabilities: calibrated, `[N]` of the positive class.
+        labels: `[N]`, 1 for positive, both classes present.
+        target: least sensitivity, 0..1.
+    """
+    order = np.unique(probabilities)
+    candidates = np.concatenate([[order[0] / 2], (order[:-1] + order[1:]) / 2])
+    positives, negatives = np.sort(probabilities[labels == 1]), np.sort(probabilities[labels == 0])
+    sensitivity = 1 - np.searchsorted(positives, candidates) / len(positives)
+    specificity = np.searchsorted(negatives, candidates) / len(negatives)
+    score = np.where(sensitivity >= target, sensitivity + specificity, -1)
+    # Of equally good thresholds the one in the middle: it is the farthest from both mistakes.
+    best = np.flatnonzero(score == score.max())
+    return float(np.clip(candidates[best[len(best) // 2]], 1e-6, 1 - 1e-6))
+
+
+def choose(probabilities: Array, labels: npt.NDArray[np.int64]) -> OperatingPoint:
+    """All numbers from uncalibrated probabilities `[N]` of the positive class and labels `[N]`."""
+    temperature = fit_temperature(probabilities, labels)
+    calibrated = calibrate(probabilities, temperature)
+    threshold = choose_threshold(calibrated, labels)
+    low = float(np.quantile(calibrated[labels == 1], 1 - CERTAIN))
+    high = float(np.quantile(calibrated[labels == 0], CERTAIN))
+    return OperatingPoint(temperature, threshold, min(low, threshold), max(high, threshold))
