@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 # A medical service phones nobody. Read by ONNX Runtime when it is imported, hence before it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -11,12 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from handler.contract import Contract, load_bundle
+from handler.contract import EMBEDDED_BUNDLE, Contract, load_bundle
 from handler.errors import ContractError
 from handler.image import Pixels
-
-EMBEDDED_BUNDLE = Path(__file__).with_name("model")
-"""The bundle that this release ships."""
 
 MB_PER_VCPU = 1769
 """Lambda grants one vCPU's worth of time for this much memory, whatever number of CPUs it shows.

@@ -21,6 +21,15 @@ MODEL_FILE = "model.onnx"
 CONTRACT_FILE = "model.json"
 CARD_FILE = "README.md"
 
+EMBEDDED_BUNDLE = Path(__file__).with_name("model")
+"""The bundle that this release ships."""
+
+INPUT_NAME = "pixels"
+OUTPUT_NAME = "probabilities"
+MAP_NAME = "activation_map"
+DISTANCE_NAME = "distance"
+"""Tensor names of the graphs that `export` makes; what serves a bundle takes them from its contract."""
+
 LABELS = ("NORMAL", "PNEUMONIA")
 """Class names in the order of the network's outputs, which is also how the folders of a data set are called."""
 
@@ -54,10 +63,10 @@ class Contract:
     temperature: float
     max_distance: float
     labels: tuple[str, ...] = LABELS
-    input_name: str = "pixels"
-    output_name: str = "probabilities"
-    map_name: str = "activation_map"
-    distance_name: str = "distance"
+    input_name: str = INPUT_NAME
+    output_name: str = OUTPUT_NAME
+    map_name: str = MAP_NAME
+    distance_name: str = DISTANCE_NAME
     pixel_scale: float = PIXEL_SCALE
     contract_version: int = CONTRACT_VERSION
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)

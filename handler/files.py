@@ -43,8 +43,7 @@ def labelled_files(folder: Path) -> list[tuple[Path, int]]:
         below = folder / label
         names = sorted(path for path in below.glob("*") if path.is_file() and not path.name.startswith("."))
         if not names:
-            raise FileNotFoundError(
-                f"{below} holds no files: expected {' and '.join(f'{folder.name}/{name}/' for name in LABELS)} with pictures"
-            )
+            expected = " and ".join(f"{folder.name}/{name}/" for name in LABELS)
+            raise FileNotFoundError(f"{below} holds no files: expected {expected} with pictures")
         found += [(path, index) for path in names]
     return found

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_arguments(commands.add_parser("prepare", help="check a data set, split it by patient, decode it"))
     _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
     _evaluate_arguments(commands.add_parser("evaluate", help="judge a model or bundle on a labelled folder"))
+    _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample picture"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -124,6 +125,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     result = evaluate(options.model, options.data, options.out, threshold=options.threshold)
     print(json.dumps(result) if options.json else report(result))
     print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)
+
+
+def _phantom_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
+    parser.set_defaults(run=_phantom)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from training.phantom import save
+
+    save(options.out)
+    print(f"a synthetic chest is in {options.out}")
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def seed_recipe(**changes: Any) -> Recipe:
-    """Transfer from ImageNet, as the seed of this project did it: a new head on a frozen base, then the upper blocks."""
+    """Transfer from ImageNet, as the seed of this project did it: a new head on a frozen base, then upper blocks."""
     values: dict[str, Any] = {
         "phases": (
             Phase(name="frozen", trainable="head", sizes=(128,) * 15, learning_rate=1e-4, patience=4),
@@ -105,7 +105,8 @@ def seed_recipe(**changes: Any) -> Recipe:
 
 
 def scratch_recipe(**changes: Any) -> Recipe:
-    """Random start on X-rays alone. Small pictures first: the coarse shape of a chest is learned at a fraction of the cost."""
+    """Random start on X-rays alone. Small pictures first: the coarse shape of a chest is learned at a fraction of
+    the cost."""
     values: dict[str, Any] = {
         "phases": (
             Phase(

@@ -1,0 +1,162 @@
+"""Judge a network or a bundle on a labelled folder.
+
+    python -m training evaluate --model handler/model --data chest_xray/test
+
+A bundle is judged exactly as it is served; TensorFlow is not imported for it.
+"""
+
+import dataclasses
+import datetime
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from handler.classifier import Classifier
+from handler.contract import CONTRACT_FILE, LABELS
+from handler.errors import InputError
+from handler.files import labelled_files, write_atomically, write_json
+from handler.image import Pixels, decode
+from training.errors import DataError, RunError
+from training.metrics import bootstrap, confusion, summary
+from training.prepare import patient_of
+
+KIND = re.compile(r"_(bacteria|virus)_")
+"""Where file names of this data set tell the kind of pneumonia."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judged:
+    """A model that can be scored, however it is stored."""
+
+    about: dict[str, Any]
+    threshold: float
+    size: int
+    predict: Callable[[Pixels], npt.NDArray[np.float64]]
+    """uint8 `[N, S, S]` to calibrated probabilities `[N]` of the positive class."""
+
+
+def evaluate(
+    model: Path, data: Path, out: Path, *, threshold: float | None = None, rounds: int = 1000
+) -> dict[str, Any]:
+    """Score every picture of `data/NORMAL` and `data/PNEUMONIA` and save report, metrics and plots in `out`.
+
+    Args:
+        model: a bundle folder, a run folder, or a `.keras` file.
+        threshold: instead of the model's own.
+        rounds: bootstrap resamples.
+
+    Returns:
+        `n`, all metrics of `training.metrics.summary`, their `intervals`, the `confusion` counts, results `by_kind`,
+        the `threshold`, and which files could not be read.
+    """
+    judged = open_model(model)
+    threshold = judged.threshold if threshold is None else threshold
+    pixels, labels, names, unreadable = _read(data, judged.size)
+    probabilities = np.concatenate(
+        [judged.predict(pixels[i : i + 32]) for i in tqdm(range(0, len(pixels), 32), desc="scoring", leave=False)]
+    )
+    patients = [patient_of(name) for name in names]
+    result: dict[str, Any] = {
+        "model": judged.about,
+        "data": f"{data.resolve().parent.name}/{data.resolve().name}",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "n": len(labels),
+        "patients": len(set(patients)),
+        "threshold": threshold,
+        **summary(probabilities, labels, threshold),
+        "confusion": confusion(probabilities, labels, threshold),
+        "by_kind": _by_kind(names, labels, probabilities >= threshold),
+        "intervals": bootstrap(probabilities, labels, threshold, patients, rounds, progress=_bar),
+        "unreadable": unreadable,
+    }
+    from training.plots import plot_evaluation
+
+    plot_evaluation(probabilities, labels, threshold, out)
+    write_atomically(out / "report.txt", lambda path: path.write_text(report(result), encoding="utf-8"))
+    write_json(out / "metrics.json", result)
+    return result
+
+
+def open_model(path: Path) -> Judged:
+    """Open a bundle or a Keras network.
+
+    Raises:
+        RunError: the path is neither.
+        BundleError: see `handler.errors`.
+    """
+    if (path / CONTRACT_FILE).is_file():
+        classifier = Classifier(path)
+        contract = classifier.contract
+        about = {"name": contract.name, "version": contract.version, "sha256": contract.sha256}
+        return Judged(
+            about,
+            contract.threshold,
+            contract.input_size,
+            lambda pixels: classifier.score(pixels).probabilities[:, -1].astype(np.float64),
+        )
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file() or file.suffix != ".keras":
+        raise RunError(f"{path} is no model: give a bundle folder, a finished run folder, or a .keras file")
+    from training.keras_model import load_judged
+
+    return load_judged(file)
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result in words and a table, for a doctor or an engineer."""
+    (tn, fp), (fn, tp) = result["confusion"]
+    lines = [
+        f"{result['n']} pictures of {result['patients']} patients from {result['data']}",
+        f"scored by {result['model']['name']} {result['model'].get('version', '')}".rstrip(),
+        f"called {LABELS[1]} from a probability of {result['threshold']:.4f} on",
+        "",
+        f"of {tp + fn} pictures with pneumonia {tp} were found and {fn} missed",
+        f"of {tn + fp} pictures without {tn} were cleared and {fp} called pneumonia",
+        *(f"  {kind}: {share['correct']} of {share['n']} right" for kind, share in result["by_kind"].items()),
+        "",
+        f"{'':28}{'value':>8}   95 % interval (bootstrap over patients)",
+    ]
+    for name, (low, high) in result["intervals"].items():
+        lines.append(f"{name.replace('_', ' '):28}{result[name]:8.4f}   {low:.4f} to {high:.4f}")
+    if result["unreadable"]:
+        lines += ["", f"{len(result['unreadable'])} files could not be read:", *result["unreadable"]]
+    lines += ["", "This is no medical device; see the model card for what these numbers do not say."]
+    return "\n".join(lines) + "\n"
+
+
+def _read(data: Path, size: int) -> tuple[Pixels, npt.NDArray[np.int64], list[str], list[str]]:
+    pixels, labels, names, unreadable = [], [], [], []
+    for path, label in tqdm(labelled_files(data), desc="reading", unit="picture", leave=False):
+        try:
+            pixels.append(decode(path.read_bytes(), size))
+        except InputError as exc:
+            unreadable.append(f"{path.parent.name}/{path.name}: {exc}")
+            continue
+        labels.append(label)
+        names.append(path.name)
+    if len(set(labels)) < len(LABELS):
+        raise DataError(f"{data} has no readable picture of one of the classes {', '.join(LABELS)}")
+    return np.stack(pixels), np.array(labels), names, unreadable
+
+
+def _by_kind(
+    names: list[str], labels: npt.NDArray[np.int64], called: npt.NDArray[np.bool_]
+) -> dict[str, dict[str, int]]:
+    """Right answers for normal, bacterial and viral pictures, where the file names tell."""
+    found: dict[str, dict[str, int]] = {}
+    for name, label, positive in zip(names, labels, called, strict=True):
+        match = KIND.search(name)
+        kind = LABELS[0] if label == 0 else match.group(1) if match else LABELS[1]
+        share = found.setdefault(kind, {"n": 0, "correct": 0})
+        share["n"] += 1
+        share["correct"] += int(positive == bool(label))
+    return found
+
+
+def _bar(rounds: range) -> Any:
+    return tqdm(rounds, desc="bootstrap", leave=False)

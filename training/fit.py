@@ -36,7 +36,7 @@ _AVERAGE_EVERY = 4
 """Steps between two updates of the averaged weights; each update touches all 80 MB of them."""
 
 
-class Batches(keras.utils.PyDataset):
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """One epoch of shuffled, augmented, class-weighted pictures. The same seed and epoch give the same pictures."""
 
     def __init__(self, pixels: Pixels, labels: npt.NDArray[np.int64], recipe: Recipe, size: int, epoch: int) -> None:
@@ -71,21 +71,21 @@ def resize(pixels: Pixels, size: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
 
 
-class Average(keras.callbacks.Callback):
+class Average(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps an exponential moving average of all weights, BatchNorm statistics included, in a second network."""
 
     def __init__(self, average: keras.Model, decay: float, step: int) -> None:
         super().__init__()
         self._average, self._decay, self._step = average, decay, step
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, _batch: int, _logs: dict[str, Any] | None = None) -> None:
         self._step += 1
         if self._decay > 0 and self._step % _AVERAGE_EVERY == 0:
             # A short memory at first, so that the random start is soon forgotten.
             decay = min(self._decay, self._step / (10 + self._step)) ** _AVERAGE_EVERY
             self._update(decay)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, _epoch: int, _logs: dict[str, Any] | None = None) -> None:
         if self._decay == 0:
             self._update(0.0)
 
@@ -160,7 +160,7 @@ def _run_phase(
     while state.epoch < len(phase.sizes) and state.stale < phase.patience:
         size = phase.sizes[state.epoch]
         number = len(state.history)
-        print(f"{phase.name}: epoch {state.epoch + 1} of {len(phase.sizes)} at {size} px", flush=True)
+        log.info("%s: epoch %d of %d at %d px", phase.name, state.epoch + 1, len(phase.sizes), size)
         batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number)
         averaging = Average(average, recipe.average_decay, number * len(batches))
         bar = 1 if sys.stdout.isatty() else 2  # a line per epoch where nobody watches
@@ -177,10 +177,9 @@ def _run_phase(
             write_atomically(out / "best.weights.h5", average.save_weights)
         elif final_size:
             state.stale += 1
-        print(
-            f"  validation: log loss {row['validation_log_loss']:.4f}, AUC {row['validation_auc']:.4f}, "
-            f"sensitivity {row['validation_sensitivity']:.3f}, specificity {row['validation_specificity']:.3f} at 0.5",
-            flush=True,
+        log.info(
+            "  validation: log loss %.4f, AUC %.4f, sensitivity %.3f, specificity %.3f at 0.5",
+            *(row[f"validation_{name}"] for name in ("log_loss", "auc", "sensitivity", "specificity")),
         )
         _checkpoint(model, average, out, state)
         plot_curves(state.history, out / "curves.png")

@@ -1,4 +1,4 @@
-"""Figures of merit for a binary classifier, with intervals that know that one patient's pictures resemble each other."""
+"""Figures of merit for a binary classifier, with intervals that know that pictures of one patient are alike."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -37,14 +37,12 @@ class OperatingPoint:
 
 def stress(pixels: Pixels, seed: int) -> Pixels:
     """The pictures `[N, S, S]` followed by `STRESS_COPIES` corrupted versions of them: `[N * (1 + copies), S, S]`."""
-    copies = [pixels]
-    for copy in range(STRESS_COPIES):
-        copies.append(
-            np.stack(
-                [augment(p, np.random.default_rng((seed, copy, i)), STRESS_STRENGTH) for i, p in enumerate(pixels)]
-            )
-        )
-    return np.concatenate(copies)
+    corrupted = [
+        augment(picture, np.random.default_rng((seed, copy, index)), STRESS_STRENGTH)
+        for copy in range(STRESS_COPIES)
+        for index, picture in enumerate(pixels)
+    ]
+    return np.concatenate([pixels, np.stack(corrupted)])
 
 
 def logits(probabilities: Array, temperature: float = 1.0) -> Array:

@@ -7,6 +7,7 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -104,15 +105,9 @@ def prepare(
     _check_overlap(splits, pictures.get("test", []), problems)
     for split, chosen in splits.items():
         array = np.stack([pixels[picture.file] for picture in chosen])
-        write_atomically(out / f"{split}.npy", lambda path, array=array: np.save(path, array))
-    write_json(
-        out / "split.json",
-        {
-            "size": size,
-            "seed": seed,
-            **{name: [dataclasses.asdict(p) for p in chosen] for name, chosen in splits.items()},
-        },
-    )
+        write_atomically(out / f"{split}.npy", functools.partial(_save, array))
+    rows = {name: [dataclasses.asdict(picture) for picture in chosen] for name, chosen in splits.items()}
+    write_json(out / "split.json", {"size": size, "seed": seed} | rows)
     report = {
         "data": data.name,
         "size": size,
@@ -120,12 +115,16 @@ def prepare(
         "counts": {
             name: {label: sum(p.label == index for p in chosen) for index, label in enumerate(LABELS)}
             | {"patients": len({p.patient for p in chosen})}
-            for name, chosen in {**splits, "test": pictures.get("test", [])}.items()
+            for name, chosen in [*splits.items(), ("test", pictures.get("test", []))]
         },
         "problems": problems,
     }
     write_json(out / "report.json", report)
     return report
+
+
+def _save(array: Pixels, path: Path) -> None:
+    np.save(path, array)
 
 
 def load(folder: Path) -> Prepared:

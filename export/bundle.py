@@ -1,0 +1,144 @@
+"""Build the bundle that is served.
+
+    python -m export build --model runs/vgg19 --calibration chest_xray --out handler/model
+
+fold -> convert -> prove parity with Keras -> quantize -> verify against float -> model.onnx, model.json, README.md
+"""
+
+import dataclasses
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from export.card import write_card
+from export.convert import assert_parity, convert, positive_probabilities, run
+from export.familiarity import ACCEPTED, Familiarity
+from export.fold import folded_weights, plain_vgg19
+from export.quantize import PRESETS, Agreement, quantize_and_verify
+from export.run import Run, read_pictures, read_run, sample
+from handler.contract import CONTRACT_FILE, DISTANCE_NAME, MODEL_FILE, OUTPUT_NAME, Contract, load_bundle
+from handler.files import write_atomically
+from handler.image import Pixels
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_PICTURES = 256
+FAMILIARITY_PICTURES = 1000
+DISTANCE_MARGIN = 1.1
+"""Other hospitals' X-rays are a little farther away than the validation split's."""
+
+
+def build(
+    model: Path,
+    calibration: Path,
+    out: Path,
+    *,
+    name: str,
+    version: str,
+    preset: str = "any-cpu",
+    seed: int = 0,
+    keep_float: Path | None = None,
+) -> tuple[Contract, Agreement]:
+    """Export a finished run.
+
+    Args:
+        model: run folder of `python -m training fit`.
+        calibration: the data set that the run was trained on, or its training folder.
+        out: bundle folder; replaced whole, at the end, or not at all.
+
+    Raises:
+        ExportError: see `export.errors`.
+    """
+    found = read_run(model)
+    size, point = found.input_size, found.operating_point
+    known = read_pictures(sample(found.train, FAMILIARITY_PICTURES, seed), calibration, size)
+    validation = read_pictures(found.validation, calibration, size)
+    log.info("verifying on all %d pictures of validation", len(validation.labels))
+
+    trained = keras.models.load_model(found.model, compile=False)
+    weights = folded_weights(trained, point["temperature"])
+    features = plain_vgg19(weights, size, None).predict(known.pixels[..., np.newaxis], batch_size=16, verbose=0)
+    served = plain_vgg19(weights, size, Familiarity.fit(features))
+    graph = convert(served)
+    parity = assert_parity(
+        _keras_probabilities(trained, known.pixels[:64], point["temperature"]),
+        positive_probabilities(graph, known.pixels[:64], OUTPUT_NAME),
+    )
+    log.info("float graph: %.1e from Keras at most", parity)
+
+    if keep_float is not None:
+        write_atomically(keep_float, lambda path: onnx.save(graph, path))
+
+    int8, agreement = quantize_and_verify(
+        graph, known.pixels[:CALIBRATION_PICTURES], validation, OUTPUT_NAME, point["threshold"], PRESETS[preset]
+    )
+    log.info(
+        "int8 graph: validation AUC %.4f (float %.4f), %.2f %% of decisions flipped, left in float: %s",
+        agreement.auc_int8,
+        agreement.auc_float,
+        100 * agreement.flipped,
+        ", ".join(agreement.excluded) or "none",
+    )
+    distances = run(int8, validation.pixels, [DISTANCE_NAME])[0]
+    contract = Contract(
+        name=name,
+        version=version,
+        sha256="",
+        input_size=size,
+        max_distance=float(np.quantile(distances, ACCEPTED)) * DISTANCE_MARGIN,
+        metrics=_metrics(found, agreement, parity),
+        **point,
+    )
+    return _save(int8, contract, out), agreement
+
+
+def _keras_probabilities(trained: keras.Model, pixels: Pixels, temperature: float) -> npt.NDArray[np.float64]:
+    """Probabilities `[N]` of the positive class straight from the trained network."""
+    to_logits = keras.Model(trained.inputs, trained.get_layer("logits").output)
+    logits = np.asarray(to_logits.predict(pixels[..., np.newaxis], batch_size=16, verbose=0), dtype=np.float64)
+    return np.asarray(1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / temperature)))
+
+
+def _metrics(found: Run, agreement: Agreement, parity: float) -> dict[str, Any]:
+    training = {"recipe": found.config["recipe"], "init": found.config["init"], "pictures": found.config["pictures"]}
+    return {
+        "validation": found.metrics["validation"],
+        "stress": found.metrics["stress"],
+        "training": training | {"epochs": found.metrics["epochs"]},
+        "export": {"parity_with_keras": parity} | dataclasses.asdict(agreement),
+    }
+
+
+def _save(graph: onnx.ModelProto, contract: Contract, out: Path) -> Contract:
+    """Write a staging folder, load it as serving would, then swap it in."""
+    staging = out.with_name(f".{out.name}.new")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        onnx.save(graph, staging / MODEL_FILE)
+        digest = hashlib.sha256((staging / MODEL_FILE).read_bytes()).hexdigest()
+        contract = dataclasses.replace(contract, sha256=digest)
+        (staging / CONTRACT_FILE).write_text(contract.to_json(), encoding="utf-8")
+        write_card(staging)
+        load_bundle(staging)
+        replace_folder(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return contract
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put `new` where `old` is; a kill in between leaves one of them whole under a telling name."""
+    retired = old.with_name(f".{old.name}.old")
+    shutil.rmtree(retired, ignore_errors=True)
+    if old.exists():
+        old.rename(retired)
+    new.rename(old)
+    shutil.rmtree(retired, ignore_errors=True)

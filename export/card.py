@@ -1,0 +1,147 @@
+"""The model card, generated from the contract so that it cannot say anything else.
+
+python -m export card handler/model --evaluation runs/evaluation/metrics.json
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract
+from handler.files import write_atomically
+
+INTENDED_USE = """Teaching, research and engineering: a worked example of training, converting, quantizing and serving an image
+classifier. It scores frontal chest radiographs of children, the only pictures it has seen."""
+
+NOT_FOR = """**This is no medical device.** It must not be used to diagnose, to triage, to decide on treatment, or to leave a
+picture unread. It knows nothing of adults, of lateral views, of CT, or of any finding other than pneumonia."""
+
+KNOWN_SHIFT = """All pictures come from one hospital (Guangzhou Women and Children's Medical Center, patients of one to five years). Its
+own test split already differs from the training split more than validation does; pictures of another hospital,
+detector or age group will differ more. Validate on your own pictures before you believe any number here. Three pneumonias
+in four training pictures are not the share that any ward sees: the network was trained and calibrated as if both
+classes were equally frequent."""
+
+DATA = """Kermany, Zhang, Goldbaum: "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
+Mendeley Data 2018, doi 10.17632/rscbjbr9sj, CC BY 4.0, resized to 224 x 224. Only the training split was trained,
+calibrated and validated on; the validation split is cut from it by patient."""
+
+_ROWS = {
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "log_loss": "log loss",
+}
+
+
+def write_card(bundle: Path) -> None:
+    """Write `README.md` beside the contract of a bundle."""
+    contract = Contract.from_json((bundle / CONTRACT_FILE).read_text(encoding="utf-8"))
+    text = card(contract, (bundle / MODEL_FILE).stat().st_size)
+    write_atomically(bundle / CARD_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def record_evaluation(bundle: Path, evaluation: Path) -> None:
+    """Put a reading of the test split, as `python -m training evaluate` saved it, into contract and card.
+
+    Raises:
+        ValueError: the reading was made with other weights or another threshold.
+    """
+    contract = Contract.from_json((bundle / CONTRACT_FILE).read_text(encoding="utf-8"))
+    reading = json.loads(evaluation.read_text(encoding="utf-8"))
+    if reading["model"].get("sha256") != contract.sha256 or reading["threshold"] != contract.threshold:
+        raise ValueError(f"{evaluation} was not measured on {bundle}: run `python -m training evaluate` on this bundle")
+    contract = dataclasses.replace(contract, metrics={**contract.metrics, "test": reading})
+    write_atomically(bundle / CONTRACT_FILE, lambda path: path.write_text(contract.to_json(), encoding="utf-8"))
+    write_card(bundle)
+
+
+def card(contract: Contract, size: int) -> str:
+    """The text of the card.
+
+    Args:
+        size: of the weights, bytes.
+    """
+    metrics = contract.metrics
+    parts = [
+        f"# {contract.name} {contract.version}",
+        f"VGG19 as int8 ONNX, {size / 1e6:.1f} MB: uint8 `[N, 1, {contract.input_size}, {contract.input_size}]` grey pixels in, "
+        f"calibrated probabilities of {' and '.join(contract.labels)} out.",
+        "## Intended use\n\n" + INTENDED_USE,
+        NOT_FOR,
+        "## Operating point\n\n"
+        f"Called {contract.positive} from a probability of {contract.threshold:.3f} on; between {contract.uncertain_from:.3f} and "
+        f"{contract.uncertain_to:.3f} the answer is marked uncertain: have it read. Temperature {contract.temperature:.3f}. All "
+        "chosen on the validation split and corrupted copies of it, none on test.",
+        "## Results\n\n" + _results(metrics),
+    ]
+    if test := metrics.get("test"):
+        parts.append(_test(test))
+    parts += ["## Data\n\n" + DATA, "## Known shift\n\n" + KNOWN_SHIFT]
+    if "training" in metrics:
+        parts.append("## Training\n\n" + _training(metrics["training"]))
+    if "export" in metrics:
+        parts.append("## From float to int8\n\n" + _export(metrics["export"]))
+    parts.append(
+        f"## Licence\n\nMIT for the weights, as for the code; the data is CC BY 4.0.\n\nSHA-256 of the weights: `{contract.sha256}`"
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _results(metrics: Mapping[str, Any]) -> str:
+    columns = {"validation": "validation", "stress": "validation, corrupted", "test": "test"}
+    present = {key: title for key, title in columns.items() if key in metrics}
+    lines = ["| | " + " | ".join(present.values()) + " |", "| --- |" + " ---: |" * len(present)]
+    for name, title in _ROWS.items():
+        cells = []
+        for key in present:
+            interval = metrics[key].get("intervals", {}).get(name)
+            cells.append(
+                f"{metrics[key][name]:.4f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+            )
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    note = "\n\nValidation is the float network; test is this int8 bundle. In brackets: 95 % bootstrap intervals over patients."
+    return "\n".join(lines) + (note if "test" in metrics else "")
+
+
+def _test(test: Mapping[str, Any]) -> str:
+    (tn, fp), (fn, tp) = test["confusion"]
+    kinds = ", ".join(
+        f"{kind} {share['correct']} of {share['n']} right" for kind, share in test.get("by_kind", {}).items()
+    )
+    return (
+        f"Read once, {test['date']}, on {test['n']} pictures of the official test split ({test['data']}): {tp} true positives, "
+        f"{fn} false negatives, {tn} true negatives, {fp} false positives." + (f" By kind: {kinds}." if kinds else "")
+    )
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    recipe = training["recipe"]
+    phases = "; ".join(
+        f"{phase['name']}: {len(phase['sizes'])} epochs at {_run_lengths(phase['sizes'])} px, peak learning rate "
+        f"{phase['learning_rate']:g}, {phase['trainable']} layers"
+        for phase in recipe["phases"]
+    )
+    rest = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in recipe.items() if name != "phases")
+    pictures = ", ".join(f"{count} for {split}" for split, count in training["pictures"].items())
+    return f"Start: {training['init']}. {phases}. {rest}. {training['epochs']} epochs run. Pictures: {pictures}."
+
+
+def _run_lengths(sizes: list[int]) -> str:
+    return ", ".join(str(size) for i, size in enumerate(sizes) if i == 0 or sizes[i - 1] != size)
+
+
+def _export(export: Mapping[str, Any]) -> str:
+    return (
+        f"Float graph against Keras: probabilities differ by {export['parity_with_keras']:.1e} at most. Int8 against float on "
+        f"the validation split: AUC {export['auc_int8']:.4f} against {export['auc_float']:.4f}, {export['flipped']:.2%} of decisions "
+        f"flipped, largest difference of a probability {export['max_difference']:.3f}. Convolutions left in float: "
+        f"{', '.join(export['excluded']) or 'none'}."
+    )

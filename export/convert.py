@@ -1,0 +1,82 @@
+"""Keras to ONNX, and the proof that nothing was lost on the way."""
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from export.errors import ConversionError
+from handler.image import Pixels
+
+OPSET = 17
+MAX_DIFFERENCE = 1e-4
+"""Largest allowed difference of a probability between Keras and the float graph, on real pictures."""
+
+
+def convert(model: keras.Model) -> onnx.ModelProto:
+    """Convert a network of `export.fold` to ONNX with channels first and any batch size.
+
+    Raises:
+        ConversionError: a transpose is left; it would cost a pass over the activations in every inference.
+    """
+    import tensorflow as tf
+    import tf2onnx
+
+    (pixels,) = model.inputs
+    size = pixels.shape[1]
+    # tf2onnx cannot guess a Keras 3 signature; it must be told.
+    signature = [tf.TensorSpec([None, size, size, 1], tf.uint8, name=pixels.name)]
+
+    forward = tf.function(lambda x: model(x), input_signature=signature)
+    graph, _ = tf2onnx.convert.from_function(
+        forward, input_signature=signature, opset=OPSET, inputs_as_nchw=[pixels.name]
+    )
+    _drop_input_reshape(graph.graph)
+    if transposes := [node.name for node in graph.graph.node if node.op_type == "Transpose"]:
+        raise ConversionError(f"transposes are left in the graph: {', '.join(transposes)}")
+    onnx.checker.check_model(graph)
+    result: onnx.ModelProto = graph
+    return result
+
+
+def _drop_input_reshape(graph: onnx.GraphProto) -> None:
+    """With one channel, channels-first is channels-last: the reshape between them changes nothing."""
+    reshape = next((node for node in graph.node[:4] if node.op_type == "Reshape"), None)
+    if reshape is None:
+        return
+    for node in graph.node:
+        node.input[:] = [reshape.input[0] if name == reshape.output[0] else name for name in node.input]
+    graph.node.remove(reshape)
+    shape = next(tensor for tensor in graph.initializer if tensor.name == reshape.input[1])
+    if not any(shape.name in node.input for node in graph.node):
+        graph.initializer.remove(shape)
+
+
+def positive_probabilities(graph: onnx.ModelProto, pixels: Pixels, output: str) -> npt.NDArray[np.float32]:
+    """Run a graph on pictures `[N, S, S]`: probabilities `[N]` of the positive class."""
+    return run(graph, pixels, [output])[0][:, -1]
+
+
+def run(graph: onnx.ModelProto, pixels: Pixels, outputs: list[str], batch: int = 16) -> list[npt.NDArray[np.float32]]:
+    """Run a graph on pictures `[N, S, S]` and give the named outputs, in batches."""
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    parts = [
+        session.run(outputs, {name: pixels[start : start + batch, np.newaxis]})
+        for start in range(0, len(pixels), batch)
+    ]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def assert_parity(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float32]) -> float:
+    """The largest difference between two lists of probabilities.
+
+    Raises:
+        ConversionError: it exceeds `MAX_DIFFERENCE`.
+    """
+    difference = float(np.abs(expected - found).max())
+    if difference > MAX_DIFFERENCE:
+        raise ConversionError(f"the graph differs from Keras by {difference:.2e}, allowed are {MAX_DIFFERENCE:.0e}")
+    return difference

@@ -1,0 +1,230 @@
+"""Static int8 quantization of the convolutions, and the proof that it changes no more decisions than allowed.
+
+The dense head stays float32: it is a fiftieth of a percent of the arithmetic, and the explanation runs through it.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from export.convert import positive_probabilities
+from export.errors import QuantizationError
+from export.run import Pictures
+from handler.image import Pixels
+
+MAX_AUC_DROP = 0.002
+MAX_FLIPPED = 0.01
+"""Share of validation pictures that may fall on the other side of the threshold."""
+
+MAX_EXCLUDED = 4
+"""Convolutions left in float before giving up: each costs four times its int8 size and time."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Quantization:
+    """How weights and activations become eight bits.
+
+    Activations are unsigned, weights signed and per output channel.
+    """
+
+    seven_bit_weights: bool
+    """On x86 without VNNI two products are added in 16 bits and saturate; weights of seven bits cannot overflow them.
+    https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html"""
+    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    """How calibration picks the range of an activation."""
+
+
+PRESETS = {
+    "any-cpu": Quantization(seven_bit_weights=True),
+    "vnni": Quantization(seven_bit_weights=False),
+}
+"""Named after what they are safe on. Lambda does not let you choose the CPU, hence the default `any-cpu`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Agreement:
+    """How well an int8 graph agrees with its float source on the validation split."""
+
+    auc_float: float
+    auc_int8: float
+    flipped: float
+    """Share of pictures with the other label."""
+    max_difference: float
+    """Of the probability of the positive class."""
+    excluded: tuple[str, ...]
+    """Convolutions that were left in float."""
+
+    @property
+    def good(self) -> bool:
+        return self.auc_float - self.auc_int8 <= MAX_AUC_DROP and self.flipped <= MAX_FLIPPED
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds pictures one by one, as ONNX Runtime's calibration asks for them."""
+
+    def __init__(self, name: str, pixels: Pixels) -> None:
+        self._feeds: Iterator[dict[str, Pixels]] = iter([{name: p[np.newaxis, np.newaxis]} for p in pixels])
+
+    def get_next(self) -> dict[str, Pixels] | None:
+        return next(self._feeds, None)
+
+
+def quantize(
+    graph: onnx.ModelProto, calibration: Pixels, options: Quantization, ranges: Path, excluded: Sequence[str] = ()
+) -> onnx.ModelProto:
+    """Quantize all convolutions but the excluded ones.
+
+    Args:
+        graph: float graph of `export.convert`.
+        calibration: uint8 `[N, S, S]`, real pictures.
+        ranges: a file where the ranges of the activations are kept between calls for one graph.
+
+    Returns:
+        A graph in QDQ form that takes its uint8 input as it is: the pixels themselves are the first quantized tensor.
+
+    Raises:
+        QuantizationError: fewer convolutions came out quantized than were asked for.
+    """
+    name = graph.graph.input[0].name
+    cast = next(node for node in graph.graph.node if node.op_type == "Cast" and node.input[0] == name)
+    exact = {"quant_type": QuantType.QUInt8, "scale": np.array(1, np.float32), "zero_point": np.array(0, np.uint8)}
+    method = {
+        "minmax": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }[options.method]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            onnx.shape_inference.infer_shapes(graph),
+            path,
+            _Reader(name, calibration),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "MaxPool"],
+            per_channel=True,
+            reduce_range=options.seven_bit_weights,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[*excluded],
+            calibrate_method=method,
+            calibration_cache_path=ranges,
+            extra_options={"TensorQuantOverrides": {cast.output[0]: [exact]}},
+        )
+        result = onnx.load(path)
+    _feed_pixels_directly(result.graph)
+    count = quantized_convolutions(result)
+    expected = sum(node.op_type == "Conv" for node in graph.graph.node) - len(excluded)
+    if count != expected:
+        raise QuantizationError(
+            f"{count} convolutions were quantized instead of {expected}: report this with the graph"
+        )
+    onnx.checker.check_model(result)
+    return result
+
+
+def quantized_convolutions(graph: onnx.ModelProto) -> int:
+    """How many convolutions take eight-bit weights."""
+    stored = {tensor.name: tensor.data_type for tensor in graph.graph.initializer}
+    produced = {node.output[0]: node for node in graph.graph.node}
+    count = 0
+    for node in graph.graph.node:
+        if node.op_type == "Conv":
+            source = produced.get(node.input[1])
+            count += source is not None and stored.get(source.input[0]) == onnx.TensorProto.INT8
+    return count
+
+
+def _feed_pixels_directly(graph: onnx.GraphProto) -> None:
+    """pixels -> Cast -> QuantizeLinear(1, 0) is the identity on uint8: take both out."""
+    name = graph.input[0].name
+    cast = next(node for node in graph.node if node.op_type == "Cast" and node.input[0] == name)
+    readers = [node for node in graph.node if cast.output[0] in node.input]
+    if [node.op_type for node in readers] != ["QuantizeLinear"]:
+        return  # the first convolution was excluded and reads the float values
+    for node in graph.node:
+        node.input[:] = [name if value == readers[0].output[0] else value for value in node.input]
+    graph.node.remove(cast)
+    graph.node.remove(readers[0])
+
+
+def compare(
+    expected: npt.NDArray[np.float32],
+    found: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    threshold: float,
+    excluded: Sequence[str],
+) -> Agreement:
+    """Hold int8 probabilities `[N]` against float ones."""
+    return Agreement(
+        auc_float=float(roc_auc_score(labels, expected)),
+        auc_int8=float(roc_auc_score(labels, found)),
+        flipped=float(((expected >= threshold) != (found >= threshold)).mean()),
+        max_difference=float(np.abs(expected - found).max()),
+        excluded=tuple(excluded),
+    )
+
+
+def quantize_and_verify(
+    graph: onnx.ModelProto,
+    calibration: Pixels,
+    validation: Pictures,
+    output: str,
+    threshold: float,
+    options: Quantization,
+) -> tuple[onnx.ModelProto, Agreement]:
+    """Quantize; while the result disagrees with float on validation, leave out the convolution that hurts most.
+
+    Raises:
+        QuantizationError: `MAX_EXCLUDED` convolutions in float do not suffice.
+    """
+    expected = positive_probabilities(graph, validation.pixels, output)
+    excluded: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+
+        def attempt(names: Sequence[str]) -> onnx.ModelProto:
+            return quantize(graph, calibration, options, Path(folder) / "ranges.json", names)
+
+        while True:
+            candidate = attempt(excluded)
+            found = positive_probabilities(candidate, validation.pixels, output)
+            agreement = compare(expected, found, validation.labels, threshold, excluded)
+            if agreement.good:
+                return candidate, agreement
+            if len(excluded) == MAX_EXCLUDED:
+                raise QuantizationError(
+                    f"int8 flips {agreement.flipped:.1%} of the decisions and moves AUC from {agreement.auc_float:.4f} "
+                    f"to {agreement.auc_int8:.4f} even with {', '.join(excluded)} in float: calibrate on other pictures"
+                )
+            names = [node.name for node in graph.graph.node if node.op_type == "Conv" and node.name not in excluded]
+            excluded.append(_worst(names, excluded, attempt, validation.pixels[:128], expected[:128], output))
+
+
+def _worst(
+    names: Sequence[str],
+    excluded: Sequence[str],
+    attempt: Callable[[Sequence[str]], onnx.ModelProto],
+    pixels: Pixels,
+    expected: npt.NDArray[np.float32],
+    output: str,
+) -> str:
+    """The convolution whose return to float brings the probabilities closest to the float ones."""
+    errors: dict[str, float] = {}
+    for name in tqdm(names, desc="finding the layer that int8 hurts most", unit="layer", leave=False):
+        found = positive_probabilities(attempt([*excluded, name]), pixels, output)
+        errors[name] = float(np.abs(found - expected).mean())
+    return min(errors, key=errors.__getitem__)

@@ -1,0 +1,59 @@
+"""Temperature, threshold and abstention band, chosen from predictions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.operating import STRESS_COPIES, calibrate, choose, choose_threshold, fit_temperature, stress
+
+
+def overconfident(seed: int, factor: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from true log odds, predictions that claim `factor` times as much."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, 20_000)
+    # For two unit Gaussians at -1 and +1 the true log odds of x are 2x.
+    x = rng.normal(2 * labels - 1, 1)
+    return 1 / (1 + np.exp(-2 * x * factor)), labels
+
+
+def test_temperature_undoes_overconfidence() -> None:
+    assert fit_temperature(*overconfident(0)) == pytest.approx(3.0, rel=0.05)
+
+
+def test_calibrated_probabilities_mean_what_they_say() -> None:
+    probabilities, labels = overconfident(1)
+    calibrated = calibrate(probabilities, fit_temperature(probabilities, labels))
+    near = (calibrated > 0.65) & (calibrated < 0.75)
+    assert labels[near].mean() == pytest.approx(0.7, abs=0.03)
+
+
+@given(seed=st.integers(0, 2**32 - 1), target=st.floats(0.5, 0.99))
+def test_threshold_reaches_the_target_sensitivity(seed: int, target: float) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([[0, 1], rng.integers(0, 2, 60)])
+    probabilities = np.clip(rng.normal(0.35 + 0.3 * labels, 0.2), 0, 1)
+
+    threshold = choose_threshold(probabilities, labels, target)
+
+    assert (probabilities[labels == 1] >= threshold).mean() >= target
+    assert 0 < threshold < 1
+
+
+def test_threshold_of_separable_classes_lies_between_them() -> None:
+    assert 0.4 < choose_threshold(np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1])) < 0.6
+
+
+def test_abstention_band_holds_the_threshold() -> None:
+    point = choose(*overconfident(2))
+    assert 0 <= point.uncertain_from <= point.threshold <= point.uncertain_to <= 1
+
+
+def test_stress_set_is_the_pictures_and_repeatable_corruptions() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 32, 32), dtype=np.uint8)
+    found = stress(pixels, seed=1)
+
+    assert found.shape == (3 * (1 + STRESS_COPIES), 32, 32)
+    assert np.array_equal(found[:3], pixels)
+    assert not np.array_equal(found[3:6], pixels)
+    assert np.array_equal(found, stress(pixels, seed=1))
