@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: help serve test lint types lock clean
+.PHONY: help serve test lint types lock clean policy sam-build sam-local deploy undeploy smoke space
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,8 +34,45 @@ lint: $(VENV)/everything  ## style, types and import contracts
 lock: $(VENV)/everything  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml --all-extras --constraint requirements.lock --output-file requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra aws --extra hub --extra lambda --constraint requirements.lock --output-file requirements-image.lock
+	$(BIN)/uv pip compile $(LOCK) --group sam --output-file infra/sam.lock
+	$(BIN)/uv pip compile $(LOCK) --group checkov --output-file infra/checkov.lock
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
+# SAM and checkov pin packages that neither this project nor the other can live with, so each has its own environment.
+.venv-%/ready: infra/%.lock
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --require-hashes --requirement $<
+	@touch $@
+
+SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
+
+policy: .venv-sam/ready .venv-checkov/ready  ## is the template sound and safe
+	$(SAM) validate --lint --region us-east-1
+	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --quiet --compact
+
+sam-build: .venv-sam/ready
+	$(SAM) build
+
+sam-local: sam-build  ## the API of template.yaml in containers, on http://localhost:3000
+	$(SAM) local start-api $(ARGS)
+
+deploy: sam-build  ## put the service on AWS; first time: make deploy ARGS=--guided
+	$(SAM) deploy $(ARGS)
+
+undeploy: .venv-sam/ready  ## take it off again; the bucket of results stays
+	$(SAM) delete $(ARGS)
+
+smoke: $(VENV)/everything  ## ask a running service everything once: make smoke URL=... [ARGS=--iam]
+	$(BIN)/python -m infra.smoke $(URL) $(ARGS)
+
+space: $(VENV)/everything  ## the server as a Hugging Face Space: make space REPO=USER/NAME
+	rm -rf build/space && mkdir -p build/space
+	git archive HEAD Dockerfile .dockerignore requirements-image.lock handler infra LICENSE | tar -x -C build/space
+	cp infra/spaces/README.md build/space/README.md
+	$(BIN)/hf repos create $(REPO) --repo-type space --space-sdk docker --exist-ok
+	$(BIN)/hf upload $(REPO) build/space . --repo-type space
+
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* build .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.errors import ExportError
+from export.hub import add_fetch_arguments, add_publish_arguments, publish
 from handler.errors import HandlerError
 
 
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     _build_arguments(commands.add_parser("build", help="convert, quantize and verify a trained network"))
     _card_arguments(commands.add_parser("card", help="record a test reading and write the model card anew"))
+    _publish_arguments(commands.add_parser("publish", help="put a bundle on the Hugging Face Hub"))
+    _fetch_arguments(commands.add_parser("fetch", help="get a verified bundle from the Hugging Face Hub"))
     _benchmark_arguments(commands.add_parser("benchmark", help="time bundles and float graphs side by side"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -80,6 +83,26 @@ def _card(options: argparse.Namespace) -> None:
         record_evaluation(options.bundle, options.evaluation)
     write_card(options.bundle)
     print(f"card is in {options.bundle}")
+
+
+def _publish_arguments(parser: argparse.ArgumentParser) -> None:
+    add_publish_arguments(parser)
+    parser.set_defaults(run=_publish)
+
+
+def _publish(options: argparse.Namespace) -> None:
+    print(publish(options.bundle, options.repo, options.private))
+
+
+def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    add_fetch_arguments(parser)
+    parser.set_defaults(run=_fetch)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from handler.hub import fetch
+
+    print(f"bundle is in {fetch(options.repo, options.revision, options.out)}")
 
 
 def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,14 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from handler.card import DISCLAIMER, INTENDED_USE, LIMITS
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract
 from handler.files import write_atomically
-
-INTENDED_USE = """Teaching, research and engineering: a worked example of training, converting, quantizing and serving an image
-classifier. It scores frontal chest radiographs of children, the only pictures it has seen."""
-
-NOT_FOR = """**This is no medical device.** It must not be used to diagnose, to triage, to decide on treatment, or to leave a
-picture unread. It knows nothing of adults, of lateral views, of CT, or of any finding other than pneumonia."""
 
 KNOWN_SHIFT = """All pictures come from one hospital (Guangzhou Women and Children's Medical Center, patients of one to five years). Its
 own test split already differs from the training split more than validation does; pictures of another hospital,
@@ -75,7 +70,8 @@ def card(contract: Contract, size: int) -> str:
         f"VGG19 as int8 ONNX, {size / 1e6:.1f} MB: uint8 `[N, 1, {contract.input_size}, {contract.input_size}]` grey pixels in, "
         f"calibrated probabilities of {' and '.join(contract.labels)} out.",
         "## Intended use\n\n" + INTENDED_USE,
-        NOT_FOR,
+        f"**{DISCLAIMER}**",
+        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in LIMITS),
         "## Operating point\n\n"
         f"Called {contract.positive} from a probability of {contract.threshold:.3f} on; between {contract.uncertain_from:.3f} and "
         f"{contract.uncertain_to:.3f} the answer is marked uncertain: have it read. Temperature {contract.temperature:.3f}. All "

@@ -1,10 +1,10 @@
 """What export refuses to ship.
 
 ExportError
-├── RunError         the training run cannot be read
-├── CalibrationError the folder of pictures does not serve to calibrate or verify on
-├── ConversionError  the ONNX graph does not do what the Keras network does
-├── PublishError     the Hub holds something else under this name or version
+├── RunError           the training run cannot be read
+├── CalibrationError   the folder of pictures does not serve to calibrate or verify on
+├── ConversionError    the ONNX graph does not do what the Keras network does
+├── PublishError       the Hub holds something else under this name or version
 └── QuantizationError  int8 decides differently from float, whatever is left out
 """
 

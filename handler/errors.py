@@ -3,14 +3,30 @@
 HandlerError
 ├── InputError            the caller's picture or request; answered with a 4xx status
 │   ├── EmptyInput        no bytes at all
+│   ├── MalformedRequest  a body that is not the form or the JSON that it says it is
+│   ├── UnsupportedMedia  a content type that is no way in
 │   ├── UnsupportedFormat not a picture of a kind that is read here
 │   ├── UnreadableImage   a known kind, but truncated or corrupt
 │   ├── SeveralFrames     an animation or a multi-page file
-│   └── InputTooLarge     more bytes or pixels than the limits allow
+│   ├── InputTooLarge     more bytes, pixels, frames or pictures than the limits allow
+│   ├── SlowRequest       the body did not arrive in time
+│   ├── NotAnXray         a readable picture of something else
+│   ├── BucketNotAllowed  an S3 address outside the allow-list
+│   ├── InputNotFound     nothing at that address or path
+│   └── UploadsDisabled   this deployment takes no uploads
+├── TemporaryError        nobody's fault; answered with 503 and a time to wait
+│   ├── Overloaded        as many requests are under way as are allowed
+│   └── StorageError      S3 did not answer
+├── SettingsError         an environment variable; the service refuses to start
+├── UnknownEvent          Lambda was invoked with something that is no event of these kinds
 └── BundleError           the model on disk; the service refuses to start
     ├── BundleMissing     a file of the bundle is not there
     ├── ContractError     `model.json` is malformed or of another contract version
-    └── BundleTampered    the weights do not have the hash that the contract records
+    ├── BundleTampered    the weights do not have the hash that the contract records
+    └── HubError          the model could not be brought from, or to, the Hugging Face Hub
+        ├── HubUnavailable   no connection, a limit on the rate, or trouble on the other side: try again
+        ├── HubUnauthorized  the token is absent or may not do this
+        └── HubMissing       no such repository, revision or file
 
 Every message says what is wrong and what to do about it.
 """
@@ -28,6 +44,14 @@ class EmptyInput(InputError):
     """There are no bytes to read."""
 
 
+class MalformedRequest(InputError):
+    """The request cannot be taken apart."""
+
+
+class UnsupportedMedia(InputError):
+    """The request's content type is none of those that are taken."""
+
+
 class UnsupportedFormat(InputError):
     """The bytes are not a picture of a supported kind."""
 
@@ -41,7 +65,47 @@ class SeveralFrames(InputError):
 
 
 class InputTooLarge(InputError):
-    """The input exceeds a limit on bytes or pixels."""
+    """The input exceeds a limit on bytes, pixels, frames or pictures."""
+
+
+class SlowRequest(InputError):
+    """The body of the request did not arrive in time."""
+
+
+class NotAnXray(InputError):
+    """The picture is unlike every X-ray that the network knows."""
+
+
+class BucketNotAllowed(InputError):
+    """The S3 address lies outside the buckets that this deployment reads or writes."""
+
+
+class InputNotFound(InputError):
+    """There is no such S3 object or file."""
+
+
+class UploadsDisabled(InputError):
+    """This deployment has no bucket for uploads."""
+
+
+class TemporaryError(HandlerError):
+    """The same request may succeed a little later."""
+
+
+class Overloaded(TemporaryError):
+    """As many requests are under way as are allowed."""
+
+
+class StorageError(TemporaryError):
+    """S3 could not be reached or has no time."""
+
+
+class SettingsError(HandlerError):
+    """An environment variable has a value that cannot be used."""
+
+
+class UnknownEvent(HandlerError):
+    """A Lambda event of no kind that is handled here."""
 
 
 class BundleError(HandlerError):
@@ -58,3 +122,19 @@ class ContractError(BundleError):
 
 class BundleTampered(BundleError):
     """The weights are not the ones that the contract describes."""
+
+
+class HubError(BundleError):
+    """The Hugging Face Hub did not do what was asked of it."""
+
+
+class HubUnavailable(HubError):
+    """The Hub cannot be reached or has no time; the same request may succeed later."""
+
+
+class HubUnauthorized(HubError):
+    """The token is absent or does not allow this."""
+
+
+class HubMissing(HubError):
+    """The repository, the revision or a file in it is not there, or not for this caller."""

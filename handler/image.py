@@ -3,13 +3,14 @@ all come through `decode`; there is no second resizer in this project.
 """
 
 import io
-import warnings
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from handler.errors import EmptyInput, InputTooLarge, SeveralFrames, UnreadableImage, UnsupportedFormat
+from handler.codestream import refuse_many_scans
+from handler.dicom import first_frame, is_dicom
+from handler.errors import EmptyInput, InputError, InputTooLarge, SeveralFrames, UnreadableImage, UnsupportedFormat
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """What Pillow may try. Every further decoder is more attack surface for nobody's X-ray."""
@@ -30,7 +31,8 @@ def decode(data: bytes, size: int) -> Pixels:
     EXIF orientation is applied, 16-bit greys keep their range.
 
     Args:
-        data: a JPEG, PNG, WebP, BMP, TIFF or GIF file with one picture in it.
+        data: a JPEG, PNG, WebP, BMP, TIFF or GIF file with one picture in it, or a DICOM file, of which the first frame
+            is taken (see `handler.dicom`).
         size: width and height of the result.
 
     Returns:
@@ -41,43 +43,45 @@ def decode(data: bytes, size: int) -> Pixels:
     """
     if not data:
         raise EmptyInput("the file is empty: send the bytes of a picture")
-    image = _open(data)
     try:
-        if image.width * image.height > MAX_PIXELS:
-            raise InputTooLarge(
-                f"the picture has {image.width} x {image.height} pixels, the limit is {MAX_PIXELS:,} in all: scale it down"
-            )
-        # An MPO is a JPEG with previews behind it, as phones write them: the first picture is the picture.
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-            raise SeveralFrames("the file is an animation or has several pages: send one picture per file")
-        # Ask the JPEG decoder for luminance at a fraction of the size; it is a no-op for all other formats.
-        image.draft("L", (round(size * _REDUCING_GAP), round(size * _REDUCING_GAP)))
-        grey = _grey(ImageOps.exif_transpose(image))
+        grey = first_frame(data, MAX_PIXELS) if is_dicom(data) else _picture(data, size)
         return np.asarray(grey.resize((size, size), _RESAMPLING, reducing_gap=_REDUCING_GAP))
-    except (InputTooLarge, SeveralFrames):
+    except InputError:
         raise
     except MemoryError as exc:
         raise InputTooLarge("the picture needs more memory than there is: scale it down") from exc
-    except Exception as exc:  # Pillow's decoders raise a dozen unrelated types on hostile bytes; all mean the same
+    except Exception as exc:  # the decoders raise a dozen unrelated types on hostile bytes; all mean the same
         raise UnreadableImage(f"the picture is truncated or corrupt: export it again ({exc})") from exc
-    finally:
-        image.close()
+
+
+def _picture(data: bytes, size: int) -> Image.Image:
+    """What Pillow reads, in 8-bit grey ("L") and no smaller than it must be to be resized to `size`."""
+    with _open(data) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise InputTooLarge(
+                f"the picture has {image.width} x {image.height} pixels, the limit is {MAX_PIXELS:,} in all: "
+                "scale it down"
+            )
+        # An MPO is a JPEG with previews behind it, as phones write them: the first picture is the picture.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            raise SeveralFrames("the file is an animation or has several pages: send one picture per file")
+        if image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg":  # which TIFF has, too
+            refuse_many_scans(data)
+        # Ask the JPEG decoder for luminance at a fraction of the size; it is a no-op for all other formats.
+        image.draft("L", (round(size * _REDUCING_GAP), round(size * _REDUCING_GAP)))
+        return _grey(ImageOps.exif_transpose(image))
 
 
 def _open(data: bytes) -> Image.Image:
     """Read the header only."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `decode` holds a stricter limit
-            return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as exc:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise InputTooLarge(f"the picture has more than {MAX_PIXELS:,} pixels: scale it down") from exc
-    except Image.UnidentifiedImageError as exc:
+    except UnidentifiedImageError as exc:
         raise UnsupportedFormat(
-            f"the file is no picture of a supported kind: send one of {', '.join(FORMATS)}"
+            f"the file is no picture of a supported kind: send one of {', '.join(FORMATS)} or DICOM"
         ) from exc
-    except Exception as exc:  # see `decode`
-        raise UnreadableImage(f"the picture's header is corrupt: export it again ({exc})") from exc
 
 
 def _grey(image: Image.Image) -> Image.Image:

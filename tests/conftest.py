@@ -22,3 +22,18 @@ def xrays() -> Path:
     if not XRAYS.is_dir():
         pytest.skip("needs the chest X-ray data set beside the repository, in ../shared/data/chest-xray")
     return XRAYS
+
+
+@pytest.fixture(scope="session")
+def vgg19_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file in the layout of the one that Keras downloads, with random values."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.applications.VGG19(include_top=False, weights=None, input_shape=(64, 64, 3))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([keras.initializers.HeNormal(seed=1)(layer.kernel.shape), layer.bias])
+    path: Path = tmp_path_factory.mktemp("weights") / "vgg19.weights.h5"
+    model.save_weights(path)
+    return path

@@ -1,0 +1,101 @@
+"""The command line of serving.
+
+python -m handler predict FILE... [--json] [--force]
+python -m handler serve [--host 127.0.0.1] [--port 8000]
+python -m handler settings
+"""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from handler.errors import BundleError, HandlerError, InputNotFound, SettingsError
+from handler.settings import Settings, described
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0; 1 if a file could not be scored; 2 if the command itself cannot be run.
+    """
+    parser = argparse.ArgumentParser(prog="python -m handler", description="Pneumonia from chest X-rays.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    predict = commands.add_parser("predict", help="score picture files")
+    predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    predict.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    predict.add_argument("--force", action="store_true", help="score what does not look like an X-ray all the same")
+    predict.set_defaults(run=_predict)
+    serve = commands.add_parser("serve", help="answer over HTTP")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    serve.set_defaults(run=_serve)
+    commands.add_parser("settings", help="list the environment variables").set_defaults(run=_settings)
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (BundleError, SettingsError) as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 2
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from handler.problems import problem_of
+    from handler.responses import encoded
+    from handler.scoring import attempt, identity
+    from handler.startup import load
+
+    classifier = load(Settings.from_environment())
+    results: list[dict[str, Any]] = []
+    for path in options.files:
+        outcome = attempt(classifier, partial(_read, path), force=options.force)
+        answer = {"error": problem_of(outcome)} if isinstance(outcome, HandlerError) else outcome
+        results.append({"file": str(path), **answer})
+    if options.json:
+        print(encoded({"model": identity(classifier.contract), "predictions": results}).decode())
+    else:
+        _print_table(results, classifier.contract.positive)
+    return int(any("error" in result for result in results))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise InputNotFound(f"{path} cannot be read ({exc.strerror}): check the path") from exc
+
+
+def _print_table(results: list[dict[str, Any]], positive: str) -> None:
+    width = max(len(result["file"]) for result in results)
+    for result in results:
+        if "error" in result:
+            verdict = f"{result['error']['title']}: {result['error']['detail']}"
+        else:
+            doubt = "  uncertain: have it read" if result["uncertain"] else ""
+            verdict = f"{result['label']:<9}  {positive} {result['probabilities'][positive]:.1%}{doubt}"
+        print(f"{result['file']:<{width}}  {verdict}")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    import uvicorn
+
+    # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
+    from handler.app import app
+
+    # One JSON line for each request is written already.
+    uvicorn.run(app, host=options.host, port=options.port, access_log=False, server_header=False)
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001
+    rows = described(Settings.from_environment())
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for variable, value, about in rows:
+        print(f"{variable:<{widths[0]}}  {value:<{widths[1]}}  {about}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

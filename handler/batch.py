@@ -1,0 +1,154 @@
+"""Pictures in bulk: batches of a Step Functions Distributed Map, and messages of an SQS queue.
+
+Each picture goes through the same scoring function as over HTTP. What will never succeed is listed as failed; what may
+succeed later makes the batch, or the one message, come again.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+from urllib.parse import unquote_plus
+
+from handler.classifier import Classifier
+from handler.errors import HandlerError, MalformedRequest, SettingsError, TemporaryError
+from handler.problems import problem_of
+from handler.responses import encoded
+from handler.scoring import attempt, identity
+from handler.settings import Settings
+from handler.storage import Storage
+from handler.telemetry import Outcome
+
+_READERS = 8
+"""Objects fetched at the same time: S3 takes tens of milliseconds to answer, the network less."""
+
+
+class Batches:
+    """Scores events that are no HTTP requests."""
+
+    def __init__(self, settings: Settings, classifier: Classifier, storage: Storage) -> None:
+        self._settings = settings
+        self._classifier = classifier
+        self._storage = storage
+
+    def map_batch(self, event: dict[str, Any]) -> tuple[dict[str, Any], list[Outcome]]:
+        """Score one batch of a Distributed Map into one JSON Lines object.
+
+        Its key is a hash of the list of items and its content has nothing that changes between attempts, so a batch
+        that is tried again replaces its own answer by the same.
+
+        Args:
+            event: `Items`, each with `Key` or `s3_uri`, and `BatchInput` with `output_bucket`, `output_prefix` and, for
+                items with a `Key`, `bucket`.
+
+        Returns:
+            `output_key`, and how many were `scored` and have `failed`; and the outcomes.
+
+        Raises:
+            MalformedRequest: the event has another form.
+            TemporaryError: S3 has trouble; nothing was written.
+        """
+        wanted = event.get("BatchInput")
+        items = event["Items"]
+        if not isinstance(wanted, dict) or not isinstance(items, list):
+            raise MalformedRequest("expected `Items`, a list, and `BatchInput`, an object")
+        uris = [_item_uri(item, wanted) for item in items]
+        outcomes = self._score(uris)
+        lines = [self._line(uri, outcome) for uri, outcome in zip(uris, outcomes, strict=True)]
+        digest = hashlib.sha256("\n".join(uris).encode("utf-8", "backslashreplace")).hexdigest()
+        key = f"{_text(wanted, 'output_prefix', '').strip('/')}/{digest}.jsonl".lstrip("/")
+        self._storage.write(f"s3://{_text(wanted, 'output_bucket')}/{key}", b"".join(lines), "application/jsonl")
+        failed = sum(isinstance(outcome, HandlerError) for outcome in outcomes)
+        return {"output_key": key, "scored": len(outcomes) - failed, "failed": failed}, outcomes
+
+    def queue_messages(self, event: dict[str, Any]) -> tuple[dict[str, Any], list[Outcome]]:
+        """Score the pictures that queue messages point to: S3's own notifications, or `s3_uri` with, if wanted,
+        `output_s3_uri`.
+
+        Returns:
+            `batchItemFailures` with the messages that shall come again, after a few attempts in the dead-letter queue:
+            those that met trouble with S3, and those that nobody can act on. A picture that cannot be scored is an
+            answer and not a failure. And the outcomes.
+        """
+        failures: list[dict[str, str]] = []
+        outcomes: list[Outcome] = []
+        for record in event["Records"]:
+            try:
+                for uri, output in self._addressed(record.get("body")):
+                    outcome = self._score([uri])[0]
+                    outcomes.append(outcome)
+                    self._storage.write(output, self._line(uri, outcome), "application/json")
+            except HandlerError as exc:
+                outcomes.append(exc)
+                failures.append({"itemIdentifier": record["messageId"]})
+        return {"batchItemFailures": failures}, outcomes
+
+    def _score(self, uris: Sequence[str]) -> list[Outcome]:
+        """Fetch and score, in order.
+
+        Raises:
+            TemporaryError: any of them met trouble that may pass.
+        """
+        score = partial(attempt, self._classifier)
+        with ThreadPoolExecutor(_READERS) as pool:
+            outcomes: list[Outcome] = list(pool.map(lambda uri: score(partial(self._storage.read, uri)), uris))
+        for outcome in outcomes:
+            if isinstance(outcome, TemporaryError):
+                raise outcome
+        return outcomes
+
+    def _line(self, uri: str, outcome: Outcome) -> bytes:
+        """One picture's answer as a line of JSON. Timings would differ from attempt to attempt."""
+        if isinstance(outcome, HandlerError):
+            answer: dict[str, Any] = {"error": problem_of(outcome)}
+        else:
+            answer = {name: value for name, value in outcome.items() if name != "timings"}
+        return encoded({"s3_uri": uri, "model": identity(self._classifier.contract), **answer}) + b"\n"
+
+    def _addressed(self, body: Any) -> list[tuple[str, str]]:
+        """The pictures that a message points to, each with the place for its answer."""
+        try:
+            message = json.loads(body)
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise MalformedRequest("the message is not JSON") from exc
+        match message:
+            case {"s3_uri": str(uri), "output_s3_uri": str(output)}:
+                return [(uri, output)]
+            case {"s3_uri": str(uri)}:
+                return [(uri, self._default_output(uri))]
+            case {"Event": "s3:TestEvent"}:  # S3 sends it once, when the notification is set up
+                return []
+            case {"Records": list(records)}:
+                uris = [_notified_uri(record) for record in records]
+                return [(uri, self._default_output(uri)) for uri in uris]
+        raise MalformedRequest("the message is neither an S3 notification nor an object with `s3_uri`")
+
+    def _default_output(self, uri: str) -> str:
+        if not self._settings.output_uri:
+            raise SettingsError("set OUTPUT_S3_URI, or name an `output_s3_uri` in each message")
+        return f"{self._settings.output_uri}{hashlib.sha256(uri.encode()).hexdigest()}.json"
+
+
+def _item_uri(item: Any, wanted: dict[str, Any]) -> str:
+    match item:
+        case {"s3_uri": str(uri)}:
+            return uri
+        case {"Key": str(key)}:
+            return f"s3://{_text(wanted, 'bucket')}/{key}"
+    raise MalformedRequest("each of `Items` must be an object with `Key` or `s3_uri`")
+
+
+def _notified_uri(record: Any) -> str:
+    match record:
+        case {"s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
+            return f"s3://{bucket}/{unquote_plus(key)}"
+    raise MalformedRequest("the record is no S3 notification")
+
+
+def _text(wanted: dict[str, Any], name: str, default: str | None = None) -> str:
+    value = wanted.get(name, default)
+    if not isinstance(value, str):
+        raise MalformedRequest(f"`BatchInput` needs `{name}`, a string")
+    return value

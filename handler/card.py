@@ -1,0 +1,48 @@
+"""What `GET /v1/model` says of the model."""
+
+from typing import Any
+
+from handler.contract import Contract
+from handler.image import FORMATS, MAX_PIXELS
+from handler.scoring import identity
+from handler.settings import Settings
+
+INTENDED_USE = (
+    "Research, teaching and engineering: a probability of pneumonia for one frontal chest X-ray of a child, as in the "
+    "data set that the network was trained on."
+)
+LIMITS = (
+    "Trained on children aged one to five from a single hospital in Guangzhou. Adults, other views, other devices and "
+    "other diseases were not part of it, and the probabilities are not calibrated for them.",
+    "The picture is squeezed to a small square: fine detail is lost.",
+    "The activation map shows where the network found evidence, not where the disease is.",
+    "The check for pictures that are no X-ray lets some of them through and refuses some X-rays.",
+)
+DISCLAIMER = "This is no medical device. Do not use it to diagnose, to treat, or to decide about a person's care."
+
+
+def card(contract: Contract, settings: Settings) -> dict[str, Any]:
+    """The model card as an answer: identity, contract, measured results, what it is for and what it is not for."""
+    return {
+        **identity(contract),
+        "contract_version": contract.contract_version,
+        "labels": list(contract.labels),
+        "positive_label": contract.positive,
+        "threshold": contract.threshold,
+        "uncertain_from": contract.uncertain_from,
+        "uncertain_to": contract.uncertain_to,
+        "temperature": contract.temperature,
+        "max_distance": contract.max_distance,
+        "input": {
+            "size": contract.input_size,
+            "formats": [*FORMATS, "DICOM"],
+            "max_pixels": MAX_PIXELS,
+            "max_body_bytes": settings.max_body_bytes,
+            "max_items": settings.max_items,
+            "uploads": bool(settings.upload_bucket),
+        },
+        "metrics": dict(contract.metrics),
+        "intended_use": INTENDED_USE,
+        "limits": list(LIMITS),
+        "disclaimer": DISCLAIMER,
+    }

@@ -1,0 +1,101 @@
+"""What surrounds every HTTP answer: an id, security headers, a log line, and a last resort for what nobody caught."""
+
+import re
+import uuid
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from handler.problems import INTERNAL, problem
+from handler.responses import ProblemResponse
+from handler.settings import Settings
+from handler.telemetry import Outcome, Telemetry
+
+REQUEST_ID = "x-request-id"
+_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_CLIENT_GONE = 499  # nginx's number for it; nobody is left to read it but the log
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What the log should know of a request, gathered while it is answered."""
+
+    request_id: str
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+class Envelope:
+    """Pure ASGI, because Starlette's `BaseHTTPMiddleware` costs a task and a queue for each request."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._headers = {
+            # Everything comes from this very origin, previews of local pictures excepted.
+            "content-security-policy": (
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+                "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+                f"frame-ancestors {settings.frame_ancestors}"
+            ),
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "no-referrer",
+            "permissions-policy": "camera=(), geolocation=(), microphone=(), interest-cohort=()",
+            "cross-origin-opener-policy": "same-origin",
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = perf_counter()
+        exchange = Exchange(_request_id(scope))
+        scope.setdefault("state", {})["exchange"] = exchange
+        status = 0
+
+        async def send_dressed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._dress(MutableHeaders(scope=message), scope, exchange)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_dressed)
+        except ClientDisconnect:
+            status = _CLIENT_GONE
+        except Exception as exc:
+            self._telemetry.failure(exchange.request_id, exc)
+            if status:  # too late to say anything else
+                raise
+            detail = f"the request could not be answered; report it with the id {exchange.request_id}"
+            response = ProblemResponse(problem(INTERNAL, detail, exchange.request_id))
+            await response(scope, receive, send_dressed)
+        finally:
+            self._telemetry.request(
+                request_id=exchange.request_id,
+                method=scope["method"],
+                route=getattr(scope.get("route"), "path", "none"),
+                status=status,
+                total_ms=(perf_counter() - start) * 1000,
+                outcomes=exchange.outcomes,
+            )
+
+    def _dress(self, headers: MutableHeaders, scope: Scope, exchange: Exchange) -> None:
+        for name, value in self._headers.items():
+            headers.setdefault(name, value)
+        if scope.get("scheme") == "https":
+            headers.setdefault("strict-transport-security", "max-age=31536000")
+        # Files of the page may be kept as long as they are checked; answers about patients may not be kept at all.
+        headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")
+        headers[REQUEST_ID] = exchange.request_id
+
+
+def _request_id(scope: Scope) -> str:
+    """Lambda's own id, else the caller's if it is a harmless one, else a new one."""
+    if context := scope.get("aws.context"):
+        return str(context.aws_request_id)
+    given = Headers(scope=scope).get(REQUEST_ID, "")
+    return given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex

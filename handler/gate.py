@@ -1,0 +1,44 @@
+"""How much work is let in at a time, so that a crowd gets a clear no instead of a process that runs out of memory."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from handler.errors import Overloaded
+
+T = TypeVar("T")
+
+
+class Gate:
+    """Admits requests and runs their work in threads. Belongs to one event loop at a time.
+
+    Args:
+        workers: jobs that run at the same time; further ones wait for their turn.
+        max_in_flight: requests that may be under way, waiting ones included, each with its body in memory.
+    """
+
+    def __init__(self, workers: int, max_in_flight: int) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Hold a place while a request is under way.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        if self._in_flight >= self._max_in_flight:
+            raise Overloaded(f"{self._in_flight} requests are already under way: try again in a moment")
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do blocking work in a thread, when it is its turn."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -1,0 +1,168 @@
+"""A bundle from the Hugging Face Hub instead of the embedded one: downloaded at one commit, verified, then moved into
+place whole. What was half downloaded or does not have the recorded hash is never served.
+"""
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, load_bundle
+from handler.errors import BundleError, BundleTampered, HubMissing, HubUnauthorized, HubUnavailable
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+BUNDLE_FILES = (MODEL_FILE, CONTRACT_FILE, CARD_FILE)
+
+SOURCE_FILE = "source.txt"
+"""Says which repository and commit a fetched bundle is, for people and for the next `fetch` into the same folder."""
+
+_TIMEOUT_S = 30.0
+
+
+def fetch(repo: str, revision: str, out: Path) -> Path:
+    """Download a bundle, unless `out` already is the one that is asked for.
+
+    A dropped connection is resumed where it broke, an interrupted download goes on with the files that are still
+    missing, and processes that fetch into the same folder wait for each other.
+
+    Args:
+        repo: `USER/NAME` on the Hub; a private one needs `HF_TOKEN` in the environment.
+        revision: a commit SHA, which pins every byte, or a tag.
+        out: folder to make or, once the new bundle is verified, to replace. Its parent is created.
+
+    Returns:
+        `out`, which then holds the bundle and `SOURCE_FILE`.
+
+    Raises:
+        HubUnavailable, HubUnauthorized, HubMissing: the download failed; see `handler.errors`.
+        BundleTampered, ContractError: what was downloaded is no bundle for this release; `out` is left as it was.
+    """
+    # 150 ms of imports that only this path needs.
+    from filelock import FileLock
+    from huggingface_hub import HfApi
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.with_name(f".{out.name}.lock")):
+        if _holds(out, f"{repo}@{revision}"):
+            return out
+        with translated(repo, revision):
+            commit, hashes = listing(HfApi(), repo, revision)
+            source = f"{repo}@{commit}"
+            if _holds(out, source):
+                return out
+            staging = out.with_name(f".{out.name}.{commit}")
+            for name in BUNDLE_FILES:
+                HfApi().hf_hub_download(repo, name, revision=commit, local_dir=staging)
+        _verify(staging, source, hashes)
+        shutil.rmtree(staging / ".cache", ignore_errors=True)  # the client's own notes
+        (staging / SOURCE_FILE).write_text(source + "\n", encoding="utf-8")
+        _replace(out, staging)
+    return out
+
+
+def listing(hub: "HfApi", repo: str, revision: str) -> tuple[str, dict[str, str]]:
+    """The commit that a revision is, and the hash of every file in it: of large ones SHA-256, of others git's."""
+    found = hub.model_info(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
+    hashes = {file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id) for file in found.siblings or []}
+    return str(found.sha), hashes
+
+
+def same(data: bytes, digest: str | None) -> bool:
+    """Whether the bytes have the hash of a `listing`."""
+    blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)  # git's choice, not ours
+    return digest in (hashlib.sha256(data).hexdigest(), blob.hexdigest())
+
+
+@contextlib.contextmanager
+def translated(repo: str, revision: str | None = None) -> Iterator[None]:
+    """Turn what the Hub's client raises into this project's errors, each of which names the remedy."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]  # httpx's own
+
+    place = f"{repo}@{revision}" if revision else repo
+    try:
+        yield
+    except (BundleError, KeyboardInterrupt):
+        raise
+    except Exception as exc:
+        if isinstance(exc, HFValidationError):
+            raise HubMissing(f"{repo!r} is no repository on the Hub: name it as USER/NAME") from exc
+        chain = list(_causes(exc))
+        answered = next((link for link in chain if isinstance(link, HfHubHTTPError)), None)
+        if answered is not None:
+            raise _from_status(answered.response.status_code, place, answered) from exc
+        if any(isinstance(link, OfflineModeIsEnabled) for link in chain):
+            raise HubUnavailable(
+                f"{place} cannot be reached because HF_HUB_OFFLINE is set: unset it, or use a bundle that is on disk"
+            ) from exc
+        if any(isinstance(link, (TransportError, OSError)) for link in chain):
+            raise HubUnavailable(
+                f"the connection to the Hub failed for {place} ({chain[-1]}): check the network and HF_ENDPOINT, then "
+                "run the same command again; it goes on where it stopped"
+            ) from exc
+        raise
+
+
+def _from_status(status: int, place: str, exc: Exception) -> BundleError:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if isinstance(exc, RepositoryNotFoundError) and not isinstance(exc, GatedRepoError):
+        # The Hub does not tell strangers whether a private repository exists.
+        return HubMissing(f"{place} is not on the Hub, or it is private: check the name, or set HF_TOKEN to read it")
+    if status in (401, 403):
+        return HubUnauthorized(
+            f"the Hub refused {place} with status {status}: set HF_TOKEN to a token that may do this "
+            "(reading for fetch, writing for publish)"
+        )
+    if status == 404:
+        return HubMissing(f"{place} lacks this revision or one of its files: check the revision, or publish again")
+    if status == 429:
+        return HubUnavailable(f"the Hub limits the rate of requests for {place}: wait some minutes, then try again")
+    return HubUnavailable(f"the Hub answered {place} with status {status}: try again later ({exc})")
+
+
+def _holds(folder: Path, source: str) -> bool:
+    """Whether the folder is that very bundle, undamaged."""
+    try:
+        recorded = (folder / SOURCE_FILE).read_text(encoding="utf-8").strip()
+        return recorded == source and bool(load_bundle(folder))
+    except (OSError, BundleError):
+        return False
+
+
+def _verify(staging: Path, source: str, hashes: dict[str, str]) -> None:
+    """Hold the files against the commit's own hashes, and the weights against the contract."""
+    try:
+        changed = [name for name in BUNDLE_FILES if not same((staging / name).read_bytes(), hashes.get(name))]
+        if changed:
+            raise BundleTampered(
+                f"{', '.join(changed)} of {source} did not arrive as published: fetch again, and if that fails too, "
+                "do not serve it"
+            )
+        load_bundle(staging)
+    except BundleError:
+        # Kept, these files would be taken for finished by the next attempt.
+        shutil.rmtree(staging)
+        raise
+
+
+def _replace(out: Path, staging: Path) -> None:
+    """Put the finished folder where the old one is; renames, so that neither is ever seen half-written."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    staging.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """The exception and what it was raised from, outermost first."""
+    link: BaseException | None = exc
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__

@@ -1,0 +1,101 @@
+"""AWS Lambda's way in: `handler.lambda_entry.lambda_handler`.
+
+HTTP events (API Gateway REST and HTTP, function URL, load balancer) go to the web application, batches and queue
+messages to `handler.batch`, and a ping keeps the function warm. The model is loaded and run once while Lambda
+initializes.
+"""
+
+import asyncio
+from time import perf_counter
+from typing import Any
+
+from mangum import Mangum
+from starlette.types import Receive, Scope, Send
+
+from handler import startup
+from handler.app import app
+from handler.batch import Batches
+from handler.errors import HandlerError, UnknownEvent
+from handler.problems import MEDIA_TYPE
+from handler.scoring import identity
+from handler.storage import Storage
+from handler.telemetry import Outcome, Telemetry
+
+_TEXT = ["text/", "application/json", MEDIA_TYPE]
+"""What is answered as it is; Mangum encodes the rest in base64."""
+
+
+async def _below_prefix(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tell the application which part of the path is not its own: a custom domain's base path, or a stage's name."""
+    event = scope["aws.event"]
+    scope["root_path"] = startup.settings.base_path or _stage(event)
+    # REST APIs leave the stage out of the path, HTTP APIs leave it in; for ASGI it belongs there.
+    if "resource" in event and not startup.settings.base_path:
+        scope["path"] = scope["root_path"] + scope["path"]
+    await app(scope, receive, send)
+
+
+def _stage(event: dict[str, Any]) -> str:
+    stage = event["requestContext"].get("stage")
+    # A load balancer has no stages, and neither does a function URL, whose one is called $default.
+    return f"/{stage}" if stage and stage != "$default" else ""
+
+
+_loop = asyncio.new_event_loop()
+asyncio.set_event_loop(_loop)
+_http = Mangum(_below_prefix, lifespan="off", text_mime_types=_TEXT)
+_classifier = startup.classifier()
+_batches = Batches(startup.settings, _classifier, Storage(startup.settings))
+_telemetry = Telemetry(startup.settings, _classifier.contract)
+
+
+def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
+    """Answer one event.
+
+    Raises:
+        UnknownEvent: it is none of those handled here.
+        HandlerError: a batch of a Distributed Map failed as a whole, for Step Functions to try again or to report.
+    """
+    # Mangum runs the application in the current loop, which newer Pythons do not make unasked.
+    asyncio.set_event_loop(_loop)
+    match event:
+        case {"requestContext": {"elb": _}} | {"requestContext": {"http": _}, "version": "2.0"}:
+            return _http(event, context)
+        case {"requestContext": _, "resource": _, "httpMethod": _}:
+            return _http(event, context)
+        case {"Items": _}:
+            return _logged("map", _batches.map_batch, event, context)
+        case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
+            return _logged("queue", _batches.queue_messages, event, context)
+        case {"warmup": True} | {"source": "aws.events"}:
+            return {"warm": True, "model": identity(_classifier.contract)}
+    shape = (
+        f"an object with {', '.join(sorted(map(str, event))) or 'no keys'}" if isinstance(event, dict) else "no object"
+    )
+    raise UnknownEvent(
+        f"the event is {shape}; expected an HTTP request, a batch with `Items` and `BatchInput`, messages of an SQS "
+        'queue, or {"warmup": true}'
+    )
+
+
+def _logged(route: str, work: Any, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Do a batch's work and write the line about it."""
+    start = perf_counter()
+    outcomes: list[Outcome] = []
+    status = 500
+    try:
+        answer, outcomes = work(event)
+        status = 200
+    except HandlerError as exc:
+        outcomes = [exc]
+        raise
+    finally:
+        _telemetry.request(
+            request_id=context.aws_request_id,
+            method="EVENT",
+            route=route,
+            status=status,
+            total_ms=(perf_counter() - start) * 1000,
+            outcomes=outcomes,
+        )
+    return dict(answer)

@@ -1,0 +1,373 @@
+// The page of the service. What it knows lives in this module's memory and ends with the tab: nothing is stored.
+// Styles are set through properties only and texts through textContent, so a strict content security policy holds
+// and no answer or file name can become markup.
+
+const BODY_LIMIT = 4.5e6; // bytes of a file that AWS Lambda still accepts, after base64
+const AT_ONCE = 2; // requests in flight
+
+const $ = (id) => document.getElementById(id);
+const items = []; // newest batch first
+let selected = null;
+let running = 0;
+let card = {}; // what v1/model says, once it has said it
+
+// ---------- words and numbers
+
+const percent = (p) => (p > 0.9995 ? ">\u00a099.9\u00a0%" : p > 0 && p < 0.0005 ? "<\u00a00.1\u00a0%" : `${(p * 100).toFixed(1)}\u00a0%`);
+const round = (p) => `${+(p * 100).toFixed(1)}\u00a0%`;
+const megabytes = (bytes) => (bytes < 1e5 ? `${Math.ceil(bytes / 1e3)}\u00a0kB` : `${(bytes / 1e6).toFixed(1)}\u00a0MB`);
+const title = (label) => label.charAt(0) + label.slice(1).toLowerCase();
+const positive = (prediction) => card.positive_label ?? Object.keys(prediction.probabilities).at(-1);
+const bandOf = (prediction) => prediction.uncertain_band ?? (card.uncertain_to > 0 ? [card.uncertain_from, card.uncertain_to] : null);
+
+/** What is to be said about an item in one word and one sentence, and in which tone. */
+function summary({ state, prediction, problem }) {
+  if (state === "done") {
+    const label = positive(prediction);
+    const p = prediction.probabilities[label];
+    if (prediction.uncertain) return { tone: "uncertain", tag: "Uncertain", long: "Uncertain: have it read", label, p };
+    return { tone: prediction.label === label ? "positive" : "negative", tag: title(prediction.label), long: title(prediction.label), label, p };
+  }
+  if (state === "failed") return { tone: "problem", tag: "Not scored", long: problem.title };
+  return { tone: "waiting", tag: state === "scoring" ? "Scoring…" : "Waiting", long: state === "scoring" ? "Scoring…" : "Waiting its turn" };
+}
+
+// ---------- talking to the service
+
+const BY_STATUS = {
+  401: ["The service wants credentials", "It is set up to answer signed requests only, which this page cannot send."],
+  413: ["The file is too large for this service", "Export it as JPEG or scale it down, then send it again."],
+  429: ["The service is busy", "More requests arrive than it may answer. Wait a moment and try again."],
+  503: ["The service is not ready", "It may be starting up. Wait a moment and try again."],
+};
+BY_STATUS[403] = BY_STATUS[401];
+BY_STATUS[502] = BY_STATUS[504] = BY_STATUS[503];
+
+/** Any failed answer as problem details; gateways in front of the service speak HTML or JSON of their own. */
+function asProblem(status, body, headers) {
+  const [name, detail] = BY_STATUS[status] ?? [`The service answered with status ${status}`, "Its answer gives no reason."];
+  const known = body && typeof body.title === "string";
+  return {
+    type: known ? String(body.type ?? "") : "",
+    title: known ? body.title : name,
+    detail: known ? String(body.detail ?? "") : detail,
+    status: (known && body.status) || status,
+    instance: (known && (body.instance || body.request_id)) || "",
+    wait: headers?.get("retry-after"),
+  };
+}
+
+async function ask(item) {
+  try {
+    item.dicom = (await item.file.slice(128, 132).text()) === "DICM"; // also proves that the file can be read
+  } catch {
+    throw { title: "The file could not be read", detail: "It may be a folder, or it was moved or changed after you chose it." };
+  }
+  const form = new FormData();
+  form.append("file", item.file, "picture"); // names of files often are names of patients: they stay here
+  let response;
+  try {
+    response = await fetch(`v1/predictions?explain=true${item.force ? "&force=true" : ""}`, {
+      method: "POST",
+      body: form,
+      headers: { accept: "application/json, application/problem+json" },
+      signal: item.abort.signal,
+    });
+  } catch {
+    throw { title: "The service could not be reached", detail: "The connection failed before an answer came.", status: 0 };
+  }
+  const body = await response.json().catch(() => null);
+  if (!response.ok) throw asProblem(response.status, body, response.headers);
+  const prediction = body?.predictions?.[0];
+  if (prediction?.error) throw asProblem(prediction.error.status, prediction.error, response.headers);
+  if (!prediction?.probabilities) {
+    throw { title: "The answer could not be understood", detail: "Something between this page and the service changed it.", status: response.status };
+  }
+  return { prediction, model: body.model, request: body.request_id };
+}
+
+async function score(item) {
+  running += 1;
+  item.state = "scoring";
+  paint(item);
+  try {
+    Object.assign(item, await ask(item), { state: "done" });
+  } catch (problem) {
+    Object.assign(item, { problem, state: "failed" });
+  }
+  running -= 1;
+  if (items.includes(item)) {
+    paint(item);
+    announce(item);
+  }
+  next();
+}
+
+function next() {
+  // Rows stand newest batch first and in order within it; whoever came first is served first.
+  const waiting = items.filter((item) => item.state === "waiting").sort((a, b) => a.number - b.number);
+  for (const item of waiting.slice(0, Math.max(0, AT_ONCE - running))) score(item);
+}
+
+function again(force) {
+  Object.assign(selected, { state: "waiting", force: force || selected.force, problem: null });
+  $("reading").focus(); // the button that was pressed goes away
+  paint(selected);
+  next();
+}
+
+// ---------- pictures come and go
+
+let counter = 0;
+
+function add(files) {
+  const batch = [...files].map((file) => ({
+    file, name: file.name || "Picture", number: counter++, state: "waiting", url: URL.createObjectURL(file), abort: new AbortController(),
+  }));
+  if (!batch.length) return;
+  batch.forEach(addRow);
+  items.unshift(...batch);
+  $("list").prepend(...batch.map((item) => item.row));
+  document.body.classList.add("busy");
+  $("visit").hidden = false;
+  select(batch[0]);
+  next();
+}
+
+function clear() {
+  for (const item of items.splice(0)) {
+    item.abort.abort();
+    URL.revokeObjectURL(item.url);
+  }
+  selected = null;
+  $("list").replaceChildren();
+  $("preview").removeAttribute("src");
+  $("overlay").removeAttribute("src");
+  $("viewer").hidden = $("visit").hidden = true;
+  document.body.classList.remove("busy");
+  say("The list is empty.");
+  $("files").focus();
+}
+
+async function addPhantom() {
+  try {
+    const response = await fetch("page/phantom.png");
+    if (!response.ok) throw response;
+    add([new File([await response.blob()], "synthetic-phantom.png", { type: "image/png" })]);
+  } catch {
+    show("trouble", "The synthetic picture could not be loaded. Choose a picture of your own.");
+    say($("trouble").textContent);
+  }
+}
+
+// ---------- showing
+
+function say(text) {
+  $("status").textContent = text;
+}
+
+function announce(item) {
+  const { long, p, label } = summary(item);
+  const open = items.filter(({ state }) => state === "waiting" || state === "scoring").length;
+  const result = item.state === "done" ? `${long}. ${percent(p)} probability of ${title(label)}.` : `Not scored. ${long}. ${item.problem.detail}`;
+  say(`${item.name}: ${result}${open ? ` ${open} to go.` : ""}`);
+}
+
+function show(id, text) {
+  $(id).textContent = text;
+  $(id).hidden = !text;
+}
+
+function addRow(item) {
+  item.row = $("row").content.firstElementChild.cloneNode(true);
+  const image = item.row.querySelector("img");
+  image.onerror = () => image.remove();
+  image.src = item.url;
+  item.row.querySelector(".row-name").textContent = item.name;
+  item.row.firstElementChild.onclick = () => select(item);
+  paintRow(item);
+}
+
+function paint(item) {
+  paintRow(item);
+  if (item === selected) paintReading();
+  const scored = items.filter(({ state }) => state === "done").length;
+  $("count").textContent = `${scored} of ${items.length} scored`;
+}
+
+function paintBar(bar, { prediction }, p) {
+  const [from, to] = bandOf(prediction) ?? [0, 0];
+  const values = { value: p, threshold: prediction.threshold, from, to };
+  for (const [name, value] of Object.entries(values)) bar.style.setProperty(`--${name}`, `${value * 100}%`);
+  bar.replaceChildren(document.createElement("i"));
+}
+
+function paintRow(item) {
+  const { tone, tag, p } = summary(item);
+  const find = (selector) => item.row.querySelector(selector);
+  find(".row").className = `row ${tone}`;
+  find(".row").ariaCurrent = item === selected;
+  find(".tag use").setAttribute("href", `#i-${tone}`);
+  find(".tag span").textContent = tag;
+  find(".row-percent").textContent = p === undefined ? "" : percent(p);
+  find(".row-bar").hidden = p === undefined;
+  if (p !== undefined) paintBar(find(".row-bar"), item, p);
+}
+
+function select(item) {
+  const before = selected;
+  selected = item;
+  if (before && items.includes(before)) paintRow(before);
+  $("viewer").hidden = false;
+  $("preview").hidden = item.preview === false;
+  $("preview").src = item.url;
+  paint(item);
+  const { top } = $("viewer").getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) $("viewer").scrollIntoView();
+}
+
+function paintReading() {
+  const item = selected;
+  const said = summary(item);
+  $("reading").className = `reading ${said.tone}`;
+  $("name").textContent = item.name;
+  $("pending").hidden = item.state !== "waiting" && item.state !== "scoring";
+  $("answer").hidden = item.state !== "done";
+  $("problem").hidden = item.state !== "failed";
+  if (item.state === "done") paintAnswer(item, said);
+  else if (item.state === "failed") paintProblem(item);
+  else {
+    $("pending-title").textContent = said.long;
+    $("pending-hint").textContent = item.file.size > BODY_LIMIT ? `${megabytes(item.file.size)} take a while; behind AWS Lambda the limit is about 4.5\u00a0MB.` : "";
+  }
+  paintPicture();
+}
+
+function paintAnswer(item, { tone, long, label, p }) {
+  const { prediction, model } = item;
+  const band = bandOf(prediction)?.map(round).join(" to ");
+  $("verdict-icon").setAttribute("href", `#i-${tone}`);
+  $("verdict").textContent = long;
+  $("percent").textContent = percent(p);
+  $("percent-of").textContent = `probability of ${label.toLowerCase()}`;
+  paintBar($("bar"), item, p);
+  $("bar").setAttribute("aria-valuenow", (p * 100).toFixed(1));
+  $("bar").setAttribute("aria-valuetext", `${percent(p)}, threshold ${round(prediction.threshold)}`);
+  $("mark").textContent = `threshold ${round(prediction.threshold)}`;
+  $("mark").parentNode.style.setProperty("--threshold", `${prediction.threshold * 100}%`);
+  $("rule").textContent = prediction.uncertain
+    ? `The probability lies in the hatched band${band ? `, ${band}` : ""}: too close to call. By the threshold alone the answer would be ${title(prediction.label)}.`
+    : `From the threshold upwards the answer is ${title(label)}.`;
+  show("band", prediction.uncertain || !band ? "" : `Hatched, ${band}: uncertain, have it read.`);
+  $("forced").hidden = !item.force;
+  $("map").hidden = !prediction.explanation?.overlay;
+  $("map-hint").textContent = `Coloured where the evidence for ${label.toLowerCase()} lies. It is coarse, and no outline of disease.`;
+  paintFacts(item, model ?? {});
+}
+
+function paintFacts({ file, prediction, size, request }, model) {
+  const ms = (value) => (value === undefined ? "" : `${value.toFixed(1)} ms`);
+  const facts = {
+    ...Object.fromEntries(Object.entries(prediction.probabilities).map(([label, p]) => [title(label), percent(p)])),
+    File: [megabytes(file.size), size].filter(Boolean).join(", "),
+    Decoding: ms(prediction.timings?.decode_ms),
+    Inference: ms(prediction.timings?.inference_ms),
+    Model: [model.name, model.version].filter(Boolean).join(" "),
+    "SHA-256": model.sha256 ?? "",
+    Request: request ?? "",
+  };
+  $("facts").replaceChildren(
+    ...Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) => {
+      const [term, description] = [document.createElement("dt"), document.createElement("dd")];
+      term.textContent = name;
+      description.textContent = value;
+      return [term, description];
+    }),
+  );
+}
+
+function paintProblem({ problem, file }) {
+  const { type, status, wait, instance } = problem;
+  const transient = status === 0 || status === 408 || status === 429 || status >= 500;
+  const maybeSize = file.size > BODY_LIMIT && (status === 0 || status === 413 || status >= 500);
+  $("problem-title").textContent = problem.title;
+  $("problem-detail").textContent = problem.detail;
+  show("problem-hint", [
+    maybeSize && `The file has ${megabytes(file.size)}; behind AWS Lambda at most about 4.5\u00a0MB get through.${status === 413 ? "" : " Export it as JPEG or scale it down."}`,
+    /^\d+$/.test(wait ?? "") && `The service asks to wait ${wait}\u00a0s.`,
+  ].filter(Boolean).join(" "));
+  $("force").hidden = !/not-an-xray\/?$/.test(type ?? "");
+  $("retry").hidden = !transient;
+  show("problem-code", [status && `Status ${status}`, instance].filter(Boolean).join(" · "));
+}
+
+function paintPicture() {
+  const { preview, ratio, state, prediction, name, dicom } = selected;
+  const overlay = (state === "done" && prediction.explanation?.overlay) || "";
+  const shown = overlay && $("map-on").checked;
+  $("stack").style.setProperty("--ratio", ratio ?? 1);
+  $("stack").classList.toggle("mapped", Boolean(shown));
+  $("preview").alt = `Preview of ${name}`;
+  show("no-preview", preview === false ? `${dicom ? "Browsers cannot show DICOM" : "This browser cannot show this file"}. ${shown ? "The map stands alone." : ""}` : "");
+  const source = `data:image/png;base64,${overlay}`;
+  if (overlay && $("overlay").src !== source) $("overlay").src = source; // decoded once, not at every step of the slider
+  $("overlay").alt = `Heat map of the evidence in ${name}`;
+  $("overlay").hidden = !shown;
+  $("opacity").disabled = !$("map-on").checked;
+  $("opacity-value").textContent = `${$("opacity").value} %`;
+  $("opacity").setAttribute("aria-valuetext", `${$("opacity").value} percent`);
+  $("stack").style.setProperty("--opacity", $("opacity").value / 100);
+}
+
+// ---------- wiring
+
+$("preview").onload = ({ target }) => {
+  if (target.src !== selected?.url) return;
+  Object.assign(selected, { preview: true, ratio: target.naturalWidth / target.naturalHeight, size: `${target.naturalWidth} × ${target.naturalHeight}` });
+  paintReading();
+};
+$("preview").onerror = ({ target }) => {
+  if (target.src !== selected?.url) return;
+  selected.preview = false;
+  target.hidden = true;
+  paintReading();
+};
+$("overlay").onload = ({ target }) => {
+  if (selected && selected.preview === false) selected.ratio = target.naturalWidth / target.naturalHeight;
+  if (selected) $("stack").style.setProperty("--ratio", selected.ratio ?? 1);
+};
+$("files").onchange = ({ target }) => {
+  add(target.files);
+  target.value = ""; // so that the same file can be chosen again
+};
+$("phantom").onclick = addPhantom;
+$("clear").onclick = clear;
+$("force").onclick = () => again(true);
+$("retry").onclick = () => again(false);
+$("map-on").onchange = $("opacity").oninput = paintPicture;
+$("drop").onsubmit = (event) => event.preventDefault();
+
+// The whole window takes drops: a picture that misses the frame must not replace the page.
+const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+addEventListener("dragover", (event) => {
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  $("drop").classList.add("over");
+});
+addEventListener("dragleave", (event) => event.relatedTarget || $("drop").classList.remove("over"));
+addEventListener("drop", (event) => {
+  $("drop").classList.remove("over");
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  add(event.dataTransfer.files);
+});
+addEventListener("paste", (event) => add(event.clipboardData?.files ?? []));
+
+fetch("v1/model")
+  .then((response) => (response.ok ? response.json() : Promise.reject(response)))
+  .then((answer) => {
+    card = answer;
+    $("model").textContent = `${card.name} ${card.version}`;
+    items.forEach(paint);
+  })
+  .catch(() => {}); // the page works without; each answer names its model again

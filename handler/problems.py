@@ -1,0 +1,72 @@
+"""From an exception to what the caller reads: RFC 9457 problem details, decided in one table."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from handler import errors
+from handler.errors import HandlerError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A sort of problem: its HTTP status, its name for programs and its name for people."""
+
+    status: int
+    slug: str
+    title: str
+
+
+KINDS: dict[type[HandlerError], Kind] = {
+    errors.EmptyInput: Kind(400, "empty-input", "The file is empty"),
+    errors.MalformedRequest: Kind(400, "malformed-request", "The request is malformed"),
+    errors.BucketNotAllowed: Kind(403, "bucket-not-allowed", "The S3 bucket is not on the allow-list"),
+    errors.InputNotFound: Kind(404, "input-not-found", "There is no such object or file"),
+    errors.UploadsDisabled: Kind(404, "uploads-disabled", "Uploads are turned off"),
+    errors.SlowRequest: Kind(408, "slow-request", "The request body did not arrive in time"),
+    errors.InputTooLarge: Kind(413, "input-too-large", "The input is too large"),
+    errors.UnsupportedMedia: Kind(415, "unsupported-media", "The content type is not supported"),
+    errors.UnsupportedFormat: Kind(415, "unsupported-format", "The picture's format is not supported"),
+    errors.UnreadableImage: Kind(422, "unreadable-image", "The picture cannot be read"),
+    errors.SeveralFrames: Kind(422, "several-frames", "The file holds several pictures"),
+    errors.NotAnXray: Kind(422, "not-an-xray", "The picture does not look like a chest X-ray"),
+    errors.Overloaded: Kind(503, "overloaded", "The service is busy"),
+    errors.StorageError: Kind(503, "storage-error", "The storage did not answer"),
+}
+"""Every error that a caller can meet. One without a line of its own takes that of its nearest ancestor here."""
+
+INTERNAL = Kind(500, "internal-error", "Something went wrong on this side")
+
+
+def kind_of(exc: HandlerError) -> Kind:
+    """The table's line for an exception."""
+    return next((KINDS[cls] for cls in type(exc).__mro__ if cls in KINDS), INTERNAL)
+
+
+def kind_of_status(status: int) -> Kind:
+    """For what the web framework itself refuses, such as an unknown path."""
+    phrase = HTTPStatus(status).phrase
+    return Kind(status, phrase.lower().replace(" ", "-"), phrase)
+
+
+def problem(kind: Kind, detail: str, request_id: str | None = None) -> dict[str, Any]:
+    """The problem details object.
+
+    Args:
+        detail: what is wrong with this very request and what to do about it.
+        request_id: what the service's log calls this request, if it is one.
+    """
+    found = {
+        "type": f"urn:problem-type:xray:{kind.slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+    }
+    return found if request_id is None else {**found, "request_id": request_id}
+
+
+def problem_of(exc: HandlerError, request_id: str | None = None) -> dict[str, Any]:
+    """The problem details object of an exception."""
+    return problem(kind_of(exc), str(exc), request_id)

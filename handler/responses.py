@@ -1,0 +1,22 @@
+"""Answers as bytes. They are built once from plain dictionaries: the models in `handler.schemas` only describe them."""
+
+import json
+from typing import Any
+
+from starlette.responses import Response
+
+from handler.problems import MEDIA_TYPE
+
+
+class ProblemResponse(Response):
+    """An RFC 9457 problem."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, content: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        super().__init__(encoded(content), status_code=content["status"], headers=headers)
+
+
+def encoded(value: Any) -> bytes:
+    """Compact JSON. A NaN, which JSON does not know, is a bug that must not go out."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,129 @@
+"""The answers as types, for the OpenAPI document alone: nothing is validated with these while serving. A test holds
+real answers against them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(Strict):
+    """RFC 9457 problem details."""
+
+    type: str = Field(
+        description="Names the sort of problem, for programs.", examples=["urn:problem-type:xray:not-an-xray"]
+    )
+    title: str = Field(description="Names the sort of problem, for people.")
+    status: int = Field(ge=400, le=599)
+    detail: str = Field(description="What is wrong with this very request and what to do about it.")
+    request_id: str = Field(description="What the service's log calls this request.")
+
+
+class ModelIdentity(Strict):
+    name: str
+    version: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="Of the ONNX file.")
+
+
+class Explanation(Strict):
+    """Where the network found evidence for the positive class. Not where the disease is."""
+
+    map: list[list[Fraction]] = Field(description="Rows of numbers, top to bottom, over the whole picture.")
+    overlay: str = Field(
+        description="PNG in base64: a heat map without the picture, transparent where there is no evidence. Stretch it "
+        "over the original picture.",
+        json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
+    )
+
+
+class Timings(Strict):
+    decode_ms: Milliseconds
+    inference_ms: Milliseconds
+
+
+class Prediction(Strict):
+    label: str = Field(examples=["NORMAL", "PNEUMONIA"])
+    probabilities: dict[str, Fraction] = Field(description="By label, calibrated; they sum to 1.")
+    threshold: Fraction = Field(description="From this probability of the positive label on, that label is given.")
+    uncertain: bool = Field(description="The probability lies in the abstention band: have the picture read.")
+    distance: float = Field(
+        ge=0,
+        description="How far the picture is from the X-rays that the network knows; see `max_distance` of the model.",
+    )
+    timings: Timings
+    explanation: Explanation | None = Field(default=None, description="Only with `explain=true`.")
+
+
+class Failure(Strict):
+    """Takes the place of a prediction when one picture of several cannot be scored."""
+
+    error: Problem
+
+
+class Answer(Strict):
+    model: ModelIdentity
+    request_id: str
+    predictions: list[Prediction | Failure] = Field(min_length=1, description="In the order of the pictures.")
+
+
+class Input(Strict):
+    size: int
+    formats: list[str]
+    max_pixels: int
+    max_body_bytes: int
+    max_items: int
+    uploads: bool
+
+
+class ModelCard(ModelIdentity):
+    contract_version: int
+    labels: list[str]
+    positive_label: str
+    threshold: Fraction
+    uncertain_from: Fraction
+    uncertain_to: Fraction
+    temperature: float
+    max_distance: float
+    input: Input
+    metrics: dict[str, object] = Field(description="Measured results by split.")
+    intended_use: str
+    limits: list[str]
+    disclaimer: str
+
+
+class Base64Item(Strict):
+    image: str = Field(
+        description="The bytes of a picture in base64, standard alphabet with padding.",
+        json_schema_extra={"contentEncoding": "base64"},
+    )
+
+
+class S3Item(Strict):
+    s3_uri: str = Field(
+        description="s3://BUCKET/KEY of an object in a bucket that this deployment reads, or of an upload."
+    )
+
+
+class UploadRequest(Strict):
+    content_type: str = Field(default="application/octet-stream", description="Of the file that will be uploaded.")
+
+
+class Upload(Strict):
+    """A presigned S3 POST: send `fields`, then the file as `file`, to `url` as a multipart form."""
+
+    url: str
+    fields: dict[str, str]
+    s3_uri: str = Field(description="What to send to POST /v1/predictions once the file is there.")
+    max_bytes: int
+    expires_in_s: int
+
+
+class Health(Strict):
+    status: Literal["ok", "ready"]

@@ -1,0 +1,87 @@
+"""The one way from the bytes of a picture to an answer: the API, the command line and the batches all take it."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+
+from handler.classifier import Classifier
+from handler.contract import Contract
+from handler.errors import HandlerError, InputError, NotAnXray, TemporaryError
+from handler.image import decode
+
+Source = Callable[[], bytes]
+"""A picture yet to be had: called, it yields the bytes of a file or raises an `InputError`
+or a `TemporaryError`."""
+
+
+class Prediction(TypedDict):
+    """What is said of one picture, ready to be written as JSON."""
+
+    label: str
+    probabilities: dict[str, float]
+    threshold: float
+    uncertain: bool
+    distance: float
+    timings: dict[str, float]
+    explanation: NotRequired[dict[str, Any]]
+
+
+def predict(classifier: Classifier, data: bytes, *, explain: bool = False, force: bool = False) -> Prediction:
+    """Score one picture.
+
+    Args:
+        data: the bytes of a file as `handler.image.decode` reads them.
+        explain: add the activation map, as numbers and as a picture to lay over the original.
+        force: score it even if it does not look like an X-ray.
+
+    Raises:
+        InputError: the picture cannot be read, or is no X-ray.
+    """
+    contract = classifier.contract
+    start = perf_counter()
+    pixels = decode(data, contract.input_size)
+    decoded = perf_counter()
+    scores = classifier.score(pixels[np.newaxis], explain=explain)
+    scored = perf_counter()
+    distance = float(scores.distances[0])
+    # Written so that a distance that is no number counts as too far.
+    if not (force or distance <= contract.max_distance):
+        raise NotAnXray(
+            f"this does not look like a chest X-ray: its distance from the X-rays that the network knows is "
+            f"{distance:.1f}, the limit is {contract.max_distance:.1f}; send a frontal chest X-ray, or force=true to "
+            "have it scored all the same"
+        )
+    probability = float(scores.probabilities[0, -1])
+    prediction: Prediction = {
+        "label": contract.label(probability),
+        "probabilities": dict(zip(contract.labels, scores.probabilities[0].tolist(), strict=True)),
+        "threshold": contract.threshold,
+        "uncertain": contract.uncertain(probability),
+        "distance": distance,
+        "timings": {
+            "decode_ms": round((decoded - start) * 1000, 3),
+            "inference_ms": round((scored - decoded) * 1000, 3),
+        },
+    }
+    if scores.maps is not None:
+        from handler.explain import explanation  # Pillow's PNG writer, for the few who ask
+
+        prediction["explanation"] = explanation(scores.maps[0], contract.input_size)
+    return prediction
+
+
+def attempt(
+    classifier: Classifier, source: Source, *, explain: bool = False, force: bool = False
+) -> Prediction | HandlerError:
+    """Fetch and score one picture of several; a bad one becomes its error and does not spoil the others."""
+    try:
+        return predict(classifier, source(), explain=explain, force=force)
+    except (InputError, TemporaryError) as exc:
+        return exc
+
+
+def identity(contract: Contract) -> dict[str, str]:
+    """Which model answered."""
+    return {"name": contract.name, "version": contract.version, "sha256": contract.sha256}

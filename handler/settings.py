@@ -1,0 +1,198 @@
+"""What a deployment may set: environment variables, read once at start and checked all together.
+
+`python -m handler settings` prints this list with the values in force.
+"""
+
+import dataclasses
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Self
+
+from handler.contract import EMBEDDED_BUNDLE
+from handler.errors import SettingsError
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.-]+(:\d+)?")
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise ValueError("must be a whole number above 0")
+    return int(text)
+
+
+def _names(pattern: re.Pattern[str], what: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(name for part in text.split(",") if (name := part.strip()))
+        if wrong := [name for name in names if not pattern.fullmatch(name)]:
+            raise ValueError(f"must be {what}, separated by commas; {', '.join(wrong)} is not")
+        return names
+
+    return parse
+
+
+def _bucket(text: str) -> str:
+    if not _BUCKET.fullmatch(text):
+        raise ValueError("must be the name of an S3 bucket, without s3://")
+    return text
+
+
+def _s3_folder(text: str) -> str:
+    if not re.fullmatch(rf"s3://{_BUCKET.pattern}/([^/]+/)*", text):
+        raise ValueError("must have the form s3://BUCKET/PREFIX/, with a slash at its end")
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9._-]+/)*", text):
+        raise ValueError("must be a key prefix that ends in a slash, such as uploads/")
+    return text
+
+
+def _base_path(text: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", text):
+        raise ValueError("must begin with a slash and end without one, such as /xray")
+    return text
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
+    return text.upper()
+
+
+def _header(text: str) -> str:
+    if not re.fullmatch(r"[\x21-\x3a\x3c-\x7e]+( [\x21-\x3a\x3c-\x7e]+)*", text):
+        raise ValueError("must be CSP sources separated by single spaces, such as 'self' https://huggingface.co")
+    return text
+
+
+def _from(variable: str, parse: Callable[[str], Any], about: str) -> dict[str, Any]:
+    return {"variable": variable, "parse": parse, "about": about}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that a deployment may choose. Each field says which variable sets it and what it does."""
+
+    bundle: Path = field(default=EMBEDDED_BUNDLE, metadata=_from("MODEL_BUNDLE", Path, "folder of the model bundle"))
+    repo: str = field(
+        default="",
+        metadata=_from("MODEL_REPO", str, "Hugging Face repository, USER/NAME, to fetch the bundle from at start"),
+    )
+    revision: str = field(
+        default="", metadata=_from("MODEL_REVISION", str, "commit SHA or tag in MODEL_REPO; required with it")
+    )
+    cache: Path = field(
+        default=Path(tempfile.gettempdir()) / "xray-bundle",
+        metadata=_from("MODEL_CACHE", Path, "where a bundle from MODEL_REPO is kept"),
+    )
+    max_body_bytes: int = field(
+        default=32 << 20,
+        metadata=_from("MAX_BODY_BYTES", _positive, "largest request body, and largest S3 object, in bytes"),
+    )
+    max_items: int = field(default=32, metadata=_from("MAX_ITEMS", _positive, "most pictures in one request"))
+    max_in_flight: int = field(
+        default=64,
+        metadata=_from(
+            "MAX_IN_FLIGHT", _positive, "most requests that may hold a body in memory at once; others get 503"
+        ),
+    )
+    workers: int | None = field(
+        default=None,
+        metadata=_from("WORKERS", _positive, "pictures scored at the same time (default: as many as there are CPUs)"),
+    )
+    body_timeout_s: int = field(
+        default=30, metadata=_from("BODY_TIMEOUT_S", _positive, "seconds within which a request body must arrive")
+    )
+    retry_after_s: int = field(
+        default=2, metadata=_from("RETRY_AFTER_S", _positive, "seconds that a 503 asks the caller to wait")
+    )
+    buckets: tuple[str, ...] = field(
+        default=(),
+        metadata=_from("S3_BUCKETS", _names(_BUCKET, "names of S3 buckets"), "buckets that an s3_uri may name"),
+    )
+    output_buckets: tuple[str, ...] = field(
+        default=(),
+        metadata=_from(
+            "S3_OUTPUT_BUCKETS", _names(_BUCKET, "names of S3 buckets"), "buckets that batches may write answers to"
+        ),
+    )
+    output_uri: str = field(
+        default="",
+        metadata=_from(
+            "OUTPUT_S3_URI",
+            _s3_folder,
+            "s3://BUCKET/PREFIX/ for answers to queue messages that name no place themselves",
+        ),
+    )
+    upload_bucket: str = field(
+        default="", metadata=_from("UPLOAD_BUCKET", _bucket, "bucket for POST /v1/uploads; unset turns uploads off")
+    )
+    upload_prefix: str = field(
+        default="uploads/", metadata=_from("UPLOAD_PREFIX", _prefix, "prefix of the keys of uploads")
+    )
+    upload_expires_s: int = field(
+        default=300, metadata=_from("UPLOAD_EXPIRES_S", _positive, "seconds for which an upload form is valid")
+    )
+    cors_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_from(
+            "CORS_ORIGINS", _names(_ORIGIN, "origins such as https://a.example, or *"), "web origins that may call"
+        ),
+    )
+    frame_ancestors: str = field(
+        default="'none'",
+        metadata=_from("FRAME_ANCESTORS", _header, "who may show the page in a frame (CSP frame-ancestors)"),
+    )
+    base_path: str = field(
+        default="",
+        metadata=_from(
+            "BASE_PATH", _base_path, "path prefix that a custom domain puts before every path; stages need none"
+        ),
+    )
+    log_level: str = field(default="INFO", metadata=_from("LOG_LEVEL", _level, "DEBUG, INFO, WARNING or ERROR"))
+    metrics_namespace: str = field(
+        default="XrayInference",
+        metadata=_from("METRICS_NAMESPACE", str, "CloudWatch namespace; metrics are only written inside Lambda"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.repo and not self.revision:
+            raise SettingsError("MODEL_REPO is set without MODEL_REVISION: pin the commit SHA that is to be served")
+        if self.revision and not self.repo:
+            raise SettingsError("MODEL_REVISION is set without MODEL_REPO: set both, or neither")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read and check the variables; an empty one counts as unset.
+
+        Raises:
+            SettingsError: naming every variable that cannot be used, and what it must be.
+        """
+        values: dict[str, Any] = {}
+        wrong: list[str] = []
+        for each in dataclasses.fields(cls):
+            variable = each.metadata["variable"]
+            if text := environment.get(variable, "").strip():
+                try:
+                    values[each.name] = each.metadata["parse"](text)
+                except ValueError as exc:
+                    wrong.append(f"{variable} {exc}, got {text!r}")
+        if wrong:
+            raise SettingsError("; ".join(wrong))
+        return cls(**values)
+
+
+def described(settings: Settings) -> list[tuple[str, str, str]]:
+    """Each variable, its value in force and what it does."""
+    rows = []
+    for each in dataclasses.fields(settings):
+        value = getattr(settings, each.name)
+        text = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        rows.append((each.metadata["variable"], text, each.metadata["about"]))
+    return rows

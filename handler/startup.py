@@ -1,0 +1,46 @@
+"""What a process does once: read its settings, load the model, run it a first time.
+
+Importing this module starts that in a thread, so that the session is built while the web framework is imported: import
+it before anything heavy.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from handler.settings import Settings
+
+if TYPE_CHECKING:
+    from handler.classifier import Classifier
+
+
+def load(settings: Settings) -> "Classifier":
+    """The classifier that the settings ask for, warmed up.
+
+    Raises:
+        BundleError: the model cannot be served; the message names the remedy.
+    """
+    import numpy as np
+
+    from handler.classifier import Classifier
+
+    bundle = settings.bundle
+    if settings.repo:
+        from handler.hub import fetch
+
+        bundle = fetch(settings.repo, settings.revision, settings.cache)
+    classifier = Classifier(bundle)
+    size = classifier.contract.input_size
+    # The first run allocates what later runs reuse; let no caller wait for that.
+    classifier.score(np.zeros((1, size, size), np.uint8))
+    return classifier
+
+
+settings = Settings.from_environment()
+_pool = ThreadPoolExecutor(1, thread_name_prefix="load-model")
+_loading = _pool.submit(load, settings)
+_pool.shutdown(wait=False)
+
+
+def classifier() -> "Classifier":
+    """This process's classifier; waits until it is loaded, and raises what loading raised."""
+    return _loading.result()

@@ -1,0 +1,137 @@
+"""S3: pictures by address, forms for uploads, answers of batches; only ever in buckets that the settings name."""
+
+import importlib.util
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from handler.errors import (
+    BucketNotAllowed,
+    InputNotFound,
+    InputTooLarge,
+    MalformedRequest,
+    SettingsError,
+    StorageError,
+    UploadsDisabled,
+)
+from handler.settings import Settings
+
+_URI = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
+_MAX_KEY_BYTES = 1024  # S3's own limit
+_ABSENT = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
+
+
+def parse_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://BUCKET/KEY`.
+
+    Raises:
+        MalformedRequest: it has another form.
+    """
+    match = _URI.fullmatch(uri)
+    # A lone surrogate, which JSON can spell, has no UTF-8 form.
+    if not match or len(match[2].encode("utf-8", "replace")) > _MAX_KEY_BYTES or not uri.isprintable():
+        raise MalformedRequest("s3_uri must have the form s3://BUCKET/KEY")
+    return match[1], match[2]
+
+
+class Storage:
+    """What this deployment may do in S3.
+
+    Raises:
+        SettingsError: S3 is to be used, but its client is not installed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        wanted = settings.buckets or settings.output_buckets or settings.upload_bucket
+        if wanted and importlib.util.find_spec("boto3") is None:
+            raise SettingsError(
+                "buckets are set, but boto3 is not installed: install this package with its extra `aws`"
+            )
+
+    @cached_property
+    def _client(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        # A session of its own: boto3's default one is not safe to build clients from in several threads.
+        config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+        return boto3.session.Session().client("s3", config=config)
+
+    def read(self, uri: str) -> bytes:
+        """Fetch an object.
+
+        Raises:
+            MalformedRequest, BucketNotAllowed, InputNotFound, InputTooLarge, StorageError: see `handler.errors`.
+        """
+        bucket, key = parse_uri(uri)
+        settings = self._settings
+        uploaded = bucket == settings.upload_bucket and key.startswith(settings.upload_prefix)
+        if not (uploaded or bucket in settings.buckets):
+            raise BucketNotAllowed("this deployment does not read that bucket: its operator may add it to S3_BUCKETS")
+        with _translated():
+            found = self._client.get_object(Bucket=bucket, Key=key)
+            with found["Body"] as body:
+                if found["ContentLength"] > settings.max_body_bytes:
+                    raise InputTooLarge(
+                        f"the object has {found['ContentLength']:,} bytes, the limit is {settings.max_body_bytes:,}"
+                    )
+                data: bytes = body.read()
+        return data
+
+    def write(self, uri: str, data: bytes, media_type: str) -> None:
+        """Store an object, replacing what is there.
+
+        Raises:
+            MalformedRequest, BucketNotAllowed, StorageError: see `handler.errors`.
+        """
+        bucket, key = parse_uri(uri)
+        if bucket not in self._settings.output_buckets:
+            raise BucketNotAllowed("this deployment does not write to that bucket: add it to S3_OUTPUT_BUCKETS")
+        with _translated():
+            self._client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=media_type)
+
+    def upload_form(self, media_type: str) -> dict[str, Any]:
+        """What a browser or curl needs to put one file of this type into the upload bucket.
+
+        Raises:
+            UploadsDisabled: there is no such bucket here.
+        """
+        settings = self._settings
+        if not settings.upload_bucket:
+            raise UploadsDisabled("this deployment takes no uploads: its operator may set UPLOAD_BUCKET")
+        key = f"{settings.upload_prefix}{uuid.uuid4().hex}"
+        with _translated():
+            form = self._client.generate_presigned_post(
+                settings.upload_bucket,
+                key,
+                Fields={"Content-Type": media_type},
+                Conditions=[{"Content-Type": media_type}, ["content-length-range", 1, settings.max_body_bytes]],
+                ExpiresIn=settings.upload_expires_s,
+            )
+        return {
+            "url": form["url"],
+            "fields": form["fields"],
+            "s3_uri": f"s3://{settings.upload_bucket}/{key}",
+            "max_bytes": settings.max_body_bytes,
+            "expires_in_s": settings.upload_expires_s,
+        }
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn botocore's exceptions into this project's."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as exc:
+        # Who may not list a bucket is told "access denied" of a key that does not exist.
+        if exc.response.get("Error", {}).get("Code") in _ABSENT:
+            raise InputNotFound("there is no such object, or this service may not use it: check the address") from exc
+        raise StorageError("S3 refused for now: try again later") from exc
+    except BotoCoreError as exc:
+        raise StorageError("S3 cannot be reached: try again later") from exc

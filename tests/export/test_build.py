@@ -1,0 +1,195 @@
+"""From a run to a bundle, all three ways to start a network, on drawn chests; and what must stop a bundle."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from export.__main__ import main
+from export.quantize import quantized_convolutions
+from handler.card import DISCLAIMER
+from handler.classifier import Classifier
+from handler.contract import Contract
+from handler.image import decode
+from training.__main__ import main as train
+from training.config import Phase, seed_recipe
+from training.prepare import load, prepare
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def scratch_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("scratch") / "run"
+    arguments = ["--init", "scratch", "--width", "0.15", "--batch-size", "16", "--sizes", "32x12,48x6"]
+    assert train(["fit", "--data", str(phantoms), "--out", str(run), *arguments]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def bundle(scratch_run: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out: Path = tmp_path_factory.mktemp("built") / "bundle"
+    command = ["build", "--model", str(scratch_run), "--calibration", str(phantoms), "--out", str(out)]
+    assert main([*command, "--version", "3.2.1", "--keep-float", str(out.with_name("float.onnx"))]) == 0
+    return out
+
+
+def pictures(folder: Path) -> np.ndarray:
+    return np.stack([decode(path.read_bytes(), 48) for path in sorted(folder.glob("test/*/*.jpeg"))])
+
+
+def test_the_bundle_serves_what_keras_computes(scratch_run: Path, bundle: Path, phantoms: Path) -> None:
+    import keras
+
+    classifier = Classifier(bundle)
+    contract = classifier.contract
+    pixels = pictures(phantoms)
+    trained = keras.models.load_model(scratch_run / "model.keras")
+    logits = np.asarray(keras.Model(trained.inputs, trained.get_layer("logits").output)(pixels[..., np.newaxis]))
+    expected = np.asarray(keras.ops.softmax(logits / contract.temperature))
+
+    found = classifier.score(pixels).probabilities
+
+    assert contract.version == "3.2.1"
+    assert contract.input_size == 48
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    assert np.abs(found - expected).mean() < 0.05  # int8 against float
+    float_graph = onnx.load(bundle.with_name("float.onnx"))
+    from export.convert import positive_probabilities
+
+    np.testing.assert_allclose(
+        positive_probabilities(float_graph, pixels, contract.output_name), expected[:, 1], atol=1e-4
+    )
+
+
+def test_the_graph_is_a_plain_int8_vgg19(bundle: Path) -> None:
+    graph = onnx.load(bundle / "model.onnx")
+    kinds = [node.op_type for node in graph.graph.node]
+
+    assert kinds.count("Conv") == 16
+    assert not {"BatchNormalization", "Transpose"} & set(kinds)
+    excluded = json.loads((bundle / "model.json").read_text())["metrics"]["export"]["excluded"]
+    assert quantized_convolutions(graph) == 16 - len(excluded)
+    assert graph.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert [d.dim_value for d in graph.graph.input[0].type.tensor_type.shape.dim][1:] == [1, 48, 48]
+
+
+def test_the_map_is_the_gradient_map_of_keras(scratch_run: Path, bundle: Path, phantoms: Path) -> None:
+    """The closed form in the graph against automatic differentiation of the trained network."""
+    import keras
+    import tensorflow as tf
+
+    from export.convert import run
+
+    trained = keras.models.load_model(scratch_run / "model.keras")
+    pixels = pictures(phantoms)
+    inner = keras.Model(
+        trained.inputs, [trained.get_layer("block5_conv4_relu").output, trained.get_layer("logits").output]
+    )
+    with tf.GradientTape() as tape:
+        evidence, logits = inner(pixels[..., np.newaxis].astype(np.float32))
+        tape.watch(evidence)
+        # The tape must see the way from the evidence to the logit.
+        x = evidence
+        for name in ("block5_pool", "features", "head_1", "head_2", "logits"):
+            x = trained.get_layer(name)(x)
+        positive = x[:, 1]
+    weights = tf.reduce_mean(tape.gradient(positive, evidence), axis=(1, 2), keepdims=True)
+    expected = tf.nn.relu(tf.reduce_sum(weights * evidence, axis=-1)).numpy()
+    expected /= np.maximum(expected.max(axis=(1, 2), keepdims=True), 1e-12)
+    np.testing.assert_allclose(x, logits, rtol=1e-4, atol=1e-5)
+
+    found = run(onnx.load(bundle.with_name("float.onnx")), pixels, ["activation_map"])[0]
+
+    assert found.shape == (len(pixels), 3, 3)
+    assert (expected.max(axis=(1, 2)) == 1).any()
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_training_pictures_are_familiar_and_noise_is_not(bundle: Path, phantoms: Path) -> None:
+    classifier = Classifier(bundle)
+    noise = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
+
+    assert (classifier.score(pictures(phantoms)).distances <= classifier.contract.max_distance).mean() > 0.9
+    assert (classifier.score(noise).distances > classifier.contract.max_distance).all()
+
+
+def test_the_card_says_what_the_contract_says(bundle: Path) -> None:
+    contract = Contract.from_json((bundle / "model.json").read_text())
+    card = (bundle / "README.md").read_text()
+
+    assert contract.sha256 in card
+    assert f"{contract.metrics['validation']['auc']:.4f}" in card
+    assert DISCLAIMER in card
+
+
+def test_a_test_reading_goes_into_card_and_contract_but_only_of_this_bundle(
+    bundle: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    evaluate = ["evaluate", "--model", str(copy), "--data", str(phantoms / "test"), "--out", str(tmp_path / "result")]
+    assert train(evaluate) == 0
+
+    assert main(["card", str(copy), "--evaluation", str(tmp_path / "result/metrics.json")]) == 0
+    assert "24 pictures" in (copy / "README.md").read_text()
+    assert Classifier(copy).contract.metrics["test"]["n"] == 24
+
+    reading = json.loads((tmp_path / "result/metrics.json").read_text())
+    reading["model"]["sha256"] = "0" * 64
+    (tmp_path / "other.json").write_text(json.dumps(reading))
+    assert main(["card", str(copy), "--evaluation", str(tmp_path / "other.json")]) == 1
+    assert "training evaluate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("init", ["imagenet", "file"])
+def test_transfer_from_vgg19_weights_runs_from_start_to_end(
+    init: str, phantoms: Path, vgg19_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if init == "imagenet":  # the download itself is Keras' own; give it the file that it would have fetched
+        monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_args, **_options: str(vgg19_weights))
+    from training.fit import fit
+
+    prepare(phantoms, tmp_path / "data", size=32, validation=0.25)
+    head, upper = seed_recipe().phases
+    phases = (
+        Phase(name=head.name, trainable=head.trainable, sizes=(32,) * 6, learning_rate=1e-3),
+        Phase(name=upper.name, trainable=upper.trainable, sizes=(32,) * 2, learning_rate=1e-4),
+    )
+    recipe = seed_recipe(phases=phases, augmentation=0.3)
+    fit(load(tmp_path / "data"), tmp_path / "run", recipe, "imagenet" if init == "imagenet" else str(vgg19_weights))
+
+    out = tmp_path / "bundle"
+    assert main(["build", "--model", str(tmp_path / "run"), "--calibration", str(phantoms), "--out", str(out)]) == 0
+    assert Classifier(out).score(np.zeros((1, 32, 32), np.uint8)).probabilities.shape == (1, 2)
+    assert (out / "model.onnx").stat().st_size < 26e6
+
+
+def test_pictures_that_the_run_was_not_trained_on_are_refused(
+    scratch_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "bundle"
+    command = ["build", "--model", str(scratch_run), "--calibration", str(tmp_path / "empty"), "--out", str(out)]
+
+    assert main(command) == 1
+    assert "the data set that the run was trained on" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty"], "nothing half-written"
+
+
+def test_an_unfinished_run_is_refused(tmp_path: Path, phantoms: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["build", "--model", str(tmp_path), "--calibration", str(phantoms), "--out", str(tmp_path / "bundle")]
+
+    assert main(command) == 1
+    assert "training fit" in capsys.readouterr().err
+
+
+def test_the_benchmark_times_both_graphs(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    float_graph = str(bundle.with_name("float.onnx"))
+    assert main(["benchmark", "--bundle", str(bundle), "--float", float_graph, "--rounds", "5", "--json"]) == 0
+
+    graphs = json.loads(capsys.readouterr().out)["graphs"]
+    assert len(graphs) == 2
+    assert all(0 < row["p50"] <= row["p90"] <= row["p99"] for row in graphs.values())

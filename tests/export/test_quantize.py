@@ -1,0 +1,103 @@
+"""Quantization on a small real graph: the settings reach the file, and disagreement is answered layer by layer."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from export.errors import QuantizationError
+from export.quantize import MAX_FLIPPED, PRESETS, compare, quantize, quantize_and_verify, quantized_convolutions
+from export.run import Pictures
+
+SIZE = 32
+
+
+def small_graph(seed: int = 0) -> onnx.ModelProto:
+    """uint8 pixels -> two convolutions -> pooled -> probabilities."""
+    rng = np.random.default_rng(seed)
+    kernels = [rng.normal(0, 0.05 / 50, (8, 1, 3, 3)), rng.normal(0, 0.2, (8, 8, 3, 3)), rng.normal(0, 3, (8, 2))]
+    names = ["k1", "k2", "dense"]
+    weights = [numpy_helper.from_array(k.astype(np.float32), n) for k, n in zip(kernels, names, strict=True)]
+    weights.append(numpy_helper.from_array(np.array([0, 8], np.int64), "flat"))
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["float", "k1"], ["c1"], name="first", pads=[1] * 4),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "k2"], ["c2"], name="second", pads=[1] * 4),
+        helper.make_node("Relu", ["c2"], ["r2"]),
+        helper.make_node("GlobalAveragePool", ["r2"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["features"]),
+        helper.make_node("MatMul", ["features", "dense"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", 1, SIZE, SIZE])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 2])],
+        weights[:3],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model
+
+
+def some_pixels(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("preset", "largest"), [("any-cpu", 64), ("vnni", 127)])
+def test_presets_set_the_range_of_the_weights(preset: str, largest: int, tmp_path: Path) -> None:
+    found = quantize(small_graph(), some_pixels(8), PRESETS[preset], tmp_path / "ranges.json")
+
+    stored = [numpy_helper.to_array(t) for t in found.graph.initializer if t.data_type == TensorProto.INT8]
+    kernels = [values.astype(int) for values in stored if values.ndim == 4]
+    assert len(kernels) == quantized_convolutions(found) == 2
+    assert max(np.abs(kernel).max() for kernel in kernels) == largest
+
+
+def test_the_pixels_are_the_first_quantized_tensor(tmp_path: Path) -> None:
+    found = quantize(small_graph(), some_pixels(8), PRESETS["any-cpu"], tmp_path / "ranges.json")
+
+    (reader,) = [node for node in found.graph.node if "pixels" in node.input]
+    assert reader.op_type == "DequantizeLinear"
+    values = {t.name: numpy_helper.to_array(t) for t in found.graph.initializer}
+    assert values[reader.input[1]] == 1.0
+    assert values[reader.input[2]] == 0
+
+
+def test_an_excluded_convolution_stays_float(tmp_path: Path) -> None:
+    found = quantize(small_graph(), some_pixels(8), PRESETS["any-cpu"], tmp_path / "ranges.json", ["first"])
+
+    assert quantized_convolutions(found) == 1
+
+
+def test_agreement_counts_flips_and_largest_difference() -> None:
+    expected, found = np.array([0.2, 0.6, 0.9, 0.4]), np.array([0.3, 0.4, 0.9, 0.45])
+    agreement = compare(expected, found, np.array([0, 1, 1, 0]), 0.5, ["x"])
+
+    assert agreement.flipped == 0.25
+    assert agreement.max_difference == pytest.approx(0.2)
+    assert agreement.auc_float == 1.0
+    assert not agreement.good
+
+
+def test_layers_are_left_out_until_int8_agrees_and_the_report_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, pixels = small_graph(3), some_pixels(60, 1)
+    from export.convert import positive_probabilities
+
+    middle = float(np.median(positive_probabilities(graph, pixels, "probabilities")))
+    labels = (positive_probabilities(graph, pixels, "probabilities") > middle).astype(np.int64)
+    # Noise pictures all score nearly alike, so at their median any rounding flips some.
+    _, agreement = quantize_and_verify(
+        graph, pixels[:8], Pictures(pixels, labels), "probabilities", middle, PRESETS["any-cpu"]
+    )
+    assert set(agreement.excluded) <= {"first", "second"}
+    assert agreement.excluded
+    assert agreement.flipped <= MAX_FLIPPED
+
+    monkeypatch.setattr("export.quantize.MAX_EXCLUDED", 0)
+    with pytest.raises(QuantizationError, match="calibrate on other pictures"):
+        quantize_and_verify(graph, pixels[:8], Pictures(pixels, labels), "probabilities", middle, PRESETS["any-cpu"])

@@ -1,0 +1,54 @@
+"""One loaded model for all tests of the handler, and the service around it."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from handler import startup
+from handler.app import create_app
+from handler.classifier import Classifier
+from handler.settings import Settings
+from tests.handler.pictures import XRAYS
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Classifier:
+    return startup.classifier()
+
+
+@pytest.fixture
+def make_client(classifier: Classifier) -> Callable[..., TestClient]:
+    """The service with settings of one's own, in process."""
+
+    def make(**settings: object) -> TestClient:
+        return TestClient(create_app(Settings(**settings), classifier))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def app(classifier: Classifier) -> FastAPI:
+    return create_app(Settings(), classifier)
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest) -> Iterator[httpx2.Client]:
+    """The service: in this process, or where SERVICE_URL says that one runs, such as in a container."""
+    if url := os.environ.get("SERVICE_URL"):
+        with httpx2.Client(base_url=url, timeout=60) as remote:
+            yield remote
+    else:
+        yield TestClient(request.getfixturevalue("app"))
+
+
+@pytest.fixture(scope="session")
+def xray() -> bytes:
+    """A real X-ray."""
+    found = sorted(XRAYS.glob("*/*.jpeg"))
+    if not found:
+        pytest.skip("needs the real X-rays, which are not part of the repository")
+    return found[0].read_bytes()

@@ -1,0 +1,86 @@
+"""Pictures that the tests draw themselves, in every form in which pictures arrive."""
+
+import io
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+XRAYS = Path(__file__).parents[3] / "shared" / "data" / "chest-xray" / "test"
+"""Real X-rays, where the machine has them."""
+
+
+def phantom(width: int = 96, height: int = 80, *, seed: int = 0) -> Image.Image:
+    """Something like a chest: two dark lungs in a bright body, with noise."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    body = 190 * np.exp(-((x / 0.9) ** 4) - (y / 1.1) ** 4)
+    lungs = sum(120 * np.exp(-(((x - side) / 0.28) ** 2) - (y / 0.6) ** 2) for side in (-0.42, 0.42))
+    noise = np.random.default_rng(seed).normal(0, 4, (height, width))
+    return Image.fromarray((body - lungs + noise).clip(0, 255).astype(np.uint8))
+
+
+def encode(image: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def jpeg(**options: Any) -> bytes:
+    return encode(phantom(), "JPEG", **options)
+
+
+def png(image: Image.Image | None = None) -> bytes:
+    return encode(image or phantom(), "PNG")
+
+
+def noise() -> bytes:
+    """A picture that is certainly no X-ray."""
+    return png(Image.fromarray(np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8)))
+
+
+def animation() -> bytes:
+    return encode(phantom(), "GIF", save_all=True, append_images=[phantom(seed=1)])
+
+
+def bomb(width: int = 60_000, height: int = 60_000) -> bytes:
+    """A PNG of a few hundred bytes that says it is enormous."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
+
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
+    pixels = zlib.compress(bytes(100_000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def dicom(pixels: np.ndarray | None = None, **attributes: Any) -> bytes:
+    """An uncompressed DICOM file. Attributes by keyword replace or, as None, remove what is there."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    pixels = np.asarray(phantom()).astype(np.uint16) * 16 if pixels is None else pixels
+    file = Dataset()
+    file.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    file.SOPInstanceUID = "1.2.3.4"
+    file.PatientName = "Doe^Jane"
+    file.PatientID = "PATIENT-4711"
+    file.Rows, file.Columns = pixels.shape[-2:]
+    file.SamplesPerPixel = 1
+    file.PhotometricInterpretation = "MONOCHROME2"
+    file.BitsAllocated = pixels.itemsize * 8
+    file.BitsStored = file.BitsAllocated
+    file.HighBit = file.BitsStored - 1
+    file.PixelRepresentation = int(pixels.dtype.kind == "i")
+    file.PixelData = pixels.tobytes() + bytes(pixels.nbytes % 2)
+    for name, value in attributes.items():
+        if value is None:
+            delattr(file, name)
+        else:
+            setattr(file, name, value)
+    target = io.BytesIO()
+    file.file_meta = FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file.save_as(target, enforce_file_format=True)
+    return target.getvalue()

@@ -1,0 +1,123 @@
+"""The command line, as people call it."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from handler.__main__ import main
+from handler.classifier import Classifier
+from tests.handler.pictures import dicom, jpeg, png
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    for name, data in {"a.jpg": jpeg(), "b.png": png(), "c.dcm": dicom()}.items():
+        (tmp_path / name).write_bytes(data)
+    return [str(path) for path in sorted(tmp_path.iterdir())]
+
+
+def test_a_table_has_a_line_for_each_file(pictures: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--force", *pictures]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == pictures
+    assert all(re.search(r"(NORMAL|PNEUMONIA) .*\d+\.\d%", line) for line in lines)
+
+
+def test_json_is_the_answer_of_the_api_with_file_names(
+    pictures: list[str], capsys: pytest.CaptureFixture[str], classifier: Classifier
+) -> None:
+    assert main(["predict", "--force", "--json", *pictures, "missing.jpg"]) == 1
+
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["model"]["sha256"] == classifier.contract.sha256
+    assert [prediction["file"] for prediction in answer["predictions"]] == [*pictures, "missing.jpg"]
+    *scored, missing = answer["predictions"]
+    assert {prediction["label"] for prediction in scored} <= set(classifier.contract.labels)
+    assert missing["error"]["status"] == 404
+    assert "request_id" not in missing["error"]
+
+
+def test_a_file_that_cannot_be_scored_is_named_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("text")
+
+    assert main(["predict", str(text), str(tmp_path)]) == 1
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert "format is not supported" in first
+    assert "cannot be read" in second
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [("MODEL_BUNDLE", "/nowhere", "is not a model bundle"), ("MAX_ITEMS", "many", "MAX_ITEMS must be a whole number")],
+)
+def test_what_cannot_be_started_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    assert main(["predict", "x.jpg"]) == 2
+
+    assert said in capsys.readouterr().err
+
+
+def test_settings_are_listed_with_what_they_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAX_ITEMS", "5")
+
+    assert main(["settings"]) == 0
+
+    assert re.search(r"^MAX_ITEMS +5 +most pictures", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_serve_answers_and_stops(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "handler", "serve", "--port", str(port)], stdout=out, stderr=out
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(200):
+            try:
+                assert httpx2.get(f"{url}/readyz").json() == {"status": "ready"}
+                break
+            except httpx2.ConnectError:
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.1)
+        answer = httpx2.post(f"{url}/v1/predictions?force=true", files={"file": jpeg()})
+        assert answer.json()["predictions"][0]["label"]
+        assert "server" not in answer.headers
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def test_serve_with_a_broken_model_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "handler", "serve"],
+        env={"MODEL_BUNDLE": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr

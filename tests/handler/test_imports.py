@@ -1,0 +1,50 @@
+"""What a cold start pays for."""
+
+import subprocess
+import sys
+
+FORBIDDEN = (
+    "tensorflow",
+    "keras",
+    "matplotlib",
+    "boto3",
+    "huggingface_hub",
+    "pydicom",
+    "scipy",
+    "onnx",
+    "sklearn",
+)
+
+
+def modules_after(code: str) -> set[str]:
+    """Names of the packages that a fresh process has imported."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_the_lambda_entry_imports_nothing_that_it_does_not_need() -> None:
+    assert not modules_after("import handler.lambda_entry").intersection(FORBIDDEN)
+
+
+def test_neither_does_answering_a_picture() -> None:
+    code = (
+        "import json, handler.lambda_entry as entry\n"
+        "from tests.handler.events import Context, load\n"
+        "answer = entry.lambda_handler(load('rest_api'), Context())\n"
+        "assert answer['statusCode'] == 200, answer"
+    )
+
+    assert not modules_after(code).intersection(FORBIDDEN)
+
+
+def test_the_command_line_needs_no_web_framework() -> None:
+    assert not modules_after("import handler.__main__, handler.startup").intersection(
+        {"fastapi", "starlette", "uvicorn"}
+    )
+
+
+def test_onnx_runtime_is_told_to_keep_quiet_before_it_is_imported() -> None:
+    code = "import os; import handler.classifier; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
+
+    assert "onnxruntime" in modules_after(code)

@@ -1,0 +1,101 @@
+"""Stored events through the real entry point."""
+
+import json
+from typing import Any
+
+import pytest
+
+from handler import lambda_entry, startup
+from handler.errors import UnknownEvent
+from handler.settings import Settings
+from tests.handler.events import Context, load
+
+HTTP = ["rest_api", "http_api", "function_url", "load_balancer"]
+
+
+def invoke(event: Any) -> dict[str, Any]:
+    return lambda_entry.lambda_handler(event, Context())
+
+
+def body(answer: dict[str, Any]) -> Any:
+    assert not answer["isBase64Encoded"]
+    return json.loads(answer["body"])
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_every_http_event_is_scored(name: str) -> None:
+    answer = invoke(load(name))
+
+    assert answer["statusCode"] == 200, answer
+    assert body(answer)["request_id"] == Context().aws_request_id
+    assert len(body(answer)["predictions"]) == 1
+
+
+def at(name: str, path: str, method: str = "GET") -> dict[str, Any]:
+    """The stored event with another path, as the service behind it sees it."""
+    event = load(name, body=None, isBase64Encoded=False)
+    if "http" in event["requestContext"]:
+        prefix = "/live" if name == "http_api" else ""
+        event["requestContext"]["http"] |= {"path": prefix + path, "method": method}
+    else:
+        event |= {"path": path, "httpMethod": method}
+        event["requestContext"]["path"] = f"/Prod{path}"
+    return event
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_a_problem_stays_text(name: str) -> None:
+    answer = invoke(at(name, "/v1/nothing"))
+
+    assert answer["statusCode"] == 404
+    assert body(answer)["title"] == "Not Found"
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("path", ["/", "/page/style.css", "/page/script.js"])
+def test_the_page_is_served(name: str, path: str) -> None:
+    answer = invoke(at(name, path))
+
+    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
+    assert len(answer["body"]) > 100
+
+
+@pytest.mark.parametrize(("name", "server"), [("rest_api", "/Prod"), ("http_api", "/live"), ("function_url", None)])
+def test_the_openapi_document_knows_the_stage(name: str, server: str | None) -> None:
+    document = body(invoke(at(name, "/openapi.json")))
+
+    assert document.get("servers") == ([{"url": server}] if server else None)
+
+
+def test_a_base_path_is_taken_off_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "settings", Settings(base_path="/v1"))
+
+    assert invoke(at("rest_api", "/v1/v1/model"))["statusCode"] == 200
+    assert invoke(at("rest_api", "/v1x/healthz"))["statusCode"] == 404
+
+
+@pytest.mark.parametrize("name", ["warm_up", "schedule"])
+def test_a_ping_keeps_the_function_warm(name: str) -> None:
+    assert invoke(load(name))["warm"] is True
+
+
+@pytest.mark.parametrize(
+    "event", [load("unknown"), {}, [], None, "x", {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}]
+)
+def test_an_unknown_event_gets_a_clear_error(event: Any) -> None:
+    with pytest.raises(UnknownEvent, match="expected an HTTP request, a batch") as raised:
+        invoke(event)
+
+    assert "PATIENT" not in str(raised.value)
+
+
+def test_a_body_that_is_no_base64_is_no_crash() -> None:
+    answer = invoke(load("function_url", body="%%%%"))
+
+    assert 400 <= answer["statusCode"] < 500
+
+
+def test_each_kind_of_event_is_stored(request: pytest.FixtureRequest) -> None:
+    stored = {path.stem for path in (request.path.parent / "events").glob("*.json")}
+
+    assert stored == {*HTTP, "warm_up", "schedule", "queue", "map_batch", "unknown"}

@@ -1,0 +1,124 @@
+"""What is too much is refused before it takes memory or time."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from starlette.testclient import TestClient
+
+from handler.app import create_app
+from handler.classifier import Classifier
+from handler.settings import Settings
+from tests.handler.pictures import jpeg
+
+PATH = "/v1/predictions?force=true"
+
+
+def refused(response, status: int, slug: str) -> None:
+    assert (response.status_code, response.json()["type"].rpartition(":")[2]) == (status, slug)
+
+
+def test_a_body_that_says_it_is_too_long_is_not_read(make_client) -> None:
+    read = []
+
+    def body() -> Iterator[bytes]:
+        for _ in range(100):
+            read.append(1)
+            yield bytes(1000)
+
+    client = make_client(max_body_bytes=5000)
+
+    refused(client.post(PATH, content=body(), headers={"content-length": "100000"}), 413, "input-too-large")
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "application/json", "multipart/form-data; boundary=x"])
+def test_a_body_that_does_not_say_is_cut_off(make_client, content_type: str) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b'--x\r\ncontent-disposition: form-data; name="file"\r\n\r\n'
+        yield from [bytes(1000)] * 20
+
+    client = make_client(max_body_bytes=5000)
+
+    refused(client.post(PATH, content=endless(), headers={"content-type": content_type}), 413, "input-too-large")
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "abc", "1e9", "0005"])
+def test_a_senseless_content_length_is_no_crash(client: TestClient, length: str) -> None:
+    assert client.post(PATH, content=jpeg(), headers={"content-length": length}).status_code in (200, 413)
+
+
+def test_too_many_files_are_refused(make_client) -> None:
+    client = make_client(max_items=3)
+    parts = [("file", ("x", jpeg()))]
+
+    assert client.post(PATH, files=parts * 3).status_code == 200
+    refused(client.post(PATH, files=parts * 4), 413, "input-too-large")
+    refused(client.post(PATH, json={"items": [{"image": ""}] * 4}), 413, "input-too-large")
+
+
+def test_a_crowd_is_told_to_come_back(make_client, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a service for two requests at a time, and a network that does not finish
+    client = make_client(max_in_flight=2, workers=1, retry_after_s=7)
+    score, busy, proceed = classifier.score, threading.Semaphore(0), threading.Event()
+
+    def slow(*args, **named):
+        busy.release()
+        proceed.wait(10)
+        return score(*args, **named)
+
+    monkeypatch.setattr(classifier, "score", slow)
+    with client, ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(client.post, PATH, content=jpeg()) for _ in range(2)]
+        busy.acquire(timeout=10)
+        late = until_overloaded(client)
+        proceed.set()
+        # THEN the third is refused at once and the two are answered
+        refused(late, 503, "overloaded")
+        assert late.headers["retry-after"] == "7"
+        assert [request.result().status_code for request in waiting] == [200, 200]
+    assert client.post(PATH, content=jpeg()).status_code == 200
+
+
+def until_overloaded(client: TestClient):
+    """Both requests have been sent, but the second may not have been let in yet."""
+    for _ in range(500):
+        response = client.post("/v1/uploads")
+        if response.status_code == 503:
+            break
+    return response
+
+
+def test_a_body_that_dribbles_in_is_given_up(classifier: Classifier) -> None:
+    app = create_app(Settings(body_timeout_s=1), classifier)
+    sent = []
+
+    async def receive() -> dict:
+        await asyncio.sleep(0.4)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/predictions", "query_string": b"", "headers": []}
+
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 5))
+
+    assert sent[0]["status"] == 408
+
+
+def test_a_client_that_goes_away_is_no_failure(classifier: Classifier, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(Settings(), classifier)
+
+    async def receive() -> dict:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict) -> None:
+        raise AssertionError(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/predictions", "query_string": b"", "headers": []}
+
+    asyncio.run(app(scope, receive, send))
+
+    assert [record.levelname for record in caplog.records if record.name == "xray-inference"] == ["INFO"]

@@ -1,0 +1,489 @@
+"""The page in a real Chromium, served by the real app.
+
+Only the network is a stand-in: it answers with the brightness of the picture, so that each test can draw the answer it
+needs. Where a gateway in front of the service is to fail, the browser's own request is intercepted.
+"""
+
+import base64
+import io
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from handler.app import create_app
+from handler.classifier import Scores
+from handler.contract import EMBEDDED_BUNDLE, Contract
+from handler.settings import Settings
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")
+expect = playwright.expect
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("no Chromium on this machine: apt-get install chromium", allow_module_level=True)
+
+PAGE = Path(__file__).parents[2] / "handler" / "page"
+CHECKS = f"({Path(__file__).with_name('page_checks.js').read_text(encoding='utf-8')})"
+PREDICTIONS = "**/v1/predictions?*"
+
+
+class Brightness:
+    """A network for which a bright picture is a sick one, and an even grey is no X-ray."""
+
+    contract = Contract(
+        name="brightness",
+        version="1.2.3",
+        sha256="5" * 64,
+        input_size=32,
+        threshold=0.43,
+        uncertain_from=0.3,
+        uncertain_to=0.6,
+        temperature=1.0,
+        max_distance=10.0,
+    )
+
+    def score(self, pixels: np.ndarray, *, explain: bool = False) -> Scores:
+        positive = pixels.mean(axis=(1, 2)) / 255
+        distances = np.where(pixels.std(axis=(1, 2)) < 1, 99.0, 0.0)
+        maps = np.zeros((len(pixels), 4, 4), np.float32)
+        maps[:, 2, 1] = 1.0
+        return Scores(np.stack([1 - positive, positive], axis=-1), distances, maps if explain else None)
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Answer on a free port. The socket listens before the server runs, so a request that comes early waits for it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, log_level="warning", ws="none", lifespan="off", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    app = create_app(Settings(), Brightness())
+    with serving(Starlette(routes=[Mount("/stage", app), Mount("/", app)])) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    quiet += ["--disable-sync", "--no-first-run"]
+    with playwright.sync_playwright() as api:
+        browser = api.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def options() -> dict[str, Any]:
+    """What the browser is like; tests override it by parametrization."""
+    return {}
+
+
+@pytest.fixture
+def page(browser: Any, url: str, options: dict[str, Any]) -> Iterator[Any]:
+    """The opened page. The test fails on a script error, on anything that the content security policy had to stop, and
+    on a request to any other place."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: complaints.append(request.url) if _elsewhere(request.url, url) else None)
+    page.goto(url)
+    yield page
+    context.close()
+    assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
+
+
+def _elsewhere(address: str, url: str) -> bool:
+    return not address.startswith((url, "data:", f"blob:{url}"))
+
+
+def drawn(brightness: int, size: tuple[int, int] = (120, 150)) -> bytes:
+    """A PNG around a grey value (24 to 231); it has a gradient, so that it passes for an X-ray."""
+    values = np.linspace(brightness - 24, brightness + 24, size[0])
+    return png(np.tile(values.round(), (size[1], 1)))
+
+
+def png(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(values.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def upload(name: str, data: bytes, media_type: str = "image/png") -> dict[str, Any]:
+    return {"name": name, "mimeType": media_type, "buffer": data}
+
+
+SICK = upload("sick.png", drawn(229))
+WELL = upload("well.png", drawn(26))
+DOUBTFUL = upload("doubtful.png", drawn(128))
+BLANK = upload("blank.png", png(np.full((64, 64), 90)))
+DICOM = upload("scan.dcm", bytes(128) + b"DICM" + bytes(64), "")
+
+
+def choose(page: Any, *files: dict[str, Any]) -> None:
+    page.get_by_label("Choose pictures").set_input_files(list(files))
+
+
+def scored(page: Any, count: int, of: int) -> None:
+    """Wait until nothing is under way any more."""
+    expect(page.locator("#list .waiting")).to_have_count(0)
+    expect(page.locator("#count")).to_have_text(f"{count} of {of} scored")
+
+
+def answers_with(page: Any, status: int, body: str, **headers: str) -> None:
+    page.route(PREDICTIONS, lambda route: route.fulfill(status=status, body=body, headers=headers))
+
+
+def test_upload_gives_label_probability_and_threshold(page: Any) -> None:
+    choose(page, SICK)
+    expect(page.locator("#verdict")).to_have_text("Pneumonia")
+    expect(page.get_by_text("89.8 % probability of pneumonia", exact=True)).to_be_visible()
+    expect(page.get_by_text("threshold 43 %", exact=True)).to_be_visible()
+    expect(page.get_by_text("30 % to 60 %: uncertain, have it read")).to_be_visible()
+    meter = page.get_by_role("meter", name="probability of pneumonia")
+    expect(meter).to_have_attribute("aria-valuenow", "89.8")
+    expect(page.get_by_role("status")).to_have_text("sick.png: Pneumonia. 89.8 % probability of Pneumonia.")
+    expect(page.locator("header")).to_contain_text("brightness 1.2.3")
+
+
+def test_a_healthy_picture_is_normal(page: Any) -> None:
+    choose(page, WELL)
+    expect(page.locator("#verdict")).to_have_text("Normal")
+    expect(page.locator("#percent")).to_have_text("10.2 %")
+
+
+def test_between_the_limits_the_answer_is_to_have_it_read(page: Any) -> None:
+    choose(page, DOUBTFUL)
+    expect(page.locator("#verdict")).to_have_text("Uncertain: have it read")
+    expect(page.locator("#rule")).to_contain_text("30 % to 60 %: too close to call")
+    expect(page.locator("#rule")).to_contain_text("would be Pneumonia")
+
+
+def test_details_name_the_model_and_the_request(page: Any) -> None:
+    choose(page, SICK)
+    page.get_by_text("Details").click()
+    for text in ("120 \N{MULTIPLICATION SIGN} 150", "brightness 1.2.3", "5" * 64, "Inference", "Request"):
+        expect(page.locator("#facts")).to_contain_text(text)
+
+
+def test_heat_map_covers_the_picture_and_obeys_switch_and_slider(page: Any) -> None:
+    choose(page, SICK)
+    overlay = page.get_by_alt_text("Heat map of the evidence in sick.png")
+    preview = page.get_by_alt_text("Preview of sick.png")
+    expect(overlay).to_be_visible()
+    expect(page.locator("#stack")).to_have_css("aspect-ratio", "0.8 / 1")
+    assert overlay.bounding_box() == preview.bounding_box()
+    page.get_by_label("Opacity").fill("20")
+    expect(overlay).to_have_css("opacity", "0.2")
+    expect(page.locator("#opacity-value")).to_have_text("20 %")
+    page.get_by_role("switch", name="Heat map").uncheck()
+    expect(overlay).to_be_hidden()
+    expect(page.get_by_label("Opacity")).to_be_disabled()
+
+
+def test_several_files_are_answered_in_order_and_two_at_a_time(page: Any) -> None:
+    # GIVEN a look at the requests under way
+    under_way, most, paths = 0, 0, set()
+
+    def started(request: Any) -> None:
+        nonlocal under_way, most
+        if "predictions" in request.url:
+            under_way += 1
+            most = max(most, under_way)
+            paths.add(request.url.partition("/v1")[2])
+
+    def finished(request: Any) -> None:
+        nonlocal under_way
+        under_way -= "predictions" in request.url
+
+    page.on("request", started)
+    page.on("requestfinished", finished)
+    # WHEN files are sent, one of them bad
+    notes, last = upload("notes.txt", b"no picture at all", "text/plain"), upload("last.png", drawn(200))
+    choose(page, SICK, notes, WELL, DOUBTFUL, last)
+    scored(page, 4, of=5)
+    # THEN each has its own answer
+    rows = page.get_by_role("list").get_by_role("button")
+    tags = ["Pneumonia", "Not scored", "Normal", "Uncertain", "Pneumonia"]
+    expect(rows.locator(".tag")).to_have_text(tags)
+    assert most == 2
+    assert paths == {"/predictions?explain=true"}
+    # AND the history leads back to each of them
+    rows.nth(2).click()
+    expect(page.get_by_role("heading", name="well.png")).to_be_visible()
+    expect(rows.nth(2)).to_have_attribute("aria-current", "true")
+    # AND what comes later stands on top
+    choose(page, upload("later.png", drawn(60)))
+    expect(rows.first).to_contain_text("later.png")
+
+
+def test_an_error_shows_what_the_service_says(page: Any) -> None:
+    choose(page, upload("empty.png", b""))
+    expect(page.locator("#problem-title")).to_have_text("The file is empty")
+    expect(page.locator("#problem-detail")).to_contain_text("send the bytes of a picture")
+    expect(page.locator("#problem-code")).to_contain_text("Status 400")
+    expect(page.get_by_role("button", name="Score it anyway")).to_be_hidden()
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    expect(page.get_by_role("status")).to_contain_text("empty.png: Not scored. The file is empty.")
+
+
+def test_no_xray_can_be_scored_all_the_same(page: Any) -> None:
+    choose(page, BLANK)
+    expect(page.locator("#problem-title")).to_have_text("The picture does not look like a chest X-ray")
+    page.get_by_role("button", name="Score it anyway").click()
+    expect(page.locator("#verdict")).to_have_text("Uncertain: have it read")
+    expect(page.get_by_text("did not take it for a chest X-ray")).to_be_visible()
+    expect(page.locator("#reading")).to_be_focused()
+
+
+def test_try_again_after_the_service_was_busy(page: Any) -> None:
+    busy = {"type": "about:blank", "title": "The service is busy", "status": 503, "detail": "Too much at once."}
+    answers_with(page, 503, json.dumps(busy), **{"content-type": "application/problem+json", "retry-after": "7"})
+    choose(page, SICK)
+    expect(page.locator("#problem-title")).to_have_text("The service is busy")
+    expect(page.get_by_text("asks to wait 7 s")).to_be_visible()
+    page.unroute(PREDICTIONS)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#verdict")).to_have_text("Pneumonia")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (413, "<html>Request Entity Too Large</html>", "The file is too large for this service"),
+        (403, '{"message":"Missing Authentication Token"}', "The service wants credentials"),
+        (504, '{"message":"Endpoint request timed out"}', "The service is not ready"),
+        (418, "", "The service answered with status 418"),
+        (200, "<html>please log in</html>", "The answer could not be understood"),
+    ],
+)
+def test_what_a_gateway_answers_is_put_into_words(page: Any, status: int, body: str, said: str) -> None:
+    answers_with(page, status, body)
+    choose(page, SICK)
+    expect(page.locator("#problem-title")).to_have_text(said)
+
+
+def test_a_large_file_that_fails_is_told_of_the_limit(page: Any) -> None:
+    answers_with(page, 413, "")
+    choose(page, upload("large.png", drawn(200) + bytes(5_000_000)))
+    expect(page.get_by_text("The file has 5.0 MB; behind AWS Lambda at most about 4.5 MB get through.")).to_be_visible()
+
+
+def test_a_lost_connection_can_be_tried_again(page: Any) -> None:
+    page.route(PREDICTIONS, lambda route: route.abort())
+    choose(page, SICK)
+    expect(page.locator("#problem-title")).to_have_text("The service could not be reached")
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_dicom_has_a_placeholder_and_then_its_map(page: Any) -> None:
+    overlay = Image.new("RGBA", (40, 50), (255, 0, 0, 99))
+    file = io.BytesIO()
+    overlay.save(file, "PNG")
+    prediction = {
+        "label": "PNEUMONIA",
+        "probabilities": {"NORMAL": 0.1, "PNEUMONIA": 0.9},
+        "threshold": 0.43,
+        "uncertain": False,
+        "explanation": {"map": [[1]], "overlay": base64.b64encode(file.getvalue()).decode()},
+    }
+    answers_with(page, 200, json.dumps({"model": {}, "request_id": "x", "predictions": [prediction]}))
+    choose(page, DICOM)
+    expect(page.get_by_text("Browsers cannot show DICOM. The map stands alone.")).to_be_visible()
+    expect(page.get_by_alt_text("Heat map of the evidence in scan.dcm")).to_be_visible()
+    expect(page.locator("#stack")).to_have_css("aspect-ratio", "0.8 / 1")
+    page.get_by_role("switch", name="Heat map").uncheck()
+    expect(page.locator("#no-preview")).to_have_text("Browsers cannot show DICOM.")
+
+
+def test_dropped_files_are_taken(page: Any) -> None:
+    transfer = page.evaluate_handle(
+        """bytes => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "dropped.png"));
+            return transfer;
+        }""",
+        list(drawn(229)),
+    )
+    page.dispatch_event("#drop", "dragover", {"dataTransfer": transfer})
+    expect(page.locator("#drop")).to_have_class("drop over")
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    expect(page.get_by_role("heading", name="dropped.png")).to_be_visible()
+    expect(page.locator("#drop")).to_have_class("drop")
+    scored(page, 1, of=1)
+
+
+@pytest.mark.skipif(not (PAGE / "phantom.png").exists(), reason="handler/page/phantom.png is not there")
+def test_the_synthetic_phantom_is_sent(page: Any) -> None:
+    page.get_by_role("button", name="Try the synthetic phantom").click()
+    expect(page.get_by_role("heading", name="synthetic-phantom.png")).to_be_visible()
+    scored(page, 1, of=1)
+
+
+def test_a_missing_phantom_is_said(page: Any) -> None:
+    page.route("**/phantom.png", lambda route: route.fulfill(status=404))
+    page.get_by_role("button", name="Try the synthetic phantom").click()
+    expect(page.locator("#trouble")).to_contain_text("could not be loaded")
+
+
+@pytest.mark.skipif(
+    not ((PAGE / "phantom.png").exists() and (EMBEDDED_BUNDLE / "model.json").exists()),
+    reason="the embedded bundle or the phantom is not there",
+)
+def test_the_embedded_network_answers_the_phantom(browser: Any) -> None:
+    from handler.classifier import Classifier
+
+    with serving(create_app(Settings(), Classifier(threads=1))) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        page.get_by_role("button", name="Try the synthetic phantom").click()
+        scored(page, 1, of=1)
+        expect(page.locator("#percent")).to_contain_text("%")
+        expect(page.locator("#overlay")).to_be_visible()
+
+
+def test_nothing_is_kept_and_file_names_stay_here(page: Any) -> None:
+    with page.expect_request(PREDICTIONS) as sent:
+        choose(page, upload("Doe_Jane_1970.png", drawn(229)))
+    scored(page, 1, of=1)
+    assert b"Doe_Jane" not in (sent.value.post_data_buffer or b"")
+    assert "Doe_Jane" not in json.dumps(sent.value.all_headers())
+    assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
+    page.reload()
+    expect(page.locator("#visit")).to_be_hidden()
+    expect(page.get_by_text("Not a medical device.")).to_be_visible()
+
+
+def test_clear_empties_the_list(page: Any) -> None:
+    choose(page, SICK, WELL)
+    scored(page, 2, of=2)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#visit")).to_be_hidden()
+    expect(page.locator("#viewer")).to_be_hidden()
+    expect(page.get_by_label("Choose pictures")).to_be_focused()
+
+
+def test_a_file_name_is_text_and_never_markup(page: Any) -> None:
+    name = "<img src=x onerror=document.title='taken'>.png"
+    choose(page, upload(name, drawn(229)))
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    scored(page, 1, of=1)
+    assert page.title() != "taken"
+
+
+def test_keyboard_alone(page: Any) -> None:
+    keys = page.keyboard
+    # GIVEN focus that can be seen on the first control
+    keys.press("Tab")
+    expect(page.get_by_label("Choose pictures")).to_be_focused()
+    expect(page.get_by_text("Choose pictures")).to_have_css("outline-style", "solid")
+    # WHEN a picture is chosen with it
+    with page.expect_file_chooser() as chooser:
+        keys.press("Space")
+    chooser.value.set_files([SICK, BLANK])
+    scored(page, 1, of=2)
+    # THEN what follows is reached in the order of reading
+    for focused in (
+        page.get_by_role("button", name="Try the synthetic phantom"),
+        page.get_by_role("switch", name="Heat map"),
+        page.get_by_label("Opacity"),
+        page.locator("summary"),
+        page.get_by_role("button", name="Clear"),
+        page.get_by_role("button", name="sick.png"),
+        page.get_by_role("button", name="blank.png"),
+    ):
+        keys.press("Tab")
+        expect(focused).to_be_focused()
+        expect(focused).to_have_css("outline-style", "solid")
+    # AND works
+    keys.press("Enter")
+    expect(page.get_by_role("heading", name="blank.png")).to_be_visible()
+    for _ in range(3):
+        keys.press("Shift+Tab")
+    expect(page.get_by_role("button", name="Score it anyway")).to_be_focused()
+    keys.press("Enter")
+    expect(page.locator("#verdict")).to_have_text("Uncertain: have it read")
+    keys.press("Tab")
+    keys.press("Space")
+    expect(page.get_by_role("switch", name="Heat map")).not_to_be_checked()
+    keys.press("Space")
+    keys.press("Tab")
+    keys.press("ArrowLeft")
+    expect(page.locator("#opacity-value")).to_have_text("75 %")
+
+
+@pytest.mark.parametrize("options", [{"viewport": {"width": width, "height": 640}} for width in (320, 375, 768)])
+def test_no_width_scrolls_sideways(page: Any) -> None:
+    choose(page, upload("a-very-long-name-without-any-blank-" * 4 + ".png", drawn(229)), BLANK, DICOM)
+    scored(page, 1, of=3)
+    page.get_by_text("Details").click()
+    rows = page.get_by_role("list").get_by_role("button")
+    for row in rows.all():
+        row.click()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # The picture and its answer come into view when a row far below is chosen.
+    expect(page.locator("#name")).to_be_in_viewport()
+
+
+# Without transitions, so that no colour is measured half way.
+@pytest.mark.parametrize(
+    "options", [{"color_scheme": scheme, "reduced_motion": "reduce"} for scheme in ("light", "dark")], ids=str
+)
+def test_text_stands_out_in_both_schemes(page: Any, options: dict[str, Any]) -> None:
+    choose(page, SICK, WELL, DOUBTFUL, BLANK, DICOM)
+    scored(page, 3, of=5)
+    for row in page.get_by_role("list").get_by_role("button").all():
+        row.click()
+        found = page.evaluate(f"{CHECKS}.contrast()")
+        assert found == {"weak": [], "dark": options["color_scheme"] == "dark"}
+
+
+def test_controls_have_names_and_the_page_a_structure(page: Any) -> None:
+    assert page.evaluate(f"{CHECKS}.structure()") == []
+    choose(page, SICK, BLANK)
+    scored(page, 1, of=2)
+    for row in page.get_by_role("list").get_by_role("button").all():
+        row.click()
+        assert page.evaluate(f"{CHECKS}.structure()") == []
+
+
+@pytest.mark.parametrize("options", [{"reduced_motion": "reduce"}, {"reduced_motion": "no-preference"}], ids=str)
+def test_motion_stops_for_those_who_ask(page: Any, options: dict[str, Any]) -> None:
+    page.route(PREDICTIONS, lambda _: None)  # never answered, so that the waiting state stays
+    choose(page, SICK)
+    expect(page.get_by_text("Scoring…").first).to_be_visible()
+    expected = "none" if options["reduced_motion"] == "reduce" else "slide"
+    expect(page.locator(".progress")).to_have_css("animation-name", expected)
+
+
+def test_it_works_behind_a_stage_prefix(page: Any, url: str) -> None:
+    page.goto(f"{url}stage/")
+    expect(page.locator("header")).to_contain_text("brightness 1.2.3")
+    with page.expect_response(f"{url}stage/v1/predictions?explain=true") as answered:
+        choose(page, SICK)
+    assert answered.value.status == 200
+    expect(page.locator("#verdict")).to_have_text("Pneumonia")

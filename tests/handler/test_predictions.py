@@ -1,0 +1,133 @@
+"""POST /v1/predictions: every way in, and what comes out."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+from starlette.testclient import TestClient
+
+from handler.classifier import Classifier
+from handler.image import decode
+from handler.schemas import Answer
+from tests.handler.pictures import bomb, dicom, encode, jpeg, noise, phantom, png
+
+PATH = "/v1/predictions?force=true"
+"""What the tests draw is no X-ray, and most of them are not about that."""
+
+
+def answered(response) -> list[dict]:
+    assert response.status_code == 200, response.text
+    TypeAdapter(Answer).validate_json(response.content, strict=True)
+    return response.json()["predictions"]
+
+
+def test_a_form_with_one_file_is_scored(client: TestClient, classifier: Classifier) -> None:
+    response = client.post(PATH, files={"file": ("chest.jpg", jpeg(), "image/jpeg")})
+
+    [prediction] = answered(response)
+    contract = classifier.contract
+    assert prediction["label"] in contract.labels
+    assert prediction["threshold"] == contract.threshold
+    assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    positive = prediction["probabilities"][contract.positive]
+    assert prediction["label"] == contract.label(positive)
+    assert prediction["uncertain"] == contract.uncertain(positive)
+    assert prediction["timings"].keys() == {"decode_ms", "inference_ms"}
+    assert "explanation" not in prediction
+    body = response.json()
+    assert body["model"] == {"name": contract.name, "version": contract.version, "sha256": contract.sha256}
+    assert body["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["image/jpeg", "image/png", "application/dicom", "application/octet-stream", "IMAGE/JPEG; x=y", None],
+)
+def test_a_bare_body_is_scored_whatever_its_type_says(client: TestClient, content_type: str | None) -> None:
+    headers = {"content-type": content_type} if content_type else {}
+
+    [prediction] = answered(client.post(PATH, content=jpeg(), headers=headers))
+
+    [same] = answered(client.post(PATH, files={"file": jpeg()}))
+    assert prediction["probabilities"] == same["probabilities"]
+
+
+def test_base64_in_json_is_scored(client: TestClient) -> None:
+    [prediction] = answered(client.post(PATH, json={"image": base64.b64encode(jpeg()).decode()}))
+
+    [same] = answered(client.post(PATH, content=jpeg()))
+    assert prediction["probabilities"] == same["probabilities"]
+
+
+def test_a_dicom_file_is_scored_like_the_picture_in_it(client: TestClient) -> None:
+    shades = np.asarray(phantom())
+
+    [prediction] = answered(client.post(PATH, content=dicom(shades)))
+
+    [same] = answered(client.post(PATH, content=png()))
+    assert prediction["probabilities"] == same["probabilities"]
+
+
+def test_several_files_are_answered_in_order_and_a_bad_one_in_its_place(client: TestClient) -> None:
+    # GIVEN five files of which three cannot be scored
+    files = [jpeg(), b"", png(phantom(seed=7)), b"no picture", bomb()]
+
+    predictions = answered(client.post(PATH, files=[("file", (f"{i}.jpg", data)) for i, data in enumerate(files)]))
+
+    statuses = [prediction.get("error", {}).get("status") for prediction in predictions]
+    assert statuses == [None, 400, None, 415, 413]
+    [alone] = answered(client.post(PATH, content=files[2]))
+    assert predictions[2]["probabilities"] == alone["probabilities"]
+
+
+def test_several_items_of_json_fail_one_by_one(client: TestClient) -> None:
+    items = [
+        {"image": base64.b64encode(jpeg()).decode()},
+        {"image": "%%%"},
+        {"s3_uri": "s3://other/x"},
+        {"s3_uri": "x"},
+    ]
+
+    predictions = answered(client.post(PATH, json={"items": items}))
+
+    statuses = [prediction.get("error", {}).get("status") for prediction in predictions]
+    assert statuses == [None, 400, 403, 400]
+
+
+def test_an_explanation_is_numbers_and_a_picture(client: TestClient, classifier: Classifier) -> None:
+    [prediction] = answered(client.post(f"{PATH}&explain=true", content=jpeg()))
+
+    explanation = prediction["explanation"]
+    pixels = decode(jpeg(), classifier.contract.input_size)[None]
+    maps = classifier.score(pixels, explain=True).maps
+    assert maps is not None
+    np.testing.assert_allclose(explanation["map"], maps[0], atol=1e-4)
+    overlay = Image.open(io.BytesIO(base64.b64decode(explanation["overlay"])))
+    assert (overlay.format, overlay.mode) == ("PNG", "RGBA")
+    assert overlay.size == (classifier.contract.input_size,) * 2
+
+
+def test_what_is_no_xray_is_refused_unless_forced(client: TestClient) -> None:
+    refused = client.post("/v1/predictions", content=noise())
+
+    assert refused.status_code == 422
+    assert refused.json()["type"].endswith(":not-an-xray")
+    assert "force=true" in refused.json()["detail"]
+    assert len(answered(client.post(PATH, content=noise()))) == 1
+
+
+def test_a_real_xray_is_accepted(client: TestClient, xray: bytes) -> None:
+    [prediction] = answered(client.post("/v1/predictions", content=xray))
+
+    assert 0 <= prediction["distance"] <= client.get("/v1/model").json()["max_distance"]
+
+
+def test_an_answer_says_how_long_each_part_took(client: TestClient) -> None:
+    large = encode(phantom(1200, 1000), "PNG")
+
+    [prediction] = answered(client.post(PATH, content=large))
+
+    assert prediction["timings"]["decode_ms"] > 1

@@ -1,0 +1,152 @@
+"""Everything that a caller can do wrong, and what the service says to it."""
+
+import base64
+import json
+
+import pytest
+from pydantic import TypeAdapter
+from starlette.testclient import TestClient
+
+from handler import errors
+from handler.problems import KINDS, kind_of
+from handler.schemas import Problem
+from tests.handler.pictures import animation, bomb, dicom, jpeg
+
+PATH = "/v1/predictions"
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+JSON = {"content-type": "application/json"}
+
+
+def part(data: bytes, name: str = "file", end: bytes = b"--x--\r\n") -> bytes:
+    head = f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="a.jpg"\r\n\r\n'
+    return head.encode() + data + b"\r\n" + end
+
+
+def refused(response, status: int, slug: str) -> dict:
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    problem = TypeAdapter(Problem).validate_json(response.content, strict=True).model_dump()
+    assert problem["type"] == f"urn:problem-type:xray:{slug}"
+    assert problem["status"] == status
+    assert problem["request_id"] == response.headers["x-request-id"]
+    return problem
+
+
+PICTURES = {
+    "nothing": (b"", 400, "empty-input"),
+    "text": (b"this is no picture, whatever its name says", 415, "unsupported-format"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported-format"),
+    "half a JPEG": (jpeg()[:600], 422, "unreadable-image"),
+    "head of a JPEG": (jpeg()[:12], 422, "unreadable-image"),
+    "animation": (animation(), 422, "several-frames"),
+    "PNG of 3.6 gigapixels": (bomb(), 413, "input-too-large"),
+    "PNG of 36 megapixels": (bomb(6000, 6000), 413, "input-too-large"),
+    "DICOM without pixels": (dicom(PixelData=None), 415, "unsupported-format"),
+    "half a DICOM": (dicom()[:4000], 422, "unreadable-image"),
+    "DICOM with a thousand frames": (dicom(NumberOfFrames=1000), 413, "input-too-large"),
+    "DICOM of 4.3 gigapixels": (dicom(Rows=65535, Columns=65535), 413, "input-too-large"),
+}
+
+
+@pytest.mark.parametrize(("data", "status", "slug"), PICTURES.values(), ids=PICTURES)
+def test_a_picture_that_cannot_be_scored(client: TestClient, data: bytes, status: int, slug: str) -> None:
+    alone = client.post(PATH, content=data)
+    in_a_form = client.post(PATH, files={"file": ("x.jpg", data)})
+    in_json = client.post(PATH, json={"image": base64.b64encode(data).decode()})
+
+    assert len({refused(response, status, slug)["detail"] for response in (alone, in_a_form, in_json)}) == 1
+
+
+REQUESTS = {
+    "form without boundary": (b"x", {"content-type": "multipart/form-data"}, 400, "malformed-request"),
+    "form with a huge boundary": (
+        b"",
+        {"content-type": f"multipart/form-data; boundary={'x' * 999}"},
+        400,
+        "malformed-request",
+    ),
+    "empty form": (b"", FORM, 400, "malformed-request"),
+    "form of rubbish": (b"rubbish", FORM, 400, "malformed-request"),
+    "form without a file": (b"--x--\r\n", FORM, 400, "malformed-request"),
+    "form that breaks off": (part(jpeg(), end=b""), FORM, 400, "malformed-request"),
+    "form with another part": (part(jpeg(), "image"), FORM, 400, "malformed-request"),
+    "form with a part without a name": (b"--x\r\n\r\nhello\r\n--x--\r\n", FORM, 400, "malformed-request"),
+    "JSON with an error": (b'{"image": ', JSON, 400, "malformed-request"),
+    "JSON in no encoding": (b"\xff\xfe\xfd", JSON, 400, "malformed-request"),
+    "JSON of no object": (b"[]", JSON, 400, "malformed-request"),
+    "JSON without items": (b'{"items": []}', JSON, 400, "malformed-request"),
+    "JSON with a number among the items": (b'{"items": [{"image": ""}, 5]}', JSON, 400, "malformed-request"),
+    "JSON with both": (b'{"image": "", "s3_uri": "s3://a/b"}', JSON, 400, "malformed-request"),
+    "JSON with an unknown key": (b'{"image": "", "name": "x"}', JSON, 400, "malformed-request"),
+    "JSON with a number": (b'{"image": 5}', JSON, 400, "malformed-request"),
+    "JSON with a link": (b'{"s3_uri": "https://example.com/x.png"}', JSON, 400, "malformed-request"),
+    "JSON with half a letter": (b'{"s3_uri": "s3://a/\\ud800"}', JSON, 400, "malformed-request"),
+    "JSON that is deep": (b"[" * 9_000, JSON, 400, "malformed-request"),
+    "JSON with many parts": (b'{"items": [' + b"{}," * 20_000 + b"{}]}", JSON, 400, "malformed-request"),
+    "base64 with a data: prefix": (b'{"image": "data:image/png;base64,AAAA"}', JSON, 400, "malformed-request"),
+    "base64 of nothing": (b'{"image": ""}', JSON, 400, "empty-input"),
+    "bucket that is not allowed": (b'{"s3_uri": "s3://other/x.png"}', JSON, 403, "bucket-not-allowed"),
+    "form fields": (b"a=b", {"content-type": "application/x-www-form-urlencoded"}, 415, "unsupported-media"),
+    "HEIC": (b"x", {"content-type": "image/heic"}, 415, "unsupported-media"),
+}
+
+
+@pytest.mark.parametrize(("body", "headers", "status", "slug"), REQUESTS.values(), ids=REQUESTS)
+def test_a_request_that_cannot_be_read(
+    client: TestClient, body: bytes, headers: dict[str, str], status: int, slug: str
+) -> None:
+    refused(client.post(PATH, content=body, headers=headers), status, slug)
+
+
+def test_a_parameter_that_is_no_truth_value(client: TestClient) -> None:
+    problem = refused(client.post(f"{PATH}?explain=perhaps", content=jpeg()), 400, "malformed-request")
+
+    assert "explain" in problem["detail"]
+
+
+def test_an_unknown_path(client: TestClient) -> None:
+    refused(client.get("/v1/nothing"), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", PATH), ("DELETE", "/v1/model"), ("POST", "/"), ("PUT", "/page/style.css")]
+)
+def test_a_method_that_is_not_there(client: TestClient, method: str, path: str) -> None:
+    refused(client.request(method, path), 405, "method-not-allowed")
+
+
+def test_something_unexpected_keeps_its_secrets(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # GIVEN a bug whose message quotes the patient
+    def explode(*_args: object, **_named: object) -> None:
+        raise ZeroDivisionError("PATIENT-4711")
+
+    monkeypatch.setattr("handler.app.attempt", explode)
+
+    problem = refused(client.post(PATH, content=jpeg()), 500, "internal-error")
+
+    # THEN the caller gets an id, the log the place, and nobody the message
+    log = " ".join(str(vars(record)) for record in caplog.records)
+    assert problem["request_id"] in problem["detail"]
+    assert problem["request_id"] in log
+    assert "ZeroDivisionError" in log
+    assert "PATIENT-4711" not in json.dumps(problem) + log
+
+
+def test_every_error_that_can_reach_a_caller_is_in_the_table() -> None:
+    leaves = [cls for cls in vars(errors).values() if isinstance(cls, type) and not cls.__subclasses__()]
+    callers = [cls for cls in leaves if issubclass(cls, (errors.InputError, errors.TemporaryError))]
+
+    assert set(KINDS) == set(callers)
+    assert kind_of(errors.BundleTampered()).status == 500
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
+    drawn = [line for line in str(errors.__doc__).splitlines() if "─" in line or line.startswith("HandlerError")]
+    classes = [cls for cls in vars(errors).values() if isinstance(cls, type)]
+
+    names = {line.replace("│", " ").replace("├──", " ").replace("└──", " ").split()[0]: line for line in drawn}
+    assert set(names) == {cls.__name__ for cls in classes}
+    for cls in classes:
+        depth = len(cls.__mro__) - len(errors.HandlerError.__mro__)
+        assert len(names[cls.__name__]) - len(names[cls.__name__].lstrip(" │├└─")) == 4 * depth

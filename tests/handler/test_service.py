@@ -1,0 +1,133 @@
+"""What surrounds the predictions: health, card, document, page, headers."""
+
+import json
+
+import pytest
+from pydantic import TypeAdapter
+from starlette.testclient import TestClient
+
+from handler.classifier import Classifier
+from handler.schemas import Health, ModelCard
+from tests.handler.pictures import jpeg
+
+
+@pytest.mark.parametrize(("path", "status"), [("/healthz", "ok"), ("/readyz", "ready")])
+def test_health(client: TestClient, path: str, status: str) -> None:
+    response = client.get(path)
+
+    assert TypeAdapter(Health).validate_json(response.content).status == status
+
+
+def test_a_network_gone_wrong_is_not_ready(
+    make_client, monkeypatch: pytest.MonkeyPatch, classifier: Classifier
+) -> None:
+    scores = classifier.score
+    client = make_client()
+    monkeypatch.setattr(classifier, "score", lambda pixels: scores(pixels[:0]))
+
+    assert client.get("/readyz").status_code == 500
+    assert client.get("/healthz").status_code == 200
+
+
+def test_the_card_is_the_contract_and_what_it_is_for(client: TestClient, classifier: Classifier) -> None:
+    card = TypeAdapter(ModelCard).validate_json(client.get("/v1/model").content, strict=True)
+
+    contract = classifier.contract
+    assert (card.name, card.version, card.sha256) == (contract.name, contract.version, contract.sha256)
+    assert card.labels == list(contract.labels)
+    assert card.metrics == contract.metrics
+    assert "no medical device" in card.disclaimer
+
+
+def test_the_openapi_document_has_an_example_for_every_way_in_and_every_problem(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+
+    predictions = paths["/v1/predictions"]["post"]
+    assert len(predictions["requestBody"]["content"]["application/json"]["examples"]) == 3
+    for path in paths.values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    [content] = response["content"].items()
+                    assert content[0] == "application/problem+json"
+                    assert content[1]["examples"], (operation["summary"], status)
+
+
+def test_the_examples_of_the_document_are_true(client: TestClient) -> None:
+    predictions = client.get("/openapi.json").json()["paths"]["/v1/predictions"]["post"]
+    examples = predictions["requestBody"]["content"]["application/json"]["examples"]
+
+    assert client.post("/v1/predictions?force=true", json=examples["base64"]["value"]).status_code == 200
+    several = client.post("/v1/predictions?force=true", json=examples["several"]["value"]).json()["predictions"]
+    assert [prediction.get("error", {}).get("status") for prediction in several] == [None, 403]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/", "text/html"), ("/page/style.css", "text/css"), ("/page/script.js", "text/javascript")]
+)
+def test_the_page_is_served_and_may_be_kept_but_checked(client: TestClient, path: str, kind: str) -> None:
+    response = client.get(path)
+
+    assert response.headers["content-type"].startswith(kind)
+    assert response.headers["cache-control"] == "no-cache"
+    assert client.head(path).status_code == 200
+    again = client.get(path, headers={"if-none-match": response.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"") if path != "/" else (200, response.content)
+
+
+@pytest.mark.parametrize("path", ["/page/../app.py", "/page/%2e%2e/app.py", "/page//etc/passwd", "/page/"])
+def test_nothing_but_the_page_is_served(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(client: TestClient) -> None:
+    for response in (client.get("/"), client.get("/nothing"), client.post("/v1/predictions", content=b"x")):
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["referrer-policy"] == "no-referrer"
+    assert client.post("/v1/predictions", content=b"x").headers["cache-control"] == "no-store"
+
+
+def test_a_frame_may_be_allowed(make_client) -> None:
+    client = make_client(frame_ancestors="https://huggingface.co")
+
+    assert client.get("/").headers["content-security-policy"].endswith("frame-ancestors https://huggingface.co")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("abc-DEF_1.23", True), ("short", False), ("<script>alert(1)</script>", False)]
+)
+def test_a_harmless_request_id_is_kept(client: TestClient, given: str, kept: bool) -> None:
+    response = client.get("/healthz", headers={"x-request-id": given})
+
+    assert (response.headers["x-request-id"] == given) is kept
+
+
+def test_other_origins_may_call_only_if_they_are_named(make_client) -> None:
+    origin = {"origin": "https://a.example"}
+    preflight = {**origin, "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+
+    closed, opened = make_client(), make_client(cors_origins=("https://a.example",))
+
+    assert "access-control-allow-origin" not in closed.get("/healthz", headers=origin).headers
+    allowed = opened.options("/v1/predictions", headers=preflight)
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, "https://a.example")
+    refused = opened.post("/v1/predictions", content=b"x", headers=origin)
+    assert refused.headers["access-control-allow-origin"] == "https://a.example"
+    stranger = opened.post("/v1/predictions", content=jpeg(), headers={"origin": "https://b.example"})
+    assert "access-control-allow-origin" not in stranger.headers
+
+
+def test_logs_hold_nothing_of_the_picture(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    from tests.handler.pictures import dicom
+
+    # GIVEN a patient's picture, once whole and once damaged, under a telling name
+    for data in (dicom(), dicom()[:3000]):
+        client.post("/v1/predictions?force=true&name=Doe", files={"file": ("Doe_Jane.dcm", data)})
+
+    lines = [json.dumps(vars(record), default=str) for record in caplog.records if record.name == "xray-inference"]
+    assert len(lines) == 2
+    assert not [line for line in lines if "Doe" in line or "4711" in line]

@@ -1,0 +1,258 @@
+"""S3 input, uploads and batches, against a server that speaks S3 over HTTP, with the real client."""
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from handler import lambda_entry
+from handler.batch import Batches
+from handler.classifier import Classifier
+from handler.errors import BucketNotAllowed, HandlerError, MalformedRequest, SettingsError, StorageError
+from handler.settings import Settings
+from handler.storage import Storage, parse_uri
+from tests.handler.events import Context, load
+from tests.handler.pictures import jpeg, phantom, png
+
+boto3 = pytest.importorskip("boto3", reason="S3 needs boto3: install the extra `aws`")
+server = pytest.importorskip("moto.server", reason="the S3 server needs moto: install the extra `dev`")
+
+SETTINGS = Settings(
+    buckets=("xrays",),
+    output_buckets=("answers",),
+    output_uri="s3://answers/queue/",
+    upload_bucket="uploads",
+    max_body_bytes=100_000,
+    upload_expires_s=60,
+)
+PATH = "/v1/predictions?force=true"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    s3 = server.ThreadedMotoServer(port=0)
+    s3.start()
+    host, port = s3.get_host_and_port()
+    yield f"http://{host}:{port}"
+    s3.stop()
+
+
+@pytest.fixture
+def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.session.Session().client("s3")
+    for bucket in ("xrays", "answers", "uploads", "private"):
+        client.create_bucket(Bucket=bucket)
+    for key, data in {"ward 3/chest (one).jpg": jpeg(), "two.jpg": png(phantom(seed=2)), "text.jpg": b"text"}.items():
+        client.put_object(Bucket="xrays", Key=key, Body=data)
+    yield client
+    for bucket in ("xrays", "answers", "uploads", "private"):
+        for found in client.list_objects_v2(Bucket=bucket).get("Contents", []):
+            client.delete_object(Bucket=bucket, Key=found["Key"])
+    client.close()
+
+
+@pytest.fixture
+def client(s3, make_client) -> TestClient:  # noqa: ARG001
+    return make_client(**{field: getattr(SETTINGS, field) for field in Settings.__slots__})
+
+
+def status(response) -> tuple[int, str]:
+    return response.status_code, response.json()["type"].rpartition(":")[2]
+
+
+def test_an_object_is_scored_like_its_bytes(client: TestClient) -> None:
+    by_address = client.post(PATH, json={"s3_uri": "s3://xrays/ward 3/chest (one).jpg"}).json()["predictions"][0]
+
+    by_bytes = client.post(PATH, content=jpeg()).json()["predictions"][0]
+    assert by_address["probabilities"] == by_bytes["probabilities"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("s3://xrays/missing.jpg", (404, "input-not-found")),
+        ("s3://private/secret.jpg", (403, "bucket-not-allowed")),
+        ("s3://answers/x.jpg", (403, "bucket-not-allowed")),
+        ("s3://uploads/elsewhere/x.jpg", (403, "bucket-not-allowed")),
+        ("s3://uploads/uploads/x.jpg", (404, "input-not-found")),
+        ("s3://xrays/text.jpg", (415, "unsupported-format")),
+        ("s3://xrays/" + "k" * 1025, (400, "malformed-request")),
+        ("s3://xrays", (400, "malformed-request")),
+        ("http://xrays/x.jpg", (400, "malformed-request")),
+        ("file:///etc/passwd", (400, "malformed-request")),
+    ],
+)
+def test_an_address_that_does_not_do(client: TestClient, uri: str, expected: tuple[int, str]) -> None:
+    assert status(client.post(PATH, json={"s3_uri": uri})) == expected
+
+
+def test_an_object_that_is_too_large_is_not_read(client: TestClient, s3) -> None:
+    s3.put_object(Bucket="xrays", Key="large.bin", Body=bytes(100_001))
+
+    assert status(client.post(PATH, json={"s3_uri": "s3://xrays/large.bin"})) == (413, "input-too-large")
+
+
+def test_trouble_with_s3_is_worth_another_try(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+    response = client.post(PATH, json={"s3_uri": "s3://xrays/two.jpg"})
+
+    assert status(response) == (503, "storage-error")
+    assert response.headers["retry-after"] == "2"
+
+
+def test_a_large_file_goes_by_way_of_an_upload(client: TestClient) -> None:
+    import httpx2
+
+    # WHEN a form is asked for, filled in as it says, and its address sent back
+    form = client.post("/v1/uploads", json={"content_type": "image/jpeg"})
+    assert form.status_code == 201
+    upload = form.json()
+    sent = httpx2.post(upload["url"], data=upload["fields"], files={"file": ("x.jpg", jpeg(), "image/jpeg")})
+    assert sent.status_code in (200, 204), sent.text
+    answer = client.post(PATH, json={"s3_uri": upload["s3_uri"]})
+
+    assert answer.json()["predictions"][0]["label"]
+    # THEN the form was for that, and for a short time, only
+    assert upload["max_bytes"] == 100_000
+    policy = json.loads(base64.b64decode(upload["fields"]["policy"]))
+    assert ["content-length-range", 1, 100_000] in policy["conditions"]
+    assert {"Content-Type": "image/jpeg"} in policy["conditions"]
+
+
+def test_uploads_are_unguessable(client: TestClient) -> None:
+    uris = {client.post("/v1/uploads").json()["s3_uri"] for _ in range(5)}
+
+    assert len(uris) == 5
+    assert all(uri.startswith("s3://uploads/uploads/") and len(uri) > 50 for uri in uris)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"content_type": "text/html"}', (415, "unsupported-media")),
+        (b'{"content_type": ["image/png"]}', (415, "unsupported-media")),
+        (b'{"key": "x"}', (400, "malformed-request")),
+        (b"[]", (400, "malformed-request")),
+        (b"{", (400, "malformed-request")),
+    ],
+)
+def test_a_wish_for_an_upload_that_does_not_do(client: TestClient, body: bytes, expected: tuple[int, str]) -> None:
+    assert status(client.post("/v1/uploads", content=body, headers={"content-type": "application/json"})) == expected
+
+
+def test_uploads_are_off_unless_a_bucket_is_named(make_client) -> None:
+    assert status(make_client().post("/v1/uploads")) == (404, "uploads-disabled")
+
+
+@pytest.fixture
+def entry(s3, classifier: Classifier, monkeypatch: pytest.MonkeyPatch):  # noqa: ARG001
+    """The Lambda entry with these settings."""
+    monkeypatch.setattr(lambda_entry, "_batches", Batches(SETTINGS, classifier, Storage(SETTINGS)))
+    return lambda event: lambda_entry.lambda_handler(event, Context())
+
+
+def lines(s3, key: str) -> list[dict]:
+    body = s3.get_object(Bucket="answers", Key=key)["Body"].read()
+    return [json.loads(line) for line in body.splitlines()]
+
+
+def test_a_batch_of_a_distributed_map_is_scored_into_one_object(entry, s3) -> None:
+    answer = entry(load("map_batch"))
+
+    # Synthetic pictures may be refused; the two broken ones must be.
+    assert answer["scored"] + answer["failed"] == 4
+    assert answer["output_key"].startswith("runs/7/")
+    found = lines(s3, answer["output_key"])
+    assert [line["s3_uri"] for line in found] == [
+        "s3://xrays/ward 3/chest (one).jpg",
+        "s3://xrays/two.jpg",
+        "s3://xrays/text.jpg",
+        "s3://xrays/missing.jpg",
+    ]
+    assert [line["error"]["status"] for line in found[2:]] == [415, 404]
+    assert all(line["model"]["sha256"] for line in found)
+    assert sum("error" in line for line in found) == answer["failed"]
+
+
+def test_a_batch_that_is_tried_again_changes_nothing(entry, s3) -> None:
+    first = entry(load("map_batch"))
+    before = s3.get_object(Bucket="answers", Key=first["output_key"])["Body"].read()
+
+    assert entry(load("map_batch")) == first
+
+    assert s3.get_object(Bucket="answers", Key=first["output_key"])["Body"].read() == before
+    assert s3.list_objects_v2(Bucket="answers")["KeyCount"] == 1
+
+
+def test_a_batch_in_times_of_trouble_is_left_for_another_attempt(entry, s3, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(*_args: object) -> bytes:
+        raise StorageError("S3 has no time")
+
+    monkeypatch.setattr(Storage, "read", unavailable)
+
+    with pytest.raises(StorageError):
+        entry(load("map_batch"))
+
+    assert s3.list_objects_v2(Bucket="answers")["KeyCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"BatchInput": None}, MalformedRequest),
+        ({"BatchInput": {"bucket": "xrays"}}, MalformedRequest),
+        ({"BatchInput": {"bucket": "xrays", "output_bucket": "private"}}, BucketNotAllowed),
+        ({"Items": "two.jpg"}, MalformedRequest),
+        ({"Items": [{"key": "two.jpg"}]}, MalformedRequest),
+    ],
+)
+def test_a_batch_of_another_form_is_an_error(entry, changes: dict, error: type[HandlerError]) -> None:
+    with pytest.raises(error):
+        entry(load("map_batch", **changes))
+
+
+def test_queue_messages_are_scored_and_only_the_hopeless_come_again(entry, s3) -> None:
+    answer = entry(load("queue"))
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m-rubbish"}, {"itemIdentifier": "m-forbidden"}]}
+    keys = [found["Key"] for found in s3.list_objects_v2(Bucket="answers")["Contents"]]
+    assert len([key for key in keys if key.startswith("queue/")]) == 2
+    [own] = lines(s3, "own/two.json")
+    assert own["s3_uri"] == "s3://xrays/two.jpg"
+    uris = {lines(s3, key)[0]["s3_uri"] for key in keys}
+    assert "s3://xrays/ward 3/chest (one).jpg" in uris
+    [text] = [line for key in keys for line in lines(s3, key) if line["s3_uri"].endswith("text.jpg")]
+    assert text["error"]["status"] == 415
+
+
+def test_messages_in_times_of_trouble_come_again(entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+    failed = {failure["itemIdentifier"] for failure in entry(load("queue"))["batchItemFailures"]}
+
+    assert failed == {"m-notification", "m-own", "m-text", "m-rubbish", "m-forbidden"}
+
+
+def test_a_message_without_a_place_for_its_answer_comes_again(classifier: Classifier) -> None:
+    settings = Settings(buckets=("xrays",))
+    answer, [outcome] = Batches(settings, classifier, Storage(settings)).queue_messages(
+        {"Records": [{"messageId": "m", "body": '{"s3_uri": "s3://xrays/two.jpg"}'}]}
+    )
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m"}]}
+    assert isinstance(outcome, SettingsError)
+
+
+@pytest.mark.parametrize("uri", ["s3://b/k", "s3://b/a/b c", "s3://b/ä", "s3://b//"])
+def test_addresses_are_split_at_the_bucket(uri: str) -> None:
+    assert "s3://{}/{}".format(*parse_uri(uri)) == uri
