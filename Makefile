@@ -43,7 +43,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 # SAM and checkov pin packages that neither this project nor the other can live with, so each has its own environment.
 .venv-%/ready: infra/%.lock
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --require-hashes --requirement $<
+	.venv-$*/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $<
 	@touch $@
 
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam

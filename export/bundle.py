@@ -19,7 +19,7 @@ import onnx
 
 from export.card import write_card
 from export.convert import assert_parity, convert, positive_probabilities, run
-from export.familiarity import ACCEPTED, Familiarity
+from export.familiarity import Familiarity, limit
 from export.fold import folded_weights, plain_vgg19
 from export.quantize import PRESETS, Agreement, quantize_and_verify
 from export.run import Run, read_pictures, read_run, sample
@@ -30,9 +30,6 @@ from handler.image import Pixels
 log = logging.getLogger(__name__)
 
 CALIBRATION_PICTURES = 256
-FAMILIARITY_PICTURES = 1000
-DISTANCE_MARGIN = 1.1
-"""Other hospitals' X-rays are a little farther away than the validation split's."""
 
 
 def build(
@@ -58,15 +55,13 @@ def build(
     """
     found = read_run(model)
     size, point = found.input_size, found.operating_point
-    known = read_pictures(sample(found.train, FAMILIARITY_PICTURES, seed), calibration, size)
+    known = read_pictures(sample(found.train, CALIBRATION_PICTURES, seed), calibration, size)
     validation = read_pictures(found.validation, calibration, size)
     log.info("verifying on all %d pictures of validation", len(validation.labels))
 
     trained = keras.models.load_model(found.model, compile=False)
     weights = folded_weights(trained, point["temperature"])
-    features = plain_vgg19(weights, size, None).predict(known.pixels[..., np.newaxis], batch_size=16, verbose=0)
-    served = plain_vgg19(weights, size, Familiarity.fit(features))
-    graph = convert(served)
+    graph = convert(plain_vgg19(weights, size, Familiarity.load(found.folder / "familiarity.npz")))
     parity = assert_parity(
         _keras_probabilities(trained, known.pixels[:64], point["temperature"]),
         positive_probabilities(graph, known.pixels[:64], OUTPUT_NAME),
@@ -77,7 +72,7 @@ def build(
         write_atomically(keep_float, lambda path: onnx.save(graph, path))
 
     int8, agreement = quantize_and_verify(
-        graph, known.pixels[:CALIBRATION_PICTURES], validation, OUTPUT_NAME, point["threshold"], PRESETS[preset]
+        graph, known.pixels, validation, OUTPUT_NAME, point["threshold"], PRESETS[preset]
     )
     log.info(
         "int8 graph: validation AUC %.4f (float %.4f), %.2f %% of decisions flipped, left in float: %s",
@@ -92,7 +87,7 @@ def build(
         version=version,
         sha256="",
         input_size=size,
-        max_distance=float(np.quantile(distances, ACCEPTED)) * DISTANCE_MARGIN,
+        max_distance=limit(distances),
         metrics=_metrics(found, agreement, parity),
         **point,
     )

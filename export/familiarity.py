@@ -1,10 +1,10 @@
-"""How far a picture is from the X-rays that the network knows.
+"""How far a picture is from the X-rays that the network knows: the arithmetic in the graph.
 
-A softmax is as sure of a cat as of a chest, so confidence cannot tell them apart. The features of the convolutions
-can: on X-rays they vary in few directions, and anything else leaves those.
+The statistics are fitted in training; here they only become an output.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Self
 
 import keras
@@ -12,57 +12,49 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from export.errors import RunError
+
 Array = npt.NDArray[np.float32]
 
-COMPONENTS = 64
 ACCEPTED = 0.995
 """Share of validation X-rays that must lie within the limit."""
+
+MARGIN = 1.1
+"""On that limit: other hospitals' X-rays are a little farther away than the validation split's."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Familiarity:
-    """A Gaussian whose covariance is a few principal components and one variance for all other directions.
-
-    Mahalanobis distance under probabilistic principal components (Tipping, Bishop 1999), on features scaled by their
-    own spread.
-    """
+    """A Gaussian over pooled features, as `training.familiarity` describes it."""
 
     mean: Array
     """`[D]`"""
     scale: Array
-    """`[D]`, one over the standard deviation."""
+    """`[D]`"""
     components: Array
-    """`[D, K]`, orthonormal columns."""
+    """`[D, K]`"""
     gains: Array
-    """`[K]`, what the squared length along each component counts for, beyond what it counts outside."""
-    noise: float
-    """Variance in each direction outside the components."""
+    """`[K]`"""
+    noise: Array
+    """`[]`"""
 
     @classmethod
-    def fit(cls, features: Array) -> Self:
-        """Args:
-        features: `[N, D]` of X-rays.
-        """
-        mean, deviation = features.mean(axis=0), features.std(axis=0)
-        scale = 1 / (deviation + 0.05 * deviation.mean() + 1e-6)
-        centred = ((features - mean) * scale).astype(np.float64)
-        _, singular, rows = np.linalg.svd(centred, full_matrices=False)
-        variances = singular**2 / len(features)
-        count = min(COMPONENTS, len(features) // 4, features.shape[1] - 1)
-        noise = float(variances[count:].sum() / (features.shape[1] - count))
-        gains = 1 / np.maximum(variances[:count], noise) - 1 / noise
-        as_float = np.float32
-        return cls(
-            mean.astype(as_float),
-            scale.astype(as_float),
-            rows[:count].T.astype(as_float),
-            gains.astype(as_float),
-            noise,
-        )
+    def load(cls, path: Path) -> Self:
+        """Raises `RunError` when the file is absent or of another form."""
+        try:
+            with np.load(path) as stored:
+                return cls(**{field.name: stored[field.name] for field in dataclasses.fields(cls)})
+        except (OSError, KeyError, ValueError) as exc:
+            raise RunError(f"{path} cannot be read: run the fit command again, it finishes the run ({exc})") from exc
 
     def distance(self, features: keras.KerasTensor) -> keras.KerasTensor:
-        """`[N, D]` to `[N]`: root mean square distance per feature, about 1 for a typical X-ray."""
+        """`[N, D]` to `[N]`: root mean square Mahalanobis distance per feature, about 1 for a typical X-ray."""
         centred = (features - self.mean) * self.scale
         along = ops.matmul(centred, self.components)
         square = ops.sum(ops.square(centred), axis=-1) / self.noise + ops.sum(ops.square(along) * self.gains, axis=-1)
         return ops.sqrt(ops.maximum(square / len(self.mean), 0.0))
+
+
+def limit(distances: Array) -> float:
+    """The distance from which on a picture is taken for something else, from those of validation X-rays `[N]`."""
+    return float(np.quantile(distances, ACCEPTED)) * MARGIN

@@ -52,12 +52,11 @@ def folded_weights(trained: keras.Model, temperature: float) -> Weights:
     return weights
 
 
-def plain_vgg19(weights: Weights, size: int, familiarity: Familiarity | None) -> keras.Model:
+def plain_vgg19(weights: Weights, size: int, familiarity: Familiarity) -> keras.Model:
     """The network to serve, in Keras: uint8 `[N, S, S, 1]` to the outputs that the contract names.
 
     Args:
-        familiarity: statistics for the distance output; None builds the network that they are fitted with, whose
-            one output are the pooled features of all blocks.
+        familiarity: statistics for the distance output.
     """
     pixels = keras.Input((size, size, 1), dtype="uint8", name=INPUT_NAME)
     x = ops.cast(pixels, "float32")
@@ -73,10 +72,6 @@ def plain_vgg19(weights: Weights, size: int, familiarity: Familiarity | None) ->
         layer.set_weights([kernel, bias])
     x = layers.MaxPooling2D()(x)
     features = layers.GlobalAveragePooling2D()(x)
-    pooled.append(features)
-    described = layers.Concatenate()(pooled)
-    if familiarity is None:
-        return keras.Model(pixels, described)
     hidden = [features]
     for name in HEAD:
         kernel, bias = weights[name]
@@ -86,7 +81,7 @@ def plain_vgg19(weights: Weights, size: int, familiarity: Familiarity | None) ->
     outputs = {
         OUTPUT_NAME: ops.softmax(hidden[-1]),
         MAP_NAME: _activation_map(evidence, hidden, weights),
-        DISTANCE_NAME: familiarity.distance(described),
+        DISTANCE_NAME: familiarity.distance(layers.Concatenate()(pooled)),
     }
     return keras.Model(pixels, outputs)
 

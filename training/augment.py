@@ -40,6 +40,13 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
     return result
 
 
+def resize(pixels: Pixels, size: int) -> Pixels:
+    """A decoded picture `[S, S]` at a smaller size, for the early epochs of progressive resizing."""
+    if pixels.shape[0] == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+
+
 def _move(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
     """Rotate by up to 10 degrees, scale by up to 15 %, stretch by up to 10 %, shear and shift by up to 8 %."""
     size = image.width

@@ -24,6 +24,9 @@ class Phase:
     """Picture size in pixels, one entry per epoch."""
     learning_rate: float
     """Peak; a linear warm-up leads to it and a cosine leads from it towards zero."""
+    schedule_epochs: int | None = None
+    """Epochs after which the cosine would reach zero, if not at the end of the phase: averaging the weights does the
+    same as a vanishing rate."""
     warmup_epochs: float = 1.0
     patience: int = 8
     """Epochs at the final size without a better validation log loss after which the phase ends."""
@@ -112,7 +115,8 @@ def scratch_recipe(**changes: Any) -> Recipe:
             Phase(
                 name="progressive",
                 trainable="all",
-                sizes=(48,) * 10 + (64,) * 10 + (96,) * 3 + (128,) * 2,
+                sizes=(48,) * 10 + (64,) * 10,
+                schedule_epochs=25,
                 learning_rate=1e-3,
                 warmup_epochs=2,
             ),

@@ -6,6 +6,7 @@ An interrupted run goes on where it stopped when the same command is given again
 """
 
 import dataclasses
+import functools
 import json
 import logging
 import sys
@@ -16,15 +17,15 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from handler.contract import LABELS
 from handler.files import write_atomically, write_json
 from handler.image import Pixels
 from training import operating
-from training.augment import augment
+from training.augment import augment, resize
 from training.config import Phase, Recipe
 from training.errors import RunError
+from training.familiarity import fit_familiarity
 from training.metrics import summary
 from training.network import build, load_imagenet, set_trainable
 from training.plots import plot_curves
@@ -64,13 +65,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return resize(augment(self._pixels[i], rng, self._recipe.augmentation), self._size)
 
 
-def resize(pixels: Pixels, size: int) -> Pixels:
-    """A decoded picture `[S, S]` at a smaller size, for the early epochs of progressive resizing."""
-    if pixels.shape[0] == size:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
-
-
 class Average(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps an exponential moving average of all weights, BatchNorm statistics included, in a second network."""
 
@@ -78,14 +72,14 @@ class Average(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._average, self._decay, self._step = average, decay, step
 
-    def on_train_batch_end(self, _batch: int, _logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         self._step += 1
         if self._decay > 0 and self._step % _AVERAGE_EVERY == 0:
             # A short memory at first, so that the random start is soon forgotten.
             decay = min(self._decay, self._step / (10 + self._step)) ** _AVERAGE_EVERY
             self._update(decay)
 
-    def on_epoch_end(self, _epoch: int, _logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         if self._decay == 0:
             self._update(0.0)
 
@@ -191,7 +185,7 @@ def _compile(model: keras.Model, phase: Phase, recipe: Recipe, pictures: int) ->
     warmup = round(phase.warmup_epochs * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         phase.learning_rate / 100,
-        decay_steps=max(1, len(phase.sizes) * steps - warmup),
+        decay_steps=max(1, (phase.schedule_epochs or len(phase.sizes)) * steps - warmup),
         alpha=0.01,
         warmup_target=phase.learning_rate,
         warmup_steps=warmup,
@@ -255,19 +249,27 @@ def _checkpoints(out: Path) -> list[Path]:
 
 
 def _finish(data: Prepared, out: Path, recipe: Recipe, state: State) -> dict[str, Any]:
-    """Save the best network and choose its operating point on validation."""
+    """Save the best network, choose its operating point on validation, and describe what X-rays look like to it."""
+    log.info("choosing the operating point on validation pictures and corrupted copies of them")
     model = build(dataclasses.replace(recipe, mixed_precision=False))  # scored, exported and served in float32 or less
     model.load_weights(out / "best.weights.h5")
     write_atomically(out / "model.keras", model.save)
     pixels, labels = data.pixels["validation"], data.labels["validation"]
     stressed = predict(model, operating.stress(pixels, recipe.seed), recipe.size)
-    point = operating.choose(stressed, np.tile(labels, 1 + operating.STRESS_COPIES))
+    point = operating.choose(stressed, labels)
     calibrated = operating.calibrate(stressed, point.temperature)
+    count = len(labels)
     metrics = {
         "epochs": len(state.history),
-        "validation": summary(calibrated[: len(labels)], labels, point.threshold),
-        "stress": summary(calibrated, np.tile(labels, 1 + operating.STRESS_COPIES), point.threshold),
+        "validation": summary(calibrated[:count], labels, point.threshold),
+        "stress": summary(calibrated[count:], np.tile(labels, operating.STRESS_COPIES), point.threshold),
     }
+    familiarity = fit_familiarity(model, data.pixels["train"], recipe.size, recipe.seed)
+    write_atomically(out / "familiarity.npz", functools.partial(_save_arrays, familiarity))
     write_json(out / "metrics.json", metrics)
     write_json(out / "operating_point.json", dataclasses.asdict(point) | {"input_size": recipe.size})
     return metrics
+
+
+def _save_arrays(arrays: dict[str, npt.NDArray[np.float32]], path: Path) -> None:
+    np.savez(path, **arrays)  # type: ignore[arg-type]

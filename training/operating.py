@@ -16,7 +16,7 @@ from training.augment import augment
 Array = npt.NDArray[np.float64]
 
 STRESS_COPIES = 3
-STRESS_STRENGTH = 1.5
+STRESS_STRENGTH = 1.0
 TARGET_SENSITIVITY = 0.95
 CERTAIN = 0.98
 """Sensitivity below and specificity above which the abstention band ends."""
@@ -74,32 +74,47 @@ def fit_temperature(probabilities: Array, labels: npt.NDArray[np.int64]) -> floa
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded").x))
 
 
-def choose_threshold(probabilities: Array, labels: npt.NDArray[np.int64], target: float = TARGET_SENSITIVITY) -> float:
-    """The threshold with the best balanced accuracy among those that reach the target sensitivity.
+def choose_threshold(
+    probabilities: Array,
+    labels: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    target: float = TARGET_SENSITIVITY,
+) -> float:
+    """The threshold with the best mean balanced accuracy of groups, among those with the target sensitivity in each.
 
     It lies halfway between two neighbouring predictions, so that a rounding error decides nothing.
 
     Args:
         probabilities: calibrated, `[N]` of the positive class.
-        labels: `[N]`, 1 for positive, both classes present.
+        labels: `[N]`, 1 for positive, both classes present in each group.
+        groups: `[N]`, which kind of pictures each is: the large groups shall not outvote the small ones.
         target: least sensitivity, 0..1.
     """
     order = np.unique(probabilities)
     candidates = np.concatenate([[order[0] / 2], (order[:-1] + order[1:]) / 2])
-    positives, negatives = np.sort(probabilities[labels == 1]), np.sort(probabilities[labels == 0])
-    sensitivity = 1 - np.searchsorted(positives, candidates) / len(positives)
-    specificity = np.searchsorted(negatives, candidates) / len(negatives)
-    score = np.where(sensitivity >= target, sensitivity + specificity, -1)
+    score = np.zeros(len(candidates))
+    for group in np.unique(groups):
+        positives, negatives = (np.sort(probabilities[(groups == group) & (labels == label)]) for label in (1, 0))
+        sensitivity = 1 - np.searchsorted(positives, candidates) / len(positives)
+        specificity = np.searchsorted(negatives, candidates) / len(negatives)
+        score += np.where(sensitivity >= target, sensitivity + specificity, -np.inf)
     # Of equally good thresholds the one in the middle: it is the farthest from both mistakes.
     best = np.flatnonzero(score == score.max())
     return float(np.clip(candidates[best[len(best) // 2]], 1e-6, 1 - 1e-6))
 
 
 def choose(probabilities: Array, labels: npt.NDArray[np.int64]) -> OperatingPoint:
-    """All numbers from uncalibrated probabilities `[N]` of the positive class and labels `[N]`."""
+    """All numbers from the uncalibrated probabilities of a stress set.
+
+    Args:
+        probabilities: `[N * (1 + STRESS_COPIES)]` of the positive class, in the order of `stress`.
+        labels: `[N]`, 1 for positive.
+    """
+    groups = np.repeat([0, 1], [len(labels), len(labels) * STRESS_COPIES])
+    labels = np.tile(labels, 1 + STRESS_COPIES)
     temperature = fit_temperature(probabilities, labels)
     calibrated = calibrate(probabilities, temperature)
-    threshold = choose_threshold(calibrated, labels)
+    threshold = choose_threshold(calibrated, labels, groups)
     low = float(np.quantile(calibrated[labels == 1], 1 - CERTAIN))
     high = float(np.quantile(calibrated[labels == 0], CERTAIN))
     return OperatingPoint(temperature, threshold, min(low, threshold), max(high, threshold))

@@ -55,7 +55,7 @@ def draw(seed: int = 0, *, opacity: float = 0.0, size: int = 512) -> Pixels:
 
 def save(path: Path) -> None:
     """Write the phantom that the page and the quickstart send."""
-    picture = Image.fromarray(draw(7, size=256))
+    picture = Image.fromarray(draw(20, size=256))
     write_atomically(path, lambda temporary: picture.save(temporary, optimize=True))
 
 

@@ -31,21 +31,25 @@ def test_calibrated_probabilities_mean_what_they_say() -> None:
 @given(seed=st.integers(0, 2**32 - 1), target=st.floats(0.5, 0.99))
 def test_threshold_reaches_the_target_sensitivity(seed: int, target: float) -> None:
     rng = np.random.default_rng(seed)
-    labels = np.concatenate([[0, 1], rng.integers(0, 2, 60)])
+    labels = np.concatenate([[0, 1, 0, 1], rng.integers(0, 2, 60)])
     probabilities = np.clip(rng.normal(0.35 + 0.3 * labels, 0.2), 0, 1)
 
-    threshold = choose_threshold(probabilities, labels, target)
+    groups = np.concatenate([[0, 0, 1, 1], rng.integers(0, 2, 60)])
 
-    assert (probabilities[labels == 1] >= threshold).mean() >= target
+    threshold = choose_threshold(probabilities, labels, groups, target)
+
+    for group in (0, 1):
+        assert (probabilities[(labels == 1) & (groups == group)] >= threshold).mean() >= target
     assert 0 < threshold < 1
 
 
 def test_threshold_of_separable_classes_lies_between_them() -> None:
-    assert 0.4 < choose_threshold(np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1])) < 0.6
+    assert 0.4 < choose_threshold(np.array([0.1, 0.4, 0.6, 0.9]), np.array([0, 0, 1, 1]), np.zeros(4, int)) < 0.6
 
 
 def test_abstention_band_holds_the_threshold() -> None:
-    point = choose(*overconfident(2))
+    probabilities, labels = overconfident(2)
+    point = choose(np.tile(probabilities, 1 + STRESS_COPIES), labels)
     assert 0 <= point.uncertain_from <= point.threshold <= point.uncertain_to <= 1
 
 

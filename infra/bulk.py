@@ -1,0 +1,106 @@
+"""Score every picture below an S3 prefix, or every key of a manifest, with one command.
+
+python -m infra.bulk --stack xray --source s3://BUCKET/PREFIX/
+python -m infra.bulk --stack xray --source s3://BUCKET/keys.csv --manifest
+
+The bucket must be one of the stack's AllowedBuckets. Answers come as JSON Lines below `s3://RESULTS/NAME/`, one object
+for each batch, and batches that failed for good below `NAME/failed/`. The same command again writes the same objects
+again and nothing else.
+"""
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+from pathlib import PurePosixPath
+from typing import Any
+
+from handler.errors import HandlerError
+from handler.storage import parse_uri
+
+BATCH_SIZE = 100
+"""Pictures for one invocation: long enough for its overhead to vanish, short enough to be done in seconds."""
+
+CONCURRENCY = 100
+"""Batches at once; a tenth of what a new account may run, so that the API keeps room."""
+
+TOLERATED_FAILURE_PERCENTAGE = 5
+"""Beyond this share of failed batches something is wrong with all of them, and going on would only cost."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BulkRun:
+    """The input of the state machine in `infra/bulk.asl.json`."""
+
+    bucket: str
+    prefix: str = ""
+    manifest: str | None = None
+    """Key of a CSV file in `bucket` with one key on each line and no header; instead of `prefix`."""
+    output_prefix: str
+    batch_size: int = BATCH_SIZE
+    max_concurrency: int = CONCURRENCY
+    tolerated_failure_percentage: float = TOLERATED_FAILURE_PERCENTAGE
+
+    def to_json(self) -> str:
+        return json.dumps({name: value for name, value in dataclasses.asdict(self).items() if value is not None})
+
+
+def start(stack: str, run: BulkRun, session: Any = None) -> str:
+    """Start a run.
+
+    Args:
+        session: a `boto3.Session`; by default one from the environment.
+
+    Returns:
+        ARN of the execution.
+    """
+    import boto3
+
+    session = session or boto3.Session()
+    outputs = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
+    machine = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "BulkArn")
+    answer = session.client("stepfunctions").start_execution(stateMachineArn=machine, input=run.to_json())
+    return str(answer["executionArn"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stack", required=True, help="name of the deployed stack")
+    parser.add_argument("--source", required=True, help="s3://BUCKET/PREFIX, or a manifest's address")
+    parser.add_argument("--manifest", action="store_true", help="the source is a CSV file with one key on each line")
+    parser.add_argument("--name", help="folder of the answers (default: from the source)")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="default: %(default)s")
+    parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="batches at once (default: %(default)s)")
+    parser.add_argument(
+        "--tolerate",
+        type=float,
+        default=TOLERATED_FAILURE_PERCENTAGE,
+        help="percentage of batches (default: %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        bucket, key = parse_uri(options.source)
+    except HandlerError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return 2
+    run = BulkRun(
+        bucket=bucket,
+        prefix="" if options.manifest else key,
+        manifest=key if options.manifest else None,
+        output_prefix=options.name or _name(bucket, key),
+        batch_size=options.batch_size,
+        max_concurrency=options.concurrency,
+        tolerated_failure_percentage=options.tolerate,
+    )
+    sys.stdout.write(f"{start(options.stack, run)}\n")
+    return 0
+
+
+def _name(bucket: str, key: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{bucket}-{PurePosixPath(key).with_suffix('')}").strip("-")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""What a bulk run takes and costs, on paper, from measured figures.
+
+python -m infra.cost --ms 20 --memory 1769
+
+`--ms` is what one picture takes in the function: decode and inference as its log says, and the wait for S3 that eight
+readers cannot hide. List prices of us-east-1, 2026-11, without free tiers; look them up before you rely on them.
+"""
+
+import argparse
+import dataclasses
+import sys
+
+from infra.bulk import BATCH_SIZE, CONCURRENCY
+
+LAMBDA_GB_SECOND = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
+LAMBDA_MILLION_REQUESTS = 0.20
+STANDARD_MILLION_TRANSITIONS = 25.0
+S3_MILLION_GETS = 0.40
+S3_MILLION_PUTS = 5.0
+
+TRANSITIONS_PER_BATCH = 2
+"""A child workflow enters one state and leaves it."""
+
+OVERHEAD_MS = 150
+"""Of a batch: start of the child workflow, the call, the write of the answers."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Estimate:
+    """Of one run."""
+
+    pictures: int
+    hours: float
+    dollars: dict[str, float]
+    """By service."""
+
+    @property
+    def total(self) -> float:
+        return sum(self.dollars.values())
+
+
+def estimate(
+    pictures: int,
+    ms: float,
+    *,
+    memory: int = 1769,
+    architecture: str = "x86_64",
+    batch_size: int = BATCH_SIZE,
+    concurrency: int = CONCURRENCY,
+) -> Estimate:
+    """Time and cost of a run.
+
+    Args:
+        pictures: how many.
+        ms: of the function for one of them.
+        memory: MB of the function.
+        concurrency: batches at once.
+    """
+    batches = -(-pictures // batch_size)
+    seconds_per_batch = (ms * batch_size + OVERHEAD_MS) / 1000
+    gb_seconds = batches * seconds_per_batch * memory / 1024
+    return Estimate(
+        pictures,
+        hours=batches * seconds_per_batch / concurrency / 3600,
+        dollars={
+            "Lambda time": gb_seconds * LAMBDA_GB_SECOND[architecture],
+            "Lambda requests": batches * LAMBDA_MILLION_REQUESTS / 1e6,
+            "Step Functions": batches * TRANSITIONS_PER_BATCH * STANDARD_MILLION_TRANSITIONS / 1e6,
+            "S3 reads": pictures * S3_MILLION_GETS / 1e6,
+            "S3 lists and writes": (batches + pictures / 1000) * S3_MILLION_PUTS / 1e6,
+        },
+    )
+
+
+def table(estimates: list[Estimate]) -> str:
+    """A Markdown table, one column for each run."""
+    services = list(estimates[0].dollars)
+    rows = [
+        ["", *(f"{e.pictures / 1e6:g} million" for e in estimates)],
+        ["---", *("---:" for _ in estimates)],
+        ["hours", *(f"{e.hours:.1f}" for e in estimates)],
+        *([f"{name}, $", *(f"{e.dollars[name]:,.2f}" for e in estimates)] for name in services),
+        ["**in all, $**", *(f"**{e.total:,.2f}**" for e in estimates)],
+        ["per million, $", *(f"{e.total / e.pictures * 1e6:,.2f}" for e in estimates)],
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ms", type=float, required=True, help="measured milliseconds for one picture")
+    parser.add_argument("--memory", type=int, default=1769, help="MB of the function (default: %(default)s)")
+    parser.add_argument("--architecture", choices=sorted(LAMBDA_GB_SECOND), default="x86_64")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="default: %(default)s")
+    parser.add_argument("--concurrency", type=int, help="batches at once (default: 100, 500 and 1000)")
+    options = parser.parse_args(arguments)
+    runs = [
+        estimate(
+            pictures,
+            options.ms,
+            memory=options.memory,
+            architecture=options.architecture,
+            batch_size=options.batch_size,
+            concurrency=options.concurrency or usual,
+        )
+        for pictures, usual in ((1_000_000, CONCURRENCY), (10_000_000, 500), (100_000_000, 1000))
+    ]
+    sys.stdout.write(table(runs) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Write what the deployment's pre-traffic hook compares with: a picture, and how the embedded bundle scores it.
+
+python -m infra.golden
+
+Run it after the bundle in `handler/model` has changed; a test fails until that is done.
+"""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from handler.classifier import Classifier
+from handler.files import write_json
+from handler.scoring import predict
+
+GOLDEN_FILE = Path(__file__).with_name("hook") / "golden.json"
+
+
+def picture() -> bytes:
+    """A PNG of something like a chest, drawn: two dark lungs in a bright body. No person's."""
+    y, x = np.mgrid[-1:1:256j, -1:1:256j]
+    body = 190 * np.exp(-((x / 0.9) ** 4) - (y / 1.1) ** 4)
+    lungs = sum(120 * np.exp(-(((x - side) / 0.28) ** 2) - (y / 0.6) ** 2) for side in (-0.42, 0.42))
+    file = io.BytesIO()
+    Image.fromarray((body - lungs).clip(0, 255).astype(np.uint8)).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def golden(classifier: Classifier) -> dict[str, Any]:
+    """The request that the hook sends, as API Gateway would pass it on, and the answer that it expects.
+
+    `force`: whether a drawing passes for an X-ray is not what is tested.
+    """
+    data = picture()
+    return {
+        "event": {
+            "resource": "/{proxy+}",
+            "path": "/v1/predictions",
+            "httpMethod": "POST",
+            "headers": {"Content-Type": "image/png", "Host": "golden.picture"},
+            "multiValueHeaders": {"Content-Type": ["image/png"], "Host": ["golden.picture"]},
+            "queryStringParameters": {"force": "true"},
+            "multiValueQueryStringParameters": {"force": ["true"]},
+            "pathParameters": {"proxy": "v1/predictions"},
+            "requestContext": {
+                "resourcePath": "/{proxy+}",
+                "httpMethod": "POST",
+                "path": "/v1/predictions",
+                "stage": "",
+            },
+            "body": base64.b64encode(data).decode(),
+            "isBase64Encoded": True,
+        },
+        "expected": {
+            "sha256": classifier.contract.sha256,
+            "probabilities": predict(classifier, data, force=True)["probabilities"],
+        },
+    }
+
+
+if __name__ == "__main__":
+    write_json(GOLDEN_FILE, golden(Classifier()))

@@ -1,0 +1,56 @@
+"""CodeDeploy's pre-traffic hook: no caller reaches a new version that does not score the golden picture as it should.
+
+Runs on Lambda's own Python with what is beside this file: `golden.json`, made by `python -m infra.golden`.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+TOLERANCE = 0.02
+"""On probabilities; int8 arithmetic differs a little between kinds of CPU."""
+
+
+def lambda_handler(event: dict[str, Any], _context: Any) -> None:
+    """Score, compare, and tell CodeDeploy.
+
+    Args:
+        event: `DeploymentId` and `LifecycleEventHookExecutionId`.
+    """
+    import boto3
+
+    golden = json.loads(Path(__file__).with_name("golden.json").read_text(encoding="utf-8"))
+    try:
+        reply = boto3.client("lambda").invoke(
+            FunctionName=os.environ["NEW_VERSION"], Payload=json.dumps(golden["event"]).encode()
+        )
+        # Of a model from the Hub it is not known what it says of the golden picture.
+        expected = None if os.environ.get("MODEL_REPO") else golden["expected"]
+        trouble = difference(json.load(reply["Payload"]), expected)
+    except Exception as exc:  # whatever it is, the deployment must not wait for an hour to learn of it
+        trouble = f"{type(exc).__name__}: {exc}"
+    print(json.dumps({"golden_picture": trouble or "scored as expected"}))  # noqa: T201
+    boto3.client("codedeploy").put_lifecycle_event_hook_execution_status(
+        deploymentId=event["DeploymentId"],
+        lifecycleEventHookExecutionId=event["LifecycleEventHookExecutionId"],
+        status="Failed" if trouble else "Succeeded",
+    )
+
+
+def difference(answer: dict[str, Any], expected: dict[str, Any] | None) -> str:
+    """What is wrong with the answer of the function, in words; nothing if it is as expected, or an answer at all."""
+    if answer.get("statusCode") != 200:
+        return f"status {answer.get('statusCode')}: {answer.get('body') or answer.get('errorMessage')}"
+    body = json.loads(answer["body"])
+    found = body["predictions"][0]
+    if expected is None:
+        return ""
+    if body["model"]["sha256"] != expected["sha256"]:
+        return f"the model is {body['model']['sha256']}, expected {expected['sha256']}"
+    off = {
+        label: found["probabilities"][label]
+        for label, probability in expected["probabilities"].items()
+        if not abs(found["probabilities"][label] - probability) <= TOLERANCE
+    }
+    return f"probabilities {off}, expected {expected['probabilities']}" if off else ""

@@ -1,0 +1,71 @@
+"""What an image weighs above its base, megabyte by megabyte, as a Markdown table.
+
+python -m infra.layers xray:lambda
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import Counter
+
+BASE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
+PLACES = ("/opt/python", "/var/task/handler")
+"""Where everything lies that the Dockerfile adds; what is written elsewhere shows as unaccounted."""
+
+LEAST = 300_000
+"""Bytes from which an entry gets a row of its own."""
+
+
+def above_base(image: str, base: str = BASE) -> int:
+    """Bytes that an image adds to its base, uncompressed.
+
+    Raises:
+        RuntimeError: the image does not stand on that base, or the engine cannot say.
+    """
+    below, ground = _inspected(base)
+    whole, layers = _inspected(image)
+    if layers[: len(ground)] != ground:
+        raise RuntimeError(f"{image} is not built on this {base}: build it again")
+    return whole - below
+
+
+def contents(image: str) -> dict[str, int]:
+    """Bytes by file or folder right below `PLACES`."""
+    find = ("find", *PLACES, "-type", "f", "-printf", "%s\\t%p\\n")
+    listing = _docker("run", "--rm", "--network", "none", "--entrypoint", find[0], image, *find[1:])
+    found: Counter[str] = Counter()
+    for size, _, path in (line.partition("\t") for line in listing.splitlines()):
+        place = next(place for place in PLACES if path.startswith(place))
+        found[f"{place}/{path.removeprefix(place).split('/')[1]}"] += int(size)
+    return found
+
+
+def table(image: str, base: str = BASE) -> str:
+    """Rows by size; the rest in one, so that the sum is what the engine says."""
+    total, found = above_base(image, base), contents(image)
+    rows = sorted(((size, path) for path, size in found.items() if size >= LEAST), reverse=True)
+    small = sum(size for size in found.values() if size < LEAST)
+    rows += [(small, f"everything below {LEAST / 1e6:.1f} MB"), (total - sum(found.values()), "unaccounted")]
+    lines = [f"| {path} | {size / 1e6:.1f} |" for size, path in rows]
+    return "\n".join(["| above the base | MB |", "| --- | ---: |", *lines, f"| **in all** | **{total / 1e6:.1f}** |"])
+
+
+def _inspected(image: str) -> tuple[int, list[str]]:
+    size, _, layers = _docker("image", "inspect", "--format", "{{.Size}} {{json .RootFS.Layers}}", image).partition(" ")
+    return int(size), json.loads(layers)
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    if done.returncode != 0:
+        raise RuntimeError(f"docker {' '.join(arguments[:2])} failed: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("image")
+    parser.add_argument("--base", default=BASE)
+    options = parser.parse_args()
+    sys.stdout.write(table(options.image, options.base) + "\n")

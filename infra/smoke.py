@@ -1,0 +1,117 @@
+"""Ask a running service everything once: `make smoke URL=https://...`.
+
+python -m infra.smoke http://localhost:8000
+python -m infra.smoke https://ID.execute-api.REGION.amazonaws.com/prod --iam
+python -m infra.smoke https://ID.execute-api.REGION.amazonaws.com/prod --api-key KEY
+"""
+
+import argparse
+import base64
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from infra.golden import picture
+
+TIMEOUT_S = 60
+"""A cold start and then some."""
+
+BOUNDARY = "b7f0smoke"
+
+Signer = Callable[[urllib.request.Request], None]
+"""Adds to a request what proves who is asking."""
+
+
+def smoke(url: str, sign: Signer) -> list[tuple[str, bool, str]]:
+    """Make every request.
+
+    Returns:
+        What was asked, whether the answer was right, and what it was.
+    """
+    data = picture()
+    multipart = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'.encode()
+        + data
+        + f"\r\n--{BOUNDARY}--\r\n".encode()
+    )
+    encoded = json.dumps({"image": base64.b64encode(data).decode()}).encode()
+    scored = "/v1/predictions?force=true"
+    checks: list[tuple[str, str, bytes | None, str, int, str]] = [
+        ("healthy", "/healthz", None, "", 200, "status"),
+        ("ready", "/readyz", None, "", 200, "status"),
+        ("model card", "/v1/model", None, "", 200, "labels"),
+        ("multipart picture", scored, multipart, f"multipart/form-data; boundary={BOUNDARY}", 200, "predictions"),
+        ("raw picture", scored, data, "image/png", 200, "predictions"),
+        ("base64 picture", scored, encoded, "application/json", 200, "predictions"),
+        ("explained picture", scored + "&explain=true", data, "image/png", 200, "explanation"),
+        ("text is refused", scored, b"no picture", "image/png", 415, "title"),
+        ("empty file is refused", scored, b"", "image/png", 400, "title"),
+        ("unknown path", "/v1/nothing", None, "", 404, "title"),
+    ]
+    results = []
+    for name, path, body, kind, status, key in checks:
+        request = urllib.request.Request(url + path, body, {"Content-Type": kind} if kind else {})  # noqa: S310
+        results.append((name, *_ask(request, sign, status, key)))
+    return results
+
+
+def _ask(request: urllib.request.Request, sign: Signer, status: int, key: str) -> tuple[bool, str]:
+    sign(request)
+    start = time.perf_counter()
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            found, text = answer.status, answer.read().decode()
+    except urllib.error.HTTPError as exc:
+        found, text = exc.code, exc.read().decode(errors="replace")
+    except OSError as exc:
+        return False, str(exc)
+    elapsed = (time.perf_counter() - start) * 1000
+    right = found == status and f'"{key}"' in text
+    return right, f"{found}, {elapsed:.0f} ms" + ("" if right else f", expected {status} with {key!r}: {text[:200]}")
+
+
+def _signed_by_iam(request: urllib.request.Request) -> None:
+    """AWS Signature Version 4 with the credentials of the environment."""
+    import boto3
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+
+    session = boto3.Session()
+    # ID.execute-api.REGION.amazonaws.com
+    region = str(urlsplit(request.full_url).hostname).split(".")[2]
+    unsigned = AWSRequest(request.get_method(), request.full_url, dict(request.headers), request.data)
+    SigV4Auth(session.get_credentials(), "execute-api", region).add_auth(unsigned)
+    for name, value in unsigned.headers.items():
+        request.add_header(name, value)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns 1 if any answer was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url", help="without a slash at the end")
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--iam", action="store_true", help="sign with the AWS credentials of the environment")
+    who.add_argument("--api-key", help="send this key")
+    who.add_argument("--token", help="send this token of the user pool")
+    options = parser.parse_args(arguments)
+
+    def sign(request: urllib.request.Request) -> None:
+        if options.iam:
+            _signed_by_iam(request)
+        elif options.api_key:
+            request.add_header("x-api-key", options.api_key)
+        elif options.token:
+            request.add_header("Authorization", options.token)
+
+    results = smoke(options.url.rstrip("/"), sign)
+    for name, right, found in results:
+        sys.stdout.write(f"{'ok  ' if right else 'FAIL'}  {name:22}  {found}\n")
+    return int(not all(right for _, right, _ in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Images, built once for all tests that need them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from handler.classifier import Classifier
+from handler.contract import EMBEDDED_BUNDLE, MODEL_FILE
+from tests.infra.engine import ROOT, docker, require_engine
+
+
+@pytest.fixture(scope="session")
+def image() -> Callable[[str], str]:
+    """Build a target of the Dockerfile; a layer that is there already is not built again."""
+    require_engine()
+    if not (EMBEDDED_BUNDLE / MODEL_FILE).exists():
+        pytest.skip("handler/model holds no bundle to bake in")
+
+    def build(target: str) -> str:
+        name = f"xray-test:{target}"
+        docker("build", "--quiet", "--target", target, "--tag", name, ROOT)
+        return name
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Classifier:
+    """The embedded bundle, in this process."""
+    return Classifier()

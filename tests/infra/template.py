@@ -1,0 +1,90 @@
+"""`template.yaml` as CloudFormation sees it once parameters and conditions are known."""
+
+from typing import Any
+
+import yaml
+
+from tests.infra.engine import ROOT
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `!Ref X` as `{"Ref": X}` and so on."""
+
+
+def _tag(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+        return {name: value.split(".", 1) if suffix == "GetAtt" else value}
+    if isinstance(node, yaml.SequenceNode):
+        return {name: loader.construct_sequence(node, deep=True)}
+    return {name: loader.construct_mapping(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _tag)
+
+NO_VALUE = object()
+
+
+def load() -> dict[str, Any]:
+    """The template as it is written."""
+    return dict(yaml.load((ROOT / "template.yaml").read_text(encoding="utf-8"), _Loader))
+
+
+def resolved(template: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+    """The template's resources with every `Fn::If` decided; parameters left out have their defaults."""
+    values = {name: about["Default"] for name, about in template["Parameters"].items()} | parameters
+
+    def condition(node: Any) -> bool:
+        match node:
+            case {"Fn::Equals": [left, right]}:
+                return str(scalar(left)) == str(scalar(right))
+            case {"Fn::Not": [inner]}:
+                return not condition(inner)
+        raise NotImplementedError(node)
+
+    def scalar(node: Any) -> Any:
+        match node:
+            case {"Ref": name}:
+                return values[name]
+            case {"Fn::Join": [separator, {"Ref": name}]}:
+                return separator.join([values[name]] if isinstance(values[name], str) else values[name])
+        return node
+
+    decided = {name: condition(node) for name, node in template["Conditions"].items()}
+
+    def walk(node: Any) -> Any:
+        match node:
+            case {"Fn::If": [name, yes, no]}:
+                return walk(yes if decided[name] else no)
+            case {"Ref": "AWS::NoValue"}:
+                return NO_VALUE
+            case dict():
+                return {key: made for key, value in node.items() if (made := walk(value)) is not NO_VALUE}
+            case list():
+                return [made for value in node if (made := walk(value)) is not NO_VALUE]
+        return node
+
+    kept = {n: r for n, r in template["Resources"].items() if decided.get(r.get("Condition"), True)}
+    return dict(walk(kept))
+
+
+def public_routes(resources: dict[str, Any]) -> list[str]:
+    """Every way to the function that asks nobody who he is."""
+    found = []
+    for name, resource in resources.items():
+        properties = resource.get("Properties", {})
+        kind = resource["Type"]
+        if kind == "AWS::Serverless::Api":
+            for path, methods in properties["DefinitionBody"]["paths"].items():
+                found += [f"{name} {method} {path}" for method, about in methods.items() if not about.get("security")]
+        elif kind == "AWS::Serverless::HttpApi":
+            found.append(f"{name}: HTTP APIs are not looked into here")
+        elif kind == "AWS::Serverless::Function":
+            url = properties.get("FunctionUrlConfig", {"AuthType": "AWS_IAM"})
+            found += [f"{name} URL"] if url.get("AuthType") != "AWS_IAM" else []
+        elif kind == "AWS::Lambda::Url" and properties.get("AuthType") != "AWS_IAM":
+            found.append(f"{name} URL")
+        elif kind == "AWS::Lambda::Permission" and properties.get("Principal") == "*":
+            found.append(f"{name} permission")
+    return found

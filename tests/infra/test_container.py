@@ -1,0 +1,152 @@
+"""The images as they are deployed: what they weigh, and that they answer with nothing to write to and no network."""
+
+import json
+import os
+import shutil
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.hub import publish
+from handler.classifier import Classifier
+from handler.contract import CONTRACT_FILE, EMBEDDED_BUNDLE, MODEL_FILE, Contract, load_bundle
+from infra.golden import golden
+from infra.layers import above_base, contents, table
+from infra.smoke import smoke
+from tests.handler.events import load
+from tests.hub_server import HubServer
+from tests.infra.engine import (
+    ROOT,
+    RUN_READ_ONLY,
+    container,
+    docker,
+    free_port,
+    require_emulator,
+    run,
+    wait_until_up,
+)
+
+pytestmark = pytest.mark.slow
+
+Image = Callable[[str], str]
+
+MAX_ABOVE_BASE = 160_000_000
+
+INVOKE = """
+import sys, time, urllib.error, urllib.request
+url = "http://127.0.0.1:8080/2015-03-31/functions/function/invocations"
+for attempt in range(100):
+    try:
+        print(urllib.request.urlopen(url, EVENT, timeout=60).read().decode())
+        break
+    except urllib.error.URLError:  # not up yet
+        time.sleep(0.3)
+"""
+
+
+def invoke(identity: str, event: object) -> dict[str, Any]:
+    """Ask the emulator from inside the container, which has no network to ask over."""
+    script = f"EVENT = {json.dumps(event).encode()!r}\n{INVOKE}"
+    return dict(json.loads(run("docker", "exec", "--interactive", identity, "python", "-", input=script).stdout))
+
+
+def test_every_megabyte_above_the_base_is_accounted_for(image: Image) -> None:
+    for target in ("lambda", "server"):
+        name = image(target)
+        total = above_base(name)
+        print(table(name))
+        assert total <= MAX_ABOVE_BASE
+        assert abs(total - sum(contents(name).values())) < 500_000
+
+
+def test_lambda_answers_offline_from_a_read_only_file_system(image: Image, classifier: Classifier) -> None:
+    expected = golden(classifier)
+    emulator = f"{require_emulator()}:/usr/local/bin/aws-lambda-rie:ro"
+    with container(image("lambda"), *RUN_READ_ONLY, "--network", "none", "--volume", emulator) as identity:
+        answer = invoke(identity, expected["event"])
+        assert answer["statusCode"] == 200
+        body = json.loads(answer["body"])
+        assert body["model"]["sha256"] == expected["expected"]["sha256"]
+        assert body["predictions"][0]["probabilities"] == pytest.approx(expected["expected"]["probabilities"], abs=0.02)
+        for name in ("rest_api", "http_api", "function_url", "load_balancer"):
+            assert invoke(identity, load(name))["statusCode"] == 200
+        assert invoke(identity, load("warm_up"))["warm"] is True
+        assert invoke(identity, load("unknown"))["errorType"] == "UnknownEvent"
+        assert docker("exec", identity, "id", "-u") != "0"
+        assert run("docker", "exec", identity, "touch", "/var/task/x").returncode != 0
+
+
+def test_lambda_image_without_emulator_says_what_to_do(image: Image) -> None:
+    done = run("docker", "run", "--rm", image("lambda"))
+    assert done.returncode == 1
+    assert "aws-lambda-rie" in done.stderr
+
+
+def test_server_passes_the_smoke_test(image: Image) -> None:
+    port = free_port()
+    with container(image("server"), *RUN_READ_ONLY, "--publish", f"127.0.0.1:{port}:7860"):
+        wait_until_up(f"http://127.0.0.1:{port}/readyz")
+        results = smoke(f"http://127.0.0.1:{port}", lambda _request: None)
+    assert all(right for _, right, _ in results), results
+
+
+def test_server_passes_the_tests_of_the_source_tree(image: Image) -> None:
+    port = free_port()
+    with container(image("server"), *RUN_READ_ONLY, "--publish", f"127.0.0.1:{port}:7860"):
+        url = f"http://127.0.0.1:{port}"
+        wait_until_up(f"{url}/readyz")
+        tests = [f"tests/handler/test_{name}.py" for name in ("predictions", "problems")]
+        # The one that breaks the service from within cannot reach into a container.
+        done = run(
+            sys.executable, "-m", "pytest", "-q", "-k", "not unexpected", *tests, env=os.environ | {"SERVICE_URL": url}
+        )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_a_bundle_with_a_changed_byte_is_not_built(image: Image, tmp_path: Path) -> None:
+    image("lambda")
+    context = tmp_path / "context"
+    for name in ("handler", "infra"):
+        shutil.copytree(ROOT / name, context / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Dockerfile", ".dockerignore", "requirements-image.lock"):
+        shutil.copy(ROOT / name, context / name)
+    weights = context / "handler" / "model" / MODEL_FILE
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    done = run("docker", "build", "--quiet", "--force-rm", "--target", "lambda", context)
+    assert done.returncode != 0
+    assert "BundleTampered" in done.stdout + done.stderr
+
+
+def test_the_container_serves_a_bundle_from_the_hub(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(EMBEDDED_BUNDLE, bundle)
+    contract, _ = load_bundle(bundle)
+    newer = contract.to_json().replace(f'"version": "{contract.version}"', '"version": "9.9.9"')
+    assert Contract.from_json(newer).version == "9.9.9"
+    (bundle / CONTRACT_FILE).write_text(newer, encoding="utf-8")
+    with HubServer() as hub:
+        hub.serve_client(monkeypatch)
+        commit = publish(bundle, "radiology/chest")
+        port = free_port()
+        variables = {"HF_ENDPOINT": hub.url, "MODEL_REPO": "radiology/chest", "MODEL_REVISION": commit}
+        options = [option for name, value in variables.items() for option in ("--env", f"{name}={value}")]
+        command = ("python", "-m", "handler", "serve", "--host", "127.0.0.1", "--port", port)
+        name = image("server")
+        identity = docker("run", "--detach", "--network", "host", *RUN_READ_ONLY, *options, name, *command)
+        try:
+            wait_until_up(f"http://127.0.0.1:{port}/readyz")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/model", timeout=10) as answer:
+                assert json.load(answer)["version"] == "9.9.9"
+        finally:
+            print(run("docker", "logs", identity).stderr[-3000:])
+            run("docker", "rm", "--force", identity)
+        hub.fault("GET /storage/", "tamper", times=99)
+        done = run("docker", "run", "--rm", "--network", "host", *RUN_READ_ONLY, *options, name, *command)
+    assert done.returncode == 2
+    assert "did not arrive as published" in done.stderr

@@ -1,0 +1,182 @@
+"""Training end to end on drawn chests: it learns, it resumes, and it refuses what does not fit."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.__main__ import main
+from training.config import Phase, Recipe, scratch_recipe, seed_recipe
+from training.errors import ConfigError, RunError, WeightsError
+from training.prepare import load, prepare
+
+pytestmark = pytest.mark.slow
+
+SMALL = ["--init", "scratch", "--width", "0.1", "--batch-size", "16"]
+
+
+@pytest.fixture(scope="module")
+def prepared(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(phantoms, folder, size=48, validation=0.25)
+    return folder
+
+
+def weights_of(run: Path) -> list[np.ndarray]:
+    import keras
+
+    weights: list[np.ndarray] = keras.models.load_model(run / "model.keras").get_weights()
+    return weights
+
+
+def test_a_network_learns_to_tell_drawn_chests_apart(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["fit", "--data", str(phantoms), "--out", str(run), *SMALL, "--sizes", "32x14,48x6"]) == 0
+
+    assert json.loads((run / "metrics.json").read_text())["validation"]["auc"] > 0.9
+    for name in ("config.json", "split.json", "state.json", "curves.png", "operating_point.json", "model.keras"):
+        assert (run / name).stat().st_size > 0
+    assert not list(run.glob("checkpoint-*")), "checkpoints are only for resuming"
+    assert str(run) in capsys.readouterr().out
+
+    out = tmp_path / "evaluation"
+    assert main(["evaluate", "--model", str(run), "--data", str(phantoms / "test"), "--out", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["n"] == 24
+    assert {"accuracy", "sensitivity", "specificity", "auc", "log_loss", "ece", "threshold"} <= result.keys()
+    assert result["by_kind"].keys() == {"NORMAL", "bacteria", "virus"}
+    assert sum(map(sum, result["confusion"])) == 24
+    for plot in ("roc", "precision_recall", "reliability", "confusion"):
+        assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+    assert "called pneumonia" in (out / "report.txt").read_text()
+
+
+def test_a_killed_run_resumes_to_the_same_network(prepared: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "fit", "--data", str(prepared), *SMALL, "--sizes", "32x3,48x1"]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, env=environment, capture_output=True)
+
+    out = tmp_path / "killed"
+    process = subprocess.Popen([*command, "--out", str(out)], env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "epoch 3 of 4" in line:  # two epochs are saved, the third has begun
+            process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    assert json.loads((out / "state.json").read_text())["epoch"] == 2
+    subprocess.run([*command, "--out", str(out)], check=True, env=environment, capture_output=True)
+
+    assert (
+        json.loads((out / "state.json").read_text())["history"]
+        == json.loads((tmp_path / "whole/state.json").read_text())["history"]
+    )
+    for resumed, whole in zip(weights_of(out), weights_of(tmp_path / "whole"), strict=True):
+        np.testing.assert_allclose(resumed, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_folder_of_another_configuration_is_refused(prepared: Path, tmp_path: Path) -> None:
+    from training.fit import fit
+
+    phase = Phase(name="only", trainable="all", sizes=(48,), learning_rate=1e-3)
+    recipe = Recipe(phases=(phase,), batch_norm=True, width=0.05)
+    fit(load(prepared), tmp_path, recipe, "scratch")
+    before = (tmp_path / "model.keras").read_bytes()
+
+    with pytest.raises(RunError, match="another --out"):
+        fit(load(prepared), tmp_path, scratch_recipe(width=0.05), "scratch")
+    assert (tmp_path / "model.keras").read_bytes() == before
+
+
+def test_early_stopping_ends_a_phase_that_no_longer_improves(prepared: Path, tmp_path: Path) -> None:
+    from training.fit import fit
+
+    # A step this small changes nothing that the validation loss would show for long.
+    phase = Phase(name="stuck", trainable="head", sizes=(48,) * 40, learning_rate=1e-12, patience=2)
+    fit(load(prepared), tmp_path, Recipe(phases=(phase,), batch_norm=False, width=0.05), "scratch")
+
+    assert len(json.loads((tmp_path / "state.json").read_text())["history"]) < 40
+
+
+def test_the_frozen_phase_leaves_the_base_alone_and_fine_tuning_the_lower_blocks(
+    prepared: Path, tmp_path: Path, vgg19_weights: Path
+) -> None:
+    import keras
+
+    from training.fit import fit
+    from training.network import build, load_imagenet
+
+    phases = tuple(
+        Phase(name=p.name, trainable=p.trainable, sizes=(48,), learning_rate=1e-3) for p in seed_recipe().phases
+    )
+    recipe = seed_recipe(phases=phases)
+    fit(load(prepared), tmp_path, recipe, str(vgg19_weights))
+    trained = keras.models.load_model(tmp_path / "model.keras")
+    start = build(recipe)
+    load_imagenet(start, vgg19_weights)
+
+    for name, moved in (
+        ("block1_conv1", False),
+        ("block3_conv4", False),
+        ("block4_conv1", True),
+        ("block5_conv4", True),
+    ):
+        same = np.array_equal(trained.get_layer(name).get_weights()[0], start.get_layer(name).get_weights()[0])
+        assert same != moved, name
+
+
+def test_grey_weights_compute_what_the_colour_ones_did(vgg19_weights: Path) -> None:
+    import keras
+
+    from training.network import build, load_imagenet
+
+    model = build(seed_recipe())
+    load_imagenet(model, vgg19_weights)
+    source = keras.applications.VGG19(include_top=False, weights=str(vgg19_weights), input_shape=(64, 64, 3))
+    grey = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1)).astype(np.float32)
+
+    colour = keras.applications.vgg19.preprocess_input(np.repeat(grey, 3, axis=-1))
+    expected = keras.Model(source.inputs, source.get_layer("block1_conv1").output)(colour)
+    found = keras.Model(model.inputs, model.get_layer("block1_conv1_relu").output)(grey)
+
+    inside = (slice(None), slice(1, -1), slice(1, -1))  # the outermost ring sees another padding
+    np.testing.assert_allclose(np.asarray(found)[inside], np.asarray(expected)[inside], rtol=1e-3, atol=1e-2)
+
+
+def test_weights_of_the_wrong_shape_are_a_clear_error(prepared: Path, tmp_path: Path) -> None:
+    import keras
+
+    from training.fit import fit
+
+    wrong = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+    wrong.save_weights(tmp_path / "wrong.weights.h5")
+    for path, message in ((tmp_path / "wrong.weights.h5", "cannot load"), (tmp_path / "none.h5", "no such weights")):
+        with pytest.raises(WeightsError, match=message):
+            fit(load(prepared), tmp_path / "run", seed_recipe(), str(path))
+        shutil.rmtree(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"dropout": 1.0}, "dropout"), ({"width": 0}, "width"), ({"phases": ()}, "phase"), ({"batch_size": 0}, "batch")],
+)
+def test_a_recipe_that_makes_no_sense_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        scratch_recipe(**changes)
+
+
+def test_a_recipe_survives_json_and_refuses_unknown_keys() -> None:
+    recipe = scratch_recipe(seed=4)
+    values = json.loads(json.dumps(recipe.to_dict()))
+
+    assert Recipe.from_dict(values) == recipe
+    with pytest.raises(ConfigError):
+        Recipe.from_dict(values | {"drop_out": 0.1})
