@@ -96,7 +96,7 @@ def build(
 
 def _keras_probabilities(trained: keras.Model, pixels: Pixels, temperature: float) -> npt.NDArray[np.float64]:
     """Probabilities `[N]` of the positive class straight from the trained network."""
-    to_logits = keras.Model(trained.inputs, trained.get_layer("logits").output)
+    to_logits = keras.Model(trained.input, trained.get_layer("logits").output)
     logits = np.asarray(to_logits.predict(pixels[..., np.newaxis], batch_size=16, verbose=0), dtype=np.float64)
     return np.asarray(1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / temperature)))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from handler.errors import HandlerError
 from training.config import RECIPES, Phase
 from training.errors import TrainingError
-from training.prepare import PATIENT, load, prepare
+from training.prepare import PATIENT, SIZE, load, prepare
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train/, optionally test/ and val/")
     parser.add_argument("--out", type=Path, required=True, help="where the arrays and the split go")
-    parser.add_argument("--size", type=int, default=128, help="picture size in pixels (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=SIZE, help="picture size in pixels (default: %(default)s)")
     parser.add_argument("--validation", type=float, default=0.15, help="share to hold out (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--patient", default=PATIENT, help="regular expression on file names; group 1 is the patient")
@@ -92,7 +92,7 @@ def _fit(options: argparse.Namespace) -> None:
     if not (folder / "split.json").exists():
         folder = options.out / "data"
         if not (folder / "report.json").exists():
-            prepare(options.data, folder, size=recipe.size, seed=options.seed)
+            prepare(options.data, folder, size=max(SIZE, recipe.size), seed=options.seed)
     data = load(folder)
     from training.fit import fit  # TensorFlow, only once the data is known to be good
 

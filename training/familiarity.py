@@ -54,7 +54,7 @@ def fit_familiarity(model: keras.Model, pixels: Pixels, size: int, seed: int) ->
 def pooled_features(model: keras.Model, pixels: Pixels, batch: int = 32) -> npt.NDArray[np.float64]:
     """Mean activation of every channel at the end of each block but the last: `[N, S, S]` to `[N, D]`."""
     pooled = [layers.GlobalAveragePooling2D()(model.get_layer(f"block{block}_pool").output) for block in BLOCKS]
-    extractor = keras.Model(model.inputs, layers.Concatenate()(pooled))
+    extractor = keras.Model(model.input, layers.Concatenate()(pooled))
     parts = [
         np.asarray(extractor.predict_on_batch(pixels[start : start + batch, ..., np.newaxis]))
         for start in range(0, len(pixels), batch)

@@ -138,7 +138,7 @@ def _train(data: Prepared, out: Path, recipe: Recipe, init: str, state: State) -
             model.set_weights(average.get_weights())
             _compile(model, phase, recipe, len(data.labels["train"]))
         else:
-            model = keras.models.load_model(out / f"{state.checkpoint}.keras")
+            model = _reopen(out / f"{state.checkpoint}.keras", phase, recipe, len(data.labels["train"]))
             average.load_weights(out / f"{state.checkpoint}.weights.h5")
         _run_phase(model, average, data, out, recipe, state)
         state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, float("inf"), 0
@@ -158,6 +158,8 @@ def _run_phase(
         batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number)
         averaging = Average(average, recipe.average_decay, number * len(batches))
         bar = 1 if sys.stdout.isatty() else 2  # a line per epoch where nobody watches
+        # Keras does not save the state of the dropout's random numbers, so each epoch begins with one of its own.
+        model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])
         fitted = model.fit(batches, epochs=1, callbacks=[averaging], shuffle=False, verbose=bar)
         probabilities = predict(average, data.pixels["validation"], size)
         metrics = summary(probabilities, data.labels["validation"], threshold=0.5)
@@ -177,6 +179,19 @@ def _run_phase(
         )
         _checkpoint(model, average, out, state)
         plot_curves(state.history, out / "curves.png")
+
+
+def _reopen(path: Path, phase: Phase, recipe: Recipe, pictures: int) -> keras.Model:
+    """A saved network with the state of its optimizer. Keras would forget what is excluded from weight decay, so the
+    state goes into an optimizer that was told."""
+    saved = keras.models.load_model(path)
+    model = build(recipe)
+    model.set_weights(saved.get_weights())
+    _compile(model, phase, recipe, pictures)
+    model.optimizer.build(model.trainable_variables)
+    for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
+        variable.assign(value)
+    return model
 
 
 def _compile(model: keras.Model, phase: Phase, recipe: Recipe, pictures: int) -> None:

@@ -27,6 +27,9 @@ from training.errors import DataError
 PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 """The part of a file name that names the patient in this data set; up to 30 pictures share one."""
 
+SIZE = 128
+"""Of prepared pictures, in pixels; they are augmented at this size and then shrunk to that of the epoch."""
+
 MIN_VALIDATION = 100
 """A ready-made validation folder smaller than this is ignored; Kaggle's has 16 pictures and no viral case."""
 
@@ -62,7 +65,7 @@ def patient_of(name: str, pattern: str = PATIENT) -> str:
 
 
 def prepare(
-    data: Path, out: Path, *, size: int = 128, validation: float = 0.15, seed: int = 0, pattern: str = PATIENT
+    data: Path, out: Path, *, size: int = SIZE, validation: float = 0.15, seed: int = 0, pattern: str = PATIENT
 ) -> dict[str, Any]:
     """Read, check, split and decode.
 

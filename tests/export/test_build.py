@@ -48,7 +48,7 @@ def test_the_bundle_serves_what_keras_computes(scratch_run: Path, bundle: Path, 
     contract = classifier.contract
     pixels = pictures(phantoms)
     trained = keras.models.load_model(scratch_run / "model.keras")
-    logits = np.asarray(keras.Model(trained.inputs, trained.get_layer("logits").output)(pixels[..., np.newaxis]))
+    logits = np.asarray(keras.Model(trained.input, trained.get_layer("logits").output)(pixels[..., np.newaxis]))
     expected = np.asarray(keras.ops.softmax(logits / contract.temperature))
 
     found = classifier.score(pixels).probabilities
@@ -87,7 +87,7 @@ def test_the_map_is_the_gradient_map_of_keras(scratch_run: Path, bundle: Path, p
     trained = keras.models.load_model(scratch_run / "model.keras")
     pixels = pictures(phantoms)
     inner = keras.Model(
-        trained.inputs, [trained.get_layer("block5_conv4_relu").output, trained.get_layer("logits").output]
+        trained.input, [trained.get_layer("block5_conv4_relu").output, trained.get_layer("logits").output]
     )
     with tf.GradientTape() as tape:
         evidence, logits = inner(pixels[..., np.newaxis].astype(np.float32))

@@ -144,8 +144,8 @@ def test_grey_weights_compute_what_the_colour_ones_did(vgg19_weights: Path) -> N
     grey = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1)).astype(np.float32)
 
     colour = keras.applications.vgg19.preprocess_input(np.repeat(grey, 3, axis=-1))
-    expected = keras.Model(source.inputs, source.get_layer("block1_conv1").output)(colour)
-    found = keras.Model(model.inputs, model.get_layer("block1_conv1_relu").output)(grey)
+    expected = keras.Model(source.input, source.get_layer("block1_conv1").output)(colour)
+    found = keras.Model(model.input, model.get_layer("block1_conv1_relu").output)(grey)
 
     inside = (slice(None), slice(1, -1), slice(1, -1))  # the outermost ring sees another padding
     np.testing.assert_allclose(np.asarray(found)[inside], np.asarray(expected)[inside], rtol=1e-3, atol=1e-2)
