@@ -18,6 +18,7 @@ from handler.errors import InputTooLarge, UnreadableImage, UnsupportedFormat
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
+    from pydicom.uid import UID
 
 MAX_FRAMES = 64
 """A radiograph has one or a few; a cine run with hundreds is something else."""
@@ -37,6 +38,12 @@ _ATTRIBUTES = [
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT = b"1.2.840.10008.1.2.1"
+
+_UNCOMPRESSED = (_EXPLICIT.decode(), "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
+
+_DECODERS = ("pylibjpeg", "pyjpegls", "pillow")
+"""In order of preference. Not pydicom's own for run lengths, which lets them swell without any limit; and not GDCM, even
+where it is installed, because corrupt pixels make it end the process."""
 
 _ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 _MAX_ITEMS = 10_000
@@ -82,10 +89,8 @@ def first_frame(data: bytes, max_pixels: int) -> Image.Image:
     file = dcmread(io.BytesIO(data), specific_tags=_ATTRIBUTES)
     _refuse_unsupported(file)
     _refuse_oversized(file, max_pixels)
-    # pydicom's own decoder of run lengths, the second choice, lets them swell without any limit.
-    plugin = "pylibjpeg" if file.file_meta.TransferSyntaxUID.name == "RLE Lossless" else ""
     try:
-        pixels = pixel_array(file, index=0, decoding_plugin=plugin)
+        pixels = pixel_array(file, index=0, decoding_plugin=_decoder(file.file_meta.TransferSyntaxUID) or "")
     except BaseException as exc:
         if type(exc).__name__ == "PanicException":  # of a decoder written in Rust, and no `Exception`
             raise UnreadableImage("the pixels are corrupt: export the picture again") from exc
@@ -178,8 +183,6 @@ def _first(value: Any) -> float:
 
 
 def _refuse_unsupported(file: "FileDataset") -> None:
-    from pydicom.pixels.decoders.base import get_decoder
-
     syntax = file.file_meta.get("TransferSyntaxUID")
     if syntax is None:
         raise UnreadableImage("the DICOM file does not say how it is encoded (TransferSyntaxUID): export it again")
@@ -188,16 +191,25 @@ def _refuse_unsupported(file: "FileDataset") -> None:
     allocated, stored = file.get("BitsAllocated"), file.get("BitsStored")
     if allocated not in (8, 16) or not isinstance(stored, int) or not 8 <= stored <= allocated:
         raise UnsupportedFormat(f"the DICOM picture has {stored} of {allocated} bits: export it with 8 to 16 bits")
-    try:
-        readable = get_decoder(syntax).is_available
-    except NotImplementedError:
-        readable = False
     # What offers itself for this one reads its 8-bit half only.
-    if not readable or (syntax.name.startswith("JPEG Extended") and stored > 8):
+    if _decoder(syntax) is None or (syntax.name.startswith("JPEG Extended") and stored > 8):
         raise UnsupportedFormat(
             f"DICOM pixels compressed as {syntax.name} are not read here: export the file uncompressed, or as "
-            "JPEG 2000, JPEG-LS or RLE; the operator may also install python-gdcm"
+            "JPEG 2000, JPEG-LS or RLE"
         )
+
+
+def _decoder(syntax: "UID") -> str | None:
+    """The plugin of pydicom that may decode a transfer syntax: "" where none is needed, None where there is none."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    if syntax in _UNCOMPRESSED:
+        return ""
+    try:
+        available = get_decoder(syntax).available_plugins
+    except NotImplementedError:
+        return None
+    return next((name for name in _DECODERS if name in available), None)
 
 
 def _refuse_oversized(file: "FileDataset", max_pixels: int) -> None:
