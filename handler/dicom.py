@@ -42,7 +42,7 @@ _EXPLICIT = b"1.2.840.10008.1.2.1"
 _UNCOMPRESSED = (_EXPLICIT.decode(), "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
 
 _DECODERS = ("pylibjpeg", "pyjpegls", "pillow")
-"""In order of preference. Not pydicom's own for run lengths, which lets them swell without any limit; and not GDCM, even
+"""In order of preference. Not pydicom's own for run lengths, which lets them swell without any limit; nor GDCM, even
 where it is installed, because corrupt pixels make it end the process."""
 
 _ITEM = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
