@@ -6,6 +6,7 @@ initializes.
 """
 
 import asyncio
+import logging
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,9 @@ from handler.problems import MEDIA_TYPE
 from handler.scoring import identity
 from handler.storage import Storage
 from handler.telemetry import Outcome, Telemetry
+
+# Its line for each request holds the path as it was sent, which is for nobody's log.
+logging.getLogger("mangum").setLevel(logging.WARNING)
 
 _TEXT = ["text/", "application/json", MEDIA_TYPE]
 """What is answered as it is; Mangum encodes the rest in base64."""

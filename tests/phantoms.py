@@ -11,7 +11,7 @@ SIZE = 64
 
 def write(folder: Path, *, patients: int, first: int = 1) -> None:
     """`patients` of each class with two pictures each into `folder/NORMAL` and `folder/PNEUMONIA`."""
-    for label, opacity in (("NORMAL", 0.0), ("PNEUMONIA", 1.0)):
+    for label, opacity in (("NORMAL", 0.0), ("PNEUMONIA", 2.5)):
         (folder / label).mkdir(parents=True, exist_ok=True)
         for patient in range(first, first + patients):
             for number in (1, 2):
