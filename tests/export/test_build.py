@@ -14,6 +14,7 @@ from handler.card import DISCLAIMER
 from handler.classifier import Classifier
 from handler.contract import Contract
 from handler.image import decode
+from tests.phantoms import write_data_set
 from training.__main__ import main as train
 from training.config import Phase, seed_recipe
 from training.prepare import load, prepare
@@ -146,12 +147,13 @@ def test_a_test_reading_goes_into_card_and_contract_but_only_of_this_bundle(
 
 @pytest.mark.parametrize("init", ["imagenet", "file"])
 def test_transfer_from_vgg19_weights_runs_from_start_to_end(
-    init: str, phantoms: Path, vgg19_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    init: str, vgg19_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if init == "imagenet":  # the download itself is Keras' own; give it the file that it would have fetched
         monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_args, **_options: str(vgg19_weights))
     from training.fit import fit
 
+    phantoms = write_data_set(tmp_path / "phantoms", opacity=1.0)
     prepare(phantoms, tmp_path / "data", size=32, validation=0.25)
     head, upper = seed_recipe().phases
     phases = (
