@@ -2,6 +2,8 @@
 
 python -m export build --model runs/vgg19 --calibration chest_xray --out handler/model
 python -m export card handler/model --evaluation runs/evaluation/metrics.json
+python -m export publish handler/model --repo USER/NAME
+python -m export fetch --repo USER/NAME --revision SHA
 python -m export benchmark --bundle handler/model --float runs/vgg19/float.onnx
 """
 

@@ -24,7 +24,7 @@ from export.fold import folded_weights, plain_vgg19
 from export.quantize import PRESETS, Agreement, quantize_and_verify
 from export.run import Run, read_pictures, read_run, sample
 from handler.contract import CONTRACT_FILE, DISTANCE_NAME, MODEL_FILE, OUTPUT_NAME, Contract, load_bundle
-from handler.files import write_atomically
+from handler.files import replace_folder, write_atomically
 from handler.image import Pixels
 
 log = logging.getLogger(__name__)
@@ -127,13 +127,3 @@ def _save(graph: onnx.ModelProto, contract: Contract, out: Path) -> Contract:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return contract
-
-
-def replace_folder(new: Path, old: Path) -> None:
-    """Put `new` where `old` is; a kill in between leaves one of them whole under a telling name."""
-    retired = old.with_name(f".{old.name}.old")
-    shutil.rmtree(retired, ignore_errors=True)
-    if old.exists():
-        old.rename(retired)
-    new.rename(old)
-    shutil.rmtree(retired, ignore_errors=True)

@@ -1,7 +1,8 @@
-"""The two things that every room does with files: write them whole, and walk a labelled folder."""
+"""What every room does with files: write and replace them whole, and walk a labelled folder."""
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,16 @@ def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put the finished folder `new` where `old` is; renames, so that neither is ever seen half-written."""
+    retired = old.with_name(f".{old.name}.old")
+    shutil.rmtree(retired, ignore_errors=True)
+    if old.exists():
+        old.rename(retired)
+    new.rename(old)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def labelled_files(folder: Path) -> list[tuple[Path, int]]:

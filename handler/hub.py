@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, load_bundle
 from handler.errors import BundleError, BundleTampered, HubMissing, HubUnauthorized, HubUnavailable
+from handler.files import replace_folder
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -60,7 +61,7 @@ def fetch(repo: str, revision: str, out: Path) -> Path:
         _verify(staging, source, hashes)
         shutil.rmtree(staging / ".cache", ignore_errors=True)  # the client's own notes
         (staging / SOURCE_FILE).write_text(source + "\n", encoding="utf-8")
-        _replace(out, staging)
+        replace_folder(staging, out)
     return out
 
 
@@ -148,16 +149,6 @@ def _verify(staging: Path, source: str, hashes: dict[str, str]) -> None:
         # Kept, these files would be taken for finished by the next attempt.
         shutil.rmtree(staging)
         raise
-
-
-def _replace(out: Path, staging: Path) -> None:
-    """Put the finished folder where the old one is; renames, so that neither is ever seen half-written."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    staging.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:
