@@ -2,6 +2,7 @@
 
 python -m training prepare --data chest_xray --out data/prepared
 python -m training fit --data data/prepared --out runs/vgg19 --init scratch
+python -m training slim --run runs/vgg19 --data data/prepared --out runs/slim
 python -m training evaluate --model runs/vgg19/model.keras --data chest_xray/test
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from handler.errors import HandlerError
 from training.config import RECIPES, Phase
 from training.errors import TrainingError
-from training.prepare import PATIENT, SIZE, load, prepare
+from training.prepare import PATIENT, SIZE, Prepared, load, prepare
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     _prepare_arguments(commands.add_parser("prepare", help="check a data set, split it by patient, decode it"))
     _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
+    _slim_arguments(commands.add_parser("slim", help="take the channels that matter least from a trained network"))
     _evaluate_arguments(commands.add_parser("evaluate", help="judge a model or bundle on a labelled folder"))
     _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample picture"))
     options = parser.parse_args(arguments)
@@ -72,9 +74,11 @@ def _prepare(options: argparse.Namespace) -> None:
 def _fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
-    parser.add_argument("--init", default="imagenet", help="imagenet (default), scratch, or a VGG19 weights file")
+    parser.add_argument(
+        "--init", default="imagenet", help="imagenet (default), scratch, a VGG19 weights file, or a run's model.keras"
+    )
     parser.add_argument("--sizes", help="picture size of every epoch of the last phase, such as 48x8,64x10,128x3")
-    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
+    _mixed_precision_argument(parser)
     parser.add_argument("--width", type=float, help="share of VGG19's channels (default: 1)")
     parser.add_argument("--batch-size", type=int, help="pictures per step (default: 32)")
     parser.add_argument("--seed", type=int, default=0)
@@ -88,15 +92,60 @@ def _fit(options: argparse.Namespace) -> None:
     recipe = RECIPES["scratch" if options.init == "scratch" else "seed"](**changes)
     if options.sizes:
         recipe = dataclasses.replace(recipe, phases=tuple(_resized(phase, options.sizes) for phase in recipe.phases))
-    folder = options.data
-    if not (folder / "split.json").exists():
-        folder = options.out / "data"
-        if not (folder / "report.json").exists():
-            prepare(options.data, folder, size=max(SIZE, recipe.size), seed=options.seed)
-    data = load(folder)
+    data = _prepared(options, recipe.size)
     from training.fit import fit  # TensorFlow, only once the data is known to be good
 
     metrics = fit(data, options.out, recipe, options.init, options.data.name)
+    print(json.dumps(metrics["validation"], indent=2))
+    print(f"network, curves and metrics are in {options.out}")
+
+
+def _prepared(options: argparse.Namespace, size: int) -> Prepared:
+    """The arrays of `--data`, made first if it is a data set as it was downloaded."""
+    folder: Path = options.data
+    if not (folder / "split.json").exists():
+        folder = options.out / "data"
+        if not (folder / "report.json").exists():
+            prepare(options.data, folder, size=max(SIZE, size), seed=options.seed)
+    return load(folder)
+
+
+def _mixed_precision_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
+
+
+def _slim_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, dest="whole", help="finished run of the whole network")
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
+    parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
+    parser.add_argument("--size", type=int, default=96, help="picture size in pixels (default: %(default)s)")
+    parser.add_argument("--gmacs", type=float, default=0.2, help="most 1e9 multiply-accumulates (default: %(default)s)")
+    parser.add_argument("--parameters", type=float, default=1.2e6, help="most weights (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=30, help="of fine-tuning (default: %(default)s)")
+    parser.add_argument("--teacher", type=Path, action="append", default=[], help="further finished run to learn from")
+    parser.add_argument("--seed", type=int, default=0)
+    _mixed_precision_argument(parser)
+    parser.set_defaults(run=_slim)
+
+
+def _slim(options: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    data = _prepared(options, options.size)
+    from training.slim import slim
+
+    metrics = slim(
+        options.whole,
+        data,
+        options.out,
+        size=options.size,
+        gmacs=options.gmacs,
+        parameters=options.parameters,
+        epochs=options.epochs,
+        teachers=options.teacher,
+        source=options.data.name,
+        seed=options.seed,
+        mixed_precision=options.mixed_precision,
+    )
     print(json.dumps(metrics["validation"], indent=2))
     print(f"network, curves and metrics are in {options.out}")
 

@@ -1,5 +1,8 @@
-"""Random variation of training pictures, modelled on what differs between hospitals: position, exposure, contrast,
-sharpness, noise, compression, burnt-in markers. Never a mirror image: it would put the heart on the right.
+"""Random variation of training pictures, modelled on what differs between hospitals: position, exposure, tone curve,
+sharpness, resolution, noise, compression, burnt-in markers. Never a mirror image: it would put the heart on the right.
+
+Sharpness counts most. In the data set that this project is made for, the mean absolute Laplacian of a picture alone
+tells normal from pneumonia with an AUC of 0.88, and a network that learns this has learned the machine, not the lung.
 
 Plain Pillow and NumPy on uint8, so that every Keras backend sees the same pictures.
 """
@@ -7,7 +10,7 @@ Plain Pillow and NumPy on uint8, so that every Keras backend sees the same pictu
 import io
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from handler.image import Pixels
 
@@ -25,10 +28,12 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
     if strength == 0:
         return pixels
     image = Image.fromarray(pixels)
-    image = _move(image, rng, strength)
+    if rng.random() < 0.85:  # moving resamples, which blurs a little: some pictures stay as sharp as they are
+        image = _move(image, rng, strength)
+    if rng.random() < 0.2:
+        image = Image.blend(image, ImageOps.equalize(image), rng.uniform(0, 0.7) * min(strength, 1.4))
     image = image.point(_exposure(rng, strength))
-    if rng.random() < 0.3:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.2 * strength)))
+    image = _sharpness(image, rng, strength)
     if rng.random() < 0.2:
         image = _mark(image, rng)
     if rng.random() < 0.2:
@@ -70,6 +75,22 @@ def _exposure(rng: np.random.Generator, strength: float) -> list[int]:
     brightness = rng.uniform(-0.12, 0.12) * strength
     table = (grey - 0.5) * contrast + 0.5 + brightness
     return [int(value) for value in np.clip(table * 255 + 0.5, 0, 255)]
+
+
+def _sharpness(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
+    """Blur, sharpen, or take resolution away; three in ten pictures stay as they are."""
+    unit = image.width / 128
+    kind = rng.random()
+    if kind < 0.3:
+        return image.filter(ImageFilter.GaussianBlur(unit * rng.uniform(0, 1.5 * strength)))
+    if kind < 0.5:
+        amount = round(rng.uniform(0, 200 * strength))
+        return image.filter(ImageFilter.UnsharpMask(unit * rng.uniform(0.5, 2.5), amount, threshold=0))
+    if kind < 0.7:
+        coarse = round(image.width * rng.uniform(1 - 0.65 * min(strength, 1.2), 1))
+        small = image.resize((coarse, coarse), Image.Resampling.BILINEAR)
+        return small.resize(image.size, Image.Resampling.BICUBIC)
+    return image
 
 
 def _mark(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -12,6 +12,9 @@ from training.errors import ConfigError
 
 Trainable = Literal["head", "upper", "all"]
 
+CONVOLUTIONS = 16
+"""How many VGG19 has: nineteen layers with weights less three dense ones."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
@@ -41,11 +44,15 @@ class Recipe:
     """BatchNorm after each convolution; export folds it away."""
     width: float = 1.0
     """Share of VGG19's channels in every convolution."""
+    channels: tuple[int, ...] = ()
+    """Channels of each of the sixteen convolutions, learned by `training.slim`; none: those of VGG19 times `width`."""
     dropout: float = 0.5
     batch_size: int = 32
     weight_decay: float = 0.0
     """Decoupled (AdamW), on kernels only."""
     label_smoothing: float = 0.0
+    distillation: float = 0.0
+    """Share of the teacher's probabilities in what the network is trained towards; the labels have the rest."""
     average_decay: float = 0.0
     """Per step, of the exponential moving average of all weights that is validated and saved; 0 keeps the raw ones.
     Raw weights swing by many points of accuracy between epochs at a fixed threshold, their average does not."""
@@ -58,6 +65,11 @@ class Recipe:
     def __post_init__(self) -> None:
         _require(len(self.phases) > 0, "a recipe needs at least one phase")
         _require(0 < self.width <= 1, f"width must lie in (0, 1], got {self.width}")
+        _require(
+            len(self.channels) in (0, CONVOLUTIONS) and min(self.channels, default=1) > 0,
+            f"channels must be {CONVOLUTIONS} positive numbers or none, got {self.channels}",
+        )
+        _require(0 <= self.distillation <= 1, f"distillation must lie in [0, 1], got {self.distillation}")
         _require(0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}")
         _require(self.batch_size > 0, f"batch_size must be positive, got {self.batch_size}")
         _require(0 <= self.label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing}")
@@ -84,7 +96,7 @@ class Recipe:
         """Raises `ConfigError` on unknown keys."""
         try:
             phases = tuple(Phase(**{**phase, "sizes": tuple(phase["sizes"])}) for phase in values["phases"])
-            return cls(**{**values, "phases": phases})
+            return cls(**{**values, "phases": phases, "channels": tuple(values.get("channels", ()))})
         except (KeyError, TypeError) as exc:
             raise ConfigError(f"not a recipe: {exc}") from exc
 
@@ -125,6 +137,29 @@ def scratch_recipe(**changes: Any) -> Recipe:
         "weight_decay": 0.05,
         "label_smoothing": 0.05,
         "average_decay": 0.995,
+    }
+    return Recipe(**{**values, **changes})
+
+
+def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm: bool, **changes: Any) -> Recipe:
+    """Fine-tuning of what `training.slim` left of a network, taught by the whole one."""
+    phase = Phase(
+        name="distillation",
+        trainable="all",
+        sizes=(size,) * epochs,
+        # Without BatchNorm a step that large would undo what was learned.
+        learning_rate=1e-3 if batch_norm else 1e-4,
+        patience=epochs,
+    )
+    values: dict[str, Any] = {
+        "phases": (phase,),
+        "batch_norm": batch_norm,
+        "channels": channels,
+        "distillation": 0.7,
+        "augmentation": 0.7,
+        "weight_decay": 0.05,
+        "label_smoothing": 0.05,
+        "average_decay": 0.998,
     }
     return Recipe(**{**values, **changes})
 

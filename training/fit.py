@@ -10,7 +10,8 @@ import functools
 import json
 import logging
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from handler.image import Pixels
 from training import operating
 from training.augment import augment, resize
 from training.config import Phase, Recipe
+from training.distil import Teacher
 from training.errors import RunError
 from training.familiarity import fit_familiarity
 from training.metrics import summary
-from training.network import build, load_imagenet, set_trainable
+from training.network import build, initialise, set_trainable
 from training.plots import plot_curves
 from training.prepare import Prepared
 
@@ -40,9 +42,18 @@ _AVERAGE_EVERY = 4
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """One epoch of shuffled, augmented, class-weighted pictures. The same seed and epoch give the same pictures."""
 
-    def __init__(self, pixels: Pixels, labels: npt.NDArray[np.int64], recipe: Recipe, size: int, epoch: int) -> None:
+    def __init__(
+        self,
+        pixels: Pixels,
+        labels: npt.NDArray[np.int64],
+        recipe: Recipe,
+        size: int,
+        epoch: int,
+        teacher: Teacher | None = None,
+    ) -> None:
         super().__init__(workers=1)
         self._pixels, self._labels, self._recipe, self._size, self._epoch = pixels, labels, recipe, size, epoch
+        self._teacher = teacher
         self._order = np.random.default_rng((recipe.seed, epoch)).permutation(len(labels))
         # The one place where class imbalance is handled: both classes weigh the same in the loss.
         self._class_weight = len(labels) / (2 * np.bincount(labels, minlength=len(LABELS)))
@@ -52,17 +63,18 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> tuple[Pixels, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         chosen = self._order[index * self._recipe.batch_size :][: self._recipe.batch_size]
-        pixels = np.stack([self._picture(i) for i in chosen])
+        pictures = [self._picture(i) for i in chosen]
         labels = self._labels[chosen]
-        return (
-            pixels[..., np.newaxis],
-            np.eye(len(LABELS), dtype=np.float32)[labels],
-            self._class_weight[labels].astype(np.float32),
-        )
+        targets = np.eye(len(LABELS), dtype=np.float32)[labels]
+        if self._teacher:
+            share = self._recipe.distillation
+            targets = (1 - share) * targets + share * self._teacher(pictures)
+        pixels = np.stack([resize(picture, self._size) for picture in pictures])
+        return pixels[..., np.newaxis], targets, self._class_weight[labels].astype(np.float32)
 
     def _picture(self, i: int) -> Pixels:
         rng = np.random.default_rng((self._recipe.seed, self._epoch, int(i)))
-        return resize(augment(self._pixels[i], rng, self._recipe.augmentation), self._size)
+        return augment(self._pixels[i], rng, self._recipe.augmentation)
 
 
 class Average(keras.callbacks.Callback):  # type: ignore[misc]
@@ -103,12 +115,15 @@ class State:
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
-def fit(data: Prepared, out: Path, recipe: Recipe, init: str, source: str = "") -> dict[str, Any]:
+def fit(
+    data: Prepared, out: Path, recipe: Recipe, init: str, source: str = "", teacher: Teacher | None = None
+) -> dict[str, Any]:
     """Train `recipe` from the beginning, or from the last finished epoch in `out`.
 
     Args:
-        init: "imagenet", "scratch", or the path of a weights file.
+        init: see `training.network.initialise`.
         source: what the data is called in the run's records.
+        teacher: whose probabilities the network learns besides the labels, see `Recipe.distillation`.
 
     Returns:
         Metrics on validation at the chosen operating point.
@@ -117,18 +132,18 @@ def fit(data: Prepared, out: Path, recipe: Recipe, init: str, source: str = "") 
         RunError: `out` holds a run of another recipe or of other data.
         WeightsError: the initial weights do not fit.
     """
-    _claim(out, recipe, init, data, source)
+    _claim(out, recipe, init, data, source, teacher)
     keras.utils.set_random_seed(recipe.seed)
     state = _read_state(out)
     if state.phase < len(recipe.phases):
-        _train(data, out, recipe, init, state)
+        _train(data, out, recipe, init, state, teacher)
     return _finish(data, out, recipe, state)
 
 
-def _train(data: Prepared, out: Path, recipe: Recipe, init: str, state: State) -> None:
+def _train(data: Prepared, out: Path, recipe: Recipe, init: str, state: State, teacher: Teacher | None) -> None:
     average = build(recipe)
-    if not state.checkpoint and init != "scratch":
-        load_imagenet(average, init)
+    if not state.checkpoint:
+        initialise(average, init)
     while state.phase < len(recipe.phases):
         phase = recipe.phases[state.phase]
         if state.epoch == 0:
@@ -140,7 +155,7 @@ def _train(data: Prepared, out: Path, recipe: Recipe, init: str, state: State) -
         else:
             model = _reopen(out / f"{state.checkpoint}.keras", phase, recipe, len(data.labels["train"]))
             average.load_weights(out / f"{state.checkpoint}.weights.h5")
-        _run_phase(model, average, data, out, recipe, state)
+        _run_phase(model, average, data, out, recipe, state, teacher)
         state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, float("inf"), 0
         write_json(out / "state.json", dataclasses.asdict(state))
     for leftover in _checkpoints(out):
@@ -148,22 +163,30 @@ def _train(data: Prepared, out: Path, recipe: Recipe, init: str, state: State) -
 
 
 def _run_phase(
-    model: keras.Model, average: keras.Model, data: Prepared, out: Path, recipe: Recipe, state: State
+    model: keras.Model,
+    average: keras.Model,
+    data: Prepared,
+    out: Path,
+    recipe: Recipe,
+    state: State,
+    teacher: Teacher | None,
 ) -> None:
     phase = recipe.phases[state.phase]
     while state.epoch < len(phase.sizes) and state.stale < phase.patience:
         size = phase.sizes[state.epoch]
         number = len(state.history)
         log.info("%s: epoch %d of %d at %d px", phase.name, state.epoch + 1, len(phase.sizes), size)
-        batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number)
+        batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number, teacher)
         averaging = Average(average, recipe.average_decay, number * len(batches))
         bar = 1 if sys.stdout.isatty() else 2  # a line per epoch where nobody watches
         # Keras does not save the state of the dropout's random numbers, so each epoch begins with one of its own.
         model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])
+        start = time.monotonic()
         fitted = model.fit(batches, epochs=1, callbacks=[averaging], shuffle=False, verbose=bar)
         probabilities = predict(average, data.pixels["validation"], size)
         metrics = summary(probabilities, data.labels["validation"], threshold=0.5)
         row = {"phase": phase.name, "epoch": state.epoch + 1, "size": size, "loss": fitted.history["loss"][0]}
+        row["seconds"] = round(time.monotonic() - start, 1)
         row |= {f"validation_{name}": metrics[name] for name in ("log_loss", "auc", "sensitivity", "specificity")}
         state.history.append(row)
         state.epoch += 1
@@ -225,9 +248,10 @@ def _parts(pixels: Pixels, batch: int) -> Iterator[Pixels]:
         yield pixels[start : start + batch]
 
 
-def _claim(out: Path, recipe: Recipe, init: str, data: Prepared, source: str) -> None:
+def _claim(out: Path, recipe: Recipe, init: str, data: Prepared, source: str, teacher: Teacher | None) -> None:
     """Write the run's configuration, or hold it against the one that is there."""
     config = {"recipe": recipe.to_dict(), "init": init if init in ("imagenet", "scratch") else Path(init).name}
+    config |= {"teachers": teacher.names if teacher else []}
     config |= {"data": source, "pictures": {name: len(files) for name, files in data.files.items()}}
     config = json.loads(json.dumps(config))
     path = out / "config.json"
@@ -280,11 +304,12 @@ def _finish(data: Prepared, out: Path, recipe: Recipe, state: State) -> dict[str
         "stress": summary(calibrated[count:], np.tile(labels, operating.STRESS_COPIES), point.threshold),
     }
     familiarity = fit_familiarity(model, data.pixels["train"], recipe.size, recipe.seed)
-    write_atomically(out / "familiarity.npz", functools.partial(_save_arrays, familiarity))
+    write_atomically(out / "familiarity.npz", functools.partial(save_arrays, familiarity))
     write_json(out / "metrics.json", metrics)
     write_json(out / "operating_point.json", dataclasses.asdict(point) | {"input_size": recipe.size})
     return metrics
 
 
-def _save_arrays(arrays: dict[str, npt.NDArray[np.float32]], path: Path) -> None:
+def save_arrays(arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> None:
+    """Write arrays by name to an `.npz` file."""
     np.savez(path, **arrays)  # type: ignore[arg-type]

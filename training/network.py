@@ -22,6 +22,12 @@ _CAFFE_MEANS = (103.939, 116.779, 123.68)
 """Blue, green, red means that Keras' ImageNet weights expect to be subtracted (https://keras.io/api/applications/vgg)."""
 
 
+def widths(recipe: Recipe) -> tuple[int, ...]:
+    """Channels of each of the sixteen convolutions."""
+    own = [max(1, round(channels * recipe.width)) for channels, count in BLOCKS for _ in range(count)]
+    return recipe.channels or tuple(own)
+
+
 def build(recipe: Recipe) -> keras.Model:
     """The untrained network: pixels `[N, H, W, 1]` in 0..255 to probabilities `[N, 2]`; any size from 32 px up.
 
@@ -32,9 +38,10 @@ def build(recipe: Recipe) -> keras.Model:
     try:
         pixels = keras.Input((None, None, 1), name="pixels")
         x = layers.Rescaling(PIXEL_SCALE, name="scale")(pixels)
-        for b, (channels, count) in enumerate(BLOCKS, 1):
+        channels = iter(widths(recipe))
+        for b, (_, count) in enumerate(BLOCKS, 1):
             for c in range(1, count + 1):
-                x = _convolution(x, f"block{b}_conv{c}", max(1, round(channels * recipe.width)), recipe.batch_norm)
+                x = _convolution(x, f"block{b}_conv{c}", next(channels), recipe.batch_norm)
             x = layers.MaxPooling2D(name=f"block{b}_pool")(x)
         x = layers.GlobalAveragePooling2D(name="features")(x)
         x = layers.Dense(512, activation="relu", kernel_initializer="he_normal", name="head_1")(x)
@@ -62,6 +69,30 @@ def set_trainable(model: keras.Model, trainable: Trainable) -> None:
             layer.trainable = trainable == "all" or (
                 trainable == "upper" and layer.name.startswith(("block4", "block5"))
             )
+
+
+def initialise(model: keras.Model, init: str) -> None:
+    """Give an untrained network its first weights.
+
+    Args:
+        init: "scratch" leaves it as it is, "imagenet" and a weights file go to `load_imagenet`, and a `.keras` file is
+            a network of the same shape that this project trained.
+
+    Raises:
+        WeightsError: the file is absent, or does not fit.
+    """
+    if init == "scratch":
+        return
+    if not init.endswith(".keras"):
+        load_imagenet(model, init)
+        return
+    try:
+        model.set_weights(keras.models.load_model(init, compile=False).get_weights())
+    except Exception as exc:  # Keras raises whatever its reader met
+        raise WeightsError(
+            f"cannot start from {init}: give the model.keras of a run with the same widths and the same kind of "
+            f"BatchNorm ({exc})"
+        ) from exc
 
 
 def load_imagenet(model: keras.Model, weights: str | Path = "imagenet") -> None:
