@@ -14,11 +14,11 @@ from mangum import Mangum
 from starlette.types import Receive, Scope, Send
 
 from handler import startup
-from handler.app import app
 from handler.batch import Batches
 from handler.errors import HandlerError, UnknownEvent
 from handler.problems import MEDIA_TYPE
 from handler.scoring import identity
+from handler.service import create_service
 from handler.storage import Storage
 from handler.telemetry import Outcome, Telemetry
 
@@ -36,7 +36,7 @@ async def _below_prefix(scope: Scope, receive: Receive, send: Send) -> None:
     # REST APIs leave the stage out of the path, HTTP APIs leave it in; for ASGI it belongs there.
     if "resource" in event and not startup.settings.base_path:
         scope["path"] = scope["root_path"] + scope["path"]
-    await app(scope, receive, send)
+    await _service(scope, receive, send)
 
 
 def _stage(event: dict[str, Any]) -> str:
@@ -49,6 +49,7 @@ _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
 _http = Mangum(_below_prefix, lifespan="off", text_mime_types=_TEXT)
 _classifier = startup.classifier()
+_service = create_service(startup.settings, _classifier)
 _batches = Batches(startup.settings, _classifier, Storage(startup.settings))
 _telemetry = Telemetry(startup.settings, _classifier.contract)
 

@@ -92,11 +92,22 @@ _WAYS_IN: dict[str, Any] = {
     **{media_type: {"schema": _BINARY} for media_type in RAW},
 }
 
-PREDICTIONS: dict[str, Any] = {
+
+def _flag(name: str, about: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": about, "schema": {"type": "boolean", "default": False}}
+
+
+_PREDICTIONS: dict[str, Any] = {
     "summary": "Score one or several pictures",
     "description": "As a form with one or several parts called `file`, as the bare bytes of one file, or as JSON with "
     "the file in base64 or its address in S3. Of which kind a file is, is read off its content.",
-    "openapi_extra": _body(_WAYS_IN),
+    "openapi_extra": _body(_WAYS_IN)
+    | {
+        "parameters": [
+            _flag("explain", "Add a class activation map."),
+            _flag("force", "Score pictures that do not look like a chest X-ray as well."),
+        ]
+    },
     "response_description": "One prediction, or one error, for each picture.",
     "responses": {
         200: {
@@ -120,7 +131,7 @@ PREDICTIONS: dict[str, Any] = {
         **_problems(400, 403, 404, 408, 413, 415, 422, 503),
     },
 }
-UPLOADS: dict[str, Any] = {
+_UPLOADS: dict[str, Any] = {
     "status_code": 201,
     "summary": "Get a form to upload one large file with",
     "description": "For files beyond the limit on request bodies. The form is valid for a short time and for one file "
@@ -158,12 +169,21 @@ UPLOADS: dict[str, Any] = {
         **_problems(400, 404, 408, 413, 415, 503),
     },
 }
-MODEL: dict[str, Any] = {
+_MODEL: dict[str, Any] = {
     "summary": "The model's card: contract, measured results, intended use and limits",
     "responses": {200: {"model": ModelCard}},
 }
-HEALTH: dict[str, Any] = {"summary": "Is the process there?", "responses": {200: {"model": Health}}}
-READY: dict[str, Any] = {
+_HEALTH: dict[str, Any] = {"summary": "Is the process there?", "responses": {200: {"model": Health}}}
+_READY: dict[str, Any] = {
     "summary": "Does the network answer?",
     "responses": {200: {"model": Health}, **_problems(503)},
 }
+
+PATHS: dict[str, dict[str, Any]] = {
+    "/v1/predictions": _PREDICTIONS,
+    "/v1/uploads": _UPLOADS,
+    "/v1/model": _MODEL,
+    "/healthz": _HEALTH,
+    "/readyz": _READY,
+}
+"""What FastAPI is told of each path; what is not here, such as the page, is not part of the interface."""

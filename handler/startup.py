@@ -4,6 +4,7 @@ Importing this module starts that in a thread, so that the session is built whil
 it before anything heavy.
 """
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,8 @@ def load(settings: Settings) -> "Classifier":
     Raises:
         BundleError: the model cannot be served; the message names the remedy.
     """
-    import numpy as np
-
     from handler.classifier import Classifier
+    from handler.image import decode
 
     bundle = settings.bundle
     if settings.repo:
@@ -29,10 +29,17 @@ def load(settings: Settings) -> "Classifier":
 
         bundle = fetch(settings.repo, settings.revision, settings.cache)
     classifier = Classifier(bundle)
-    size = classifier.contract.input_size
-    # The first run allocates what later runs reuse; let no caller wait for that.
-    classifier.score(np.zeros((1, size, size), np.uint8))
+    # The first picture loads decoders and the first run allocates what later runs reuse: let no caller wait for that.
+    classifier.score(decode(_any_picture(), classifier.contract.input_size)[None])
     return classifier
+
+
+def _any_picture() -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "JPEG")
+    return file.getvalue()
 
 
 settings = Settings.from_environment()

@@ -13,6 +13,9 @@ FORBIDDEN = (
     "scipy",
     "onnx",
     "sklearn",
+    "fastapi",  # describes the interface, which costs a cold start 0.2 s; what is served is made of Starlette
+    "pydantic",
+    "uvicorn",
 )
 
 

@@ -121,7 +121,7 @@ def test_something_unexpected_keeps_its_secrets(
     def explode(*_args: object, **_named: object) -> None:
         raise ZeroDivisionError("PATIENT-4711")
 
-    monkeypatch.setattr("handler.app.attempt", explode)
+    monkeypatch.setattr("handler.service.attempt", explode)
 
     problem = refused(client.post(PATH, content=jpeg()), 500, "internal-error")
 

@@ -1,0 +1,190 @@
+"""What the service answers. Made of Starlette alone, so that a cold start on Lambda need not import FastAPI (0.2 s);
+`handler.app` is the same service with FastAPI's description around it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from handler.card import card
+from handler.classifier import Classifier, granted_threads
+from handler.envelope import REQUEST_ID, Envelope, Exchange
+from handler.errors import HandlerError, MalformedRequest, TemporaryError, UnsupportedMedia
+from handler.gate import Gate
+from handler.inputs import RAW, read_json, read_sources
+from handler.problems import kind_of_status, problem, problem_of
+from handler.responses import ProblemResponse, encoded
+from handler.scoring import Prediction, Source, attempt, identity
+from handler.settings import Settings
+from handler.storage import Storage
+from handler.telemetry import Telemetry
+
+PAGE = Path(__file__).with_name("page")
+
+_TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path of the service."""
+
+    method: str
+    path: str
+    answer: Callable[[Request], Awaitable[Response]]
+
+
+class Service:
+    """The service around a loaded model: endpoints, and what surrounds them, for whichever framework carries them.
+
+    Raises:
+        SettingsError: S3 is to be used but its client is not installed.
+    """
+
+    def __init__(self, settings: Settings, classifier: Classifier) -> None:
+        self._settings = settings
+        self._classifier = classifier
+        self._storage = Storage(settings)
+        self._gate = Gate(settings.workers or granted_threads(), settings.max_in_flight)
+        self._model = identity(classifier.contract)
+        self._card = encoded(card(classifier.contract, settings))
+        self.endpoints = (
+            Endpoint("POST", "/v1/predictions", self.predictions),
+            Endpoint("POST", "/v1/uploads", self.uploads),
+            Endpoint("GET", "/v1/model", self.model),
+            Endpoint("GET", "/healthz", self.healthz),
+            Endpoint("GET", "/readyz", self.readyz),
+            Endpoint("GET", "/", self.page),
+            Endpoint("HEAD", "/", self.page),
+        )
+        self.files = Mount("/page", StaticFiles(directory=PAGE))
+        self.middleware = [
+            *([_cors(settings.cors_origins)] if settings.cors_origins else []),
+            Middleware(Envelope, settings=settings, telemetry=Telemetry(settings, classifier.contract)),
+        ]
+        self.exception_handlers: dict[Any, Any] = {HandlerError: self._refused, HTTPException: _refused_by_framework}
+
+    async def predictions(self, request: Request) -> Response:
+        exchange: Exchange = request.state.exchange
+        explain, force = _flag(request, "explain"), _flag(request, "force")
+        with self._gate.admitted():
+            sources = await read_sources(request, self._settings, self._storage)
+            work = partial(_score_all, self._classifier, sources, explain=explain, force=force)
+            outcomes = await self._gate.run(work)
+        if len(outcomes) == 1 and isinstance(outcomes[0], HandlerError):
+            raise outcomes[0]
+        exchange.outcomes = outcomes
+        answers = [
+            {"error": problem_of(outcome, exchange.request_id)} if isinstance(outcome, HandlerError) else outcome
+            for outcome in outcomes
+        ]
+        return _json({"model": self._model, "request_id": exchange.request_id, "predictions": answers})
+
+    async def uploads(self, request: Request) -> Response:
+        with self._gate.admitted():
+            wanted = await read_json(request, self._settings)
+            media_type = _upload_type(wanted)
+            return _json(await self._gate.run(partial(self._storage.upload_form, media_type)), 201)
+
+    async def model(self, request: Request) -> Response:  # noqa: ARG002
+        return Response(self._card, media_type="application/json")
+
+    async def healthz(self, request: Request) -> Response:  # noqa: ARG002
+        return _json({"status": "ok"})
+
+    async def readyz(self, request: Request) -> Response:  # noqa: ARG002
+        size = self._classifier.contract.input_size
+        blank = np.zeros((1, size, size), np.uint8)
+        with self._gate.admitted():
+            scores = await self._gate.run(partial(self._classifier.score, blank))
+        if not np.isclose(scores.probabilities.sum(), 1.0, atol=1e-3):
+            raise RuntimeError("the network's probabilities do not sum to 1")
+        return _json({"status": "ready"})
+
+    async def page(self, request: Request) -> Response:  # noqa: ARG002
+        return FileResponse(PAGE / "index.html")
+
+    async def _refused(self, request: Request, exc: HandlerError) -> Response:
+        exchange: Exchange = request.state.exchange
+        exchange.outcomes.append(exc)
+        retry = {"retry-after": str(self._settings.retry_after_s)} if isinstance(exc, TemporaryError) else None
+        return ProblemResponse(problem_of(exc, exchange.request_id), retry)
+
+
+def create_service(settings: Settings, classifier: Classifier) -> Starlette:
+    """The service as an ASGI application; only who asks for `/openapi.json` waits for FastAPI.
+
+    Raises:
+        SettingsError: see `Service`.
+    """
+    service = Service(settings, classifier)
+
+    routes = [Route(endpoint.path, endpoint.answer, methods=[endpoint.method]) for endpoint in service.endpoints]
+    return Starlette(
+        routes=[*routes, Route("/openapi.json", _description), service.files],
+        middleware=service.middleware,
+        exception_handlers=service.exception_handlers,
+    )
+
+
+async def _description(request: Request) -> Response:
+    from handler.app import app
+
+    servers = {"servers": [{"url": root}]} if (root := request.scope.get("root_path")) else {}
+    return _json(app.openapi() | servers)
+
+
+def _cors(origins: tuple[str, ...]) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-Api-Key", REQUEST_ID],
+        expose_headers=[REQUEST_ID, "Retry-After"],
+    )
+
+
+def _score_all(
+    classifier: Classifier, sources: list[Source], *, explain: bool, force: bool
+) -> list[Prediction | HandlerError]:
+    return [attempt(classifier, source, explain=explain, force=force) for source in sources]
+
+
+def _flag(request: Request, name: str) -> bool:
+    """A query parameter that is true or false, and false if it is not there."""
+    value = request.query_params.get(name, "false").lower()
+    if value not in _TRUE + _FALSE:
+        raise MalformedRequest(f"the query parameter `{name}` must be true or false")
+    return value in _TRUE
+
+
+def _upload_type(wanted: Any) -> str:
+    """The content type in the body of a request for an upload."""
+    if not isinstance(wanted, dict) or wanted.keys() - {"content_type"}:
+        raise MalformedRequest("expected a JSON object with nothing but `content_type`")
+    media_type = wanted.get("content_type", RAW[-1])
+    if media_type not in RAW:
+        raise UnsupportedMedia(f"`content_type` must be one of {', '.join(RAW)}")
+    return str(media_type)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(encoded(value), status, media_type="application/json")
+
+
+async def _refused_by_framework(request: Request, exc: HTTPException) -> Response:
+    kind = kind_of_status(exc.status_code)
+    detail = "there is no such path, or not with this method: see /openapi.json for what there is"
+    headers = dict(exc.headers) if exc.headers else None
+    return ProblemResponse(problem(kind, detail, request.state.exchange.request_id), headers)
