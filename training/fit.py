@@ -74,6 +74,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _picture(self, i: int) -> Pixels:
         rng = np.random.default_rng((self._recipe.seed, self._epoch, int(i)))
+        if rng.random() < self._recipe.untouched:
+            return np.asarray(self._pixels[i])
         return augment(self._pixels[i], rng, self._recipe.augmentation)
 
 
@@ -107,8 +109,9 @@ class State:
     phase: int = 0
     epoch: int = 0
     """Within the phase; the next one to train."""
-    best: float = float("inf")
-    """Least validation log loss of the phase so far."""
+    best: float = 0.0
+    """Greatest AUC of the phase so far on the stressed validation pictures. Log loss would judge the balance of the
+    classes as well, which the operating point sets right afterwards."""
     stale: int = 0
     """Epochs since then."""
     checkpoint: str = ""
@@ -156,7 +159,7 @@ def _train(data: Prepared, out: Path, recipe: Recipe, init: str, state: State, t
             model = _reopen(out / f"{state.checkpoint}.keras", phase, recipe, len(data.labels["train"]))
             average.load_weights(out / f"{state.checkpoint}.weights.h5")
         _run_phase(model, average, data, out, recipe, state, teacher)
-        state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, float("inf"), 0
+        state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, 0.0, 0
         write_json(out / "state.json", dataclasses.asdict(state))
     for leftover in _checkpoints(out):
         leftover.unlink()
@@ -172,6 +175,8 @@ def _run_phase(
     teacher: Teacher | None,
 ) -> None:
     phase = recipe.phases[state.phase]
+    labels = data.labels["validation"]
+    stressed = operating.stress(data.pixels["validation"], recipe.seed, copies=1)
     while state.epoch < len(phase.sizes) and state.stale < phase.patience:
         size = phase.sizes[state.epoch]
         number = len(state.history)
@@ -183,22 +188,26 @@ def _run_phase(
         model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])
         start = time.monotonic()
         fitted = model.fit(batches, epochs=1, callbacks=[averaging], shuffle=False, verbose=bar)
-        probabilities = predict(average, data.pixels["validation"], size)
-        metrics = summary(probabilities, data.labels["validation"], threshold=0.5)
+        probabilities = predict(average, stressed, size)
+        metrics = summary(probabilities[: len(labels)], labels, threshold=0.5)
+        stress_auc = summary(probabilities, np.tile(labels, 2), threshold=0.5)["auc"]
         row = {"phase": phase.name, "epoch": state.epoch + 1, "size": size, "loss": fitted.history["loss"][0]}
         row["seconds"] = round(time.monotonic() - start, 1)
         row |= {f"validation_{name}": metrics[name] for name in ("log_loss", "auc", "sensitivity", "specificity")}
+        row["stress_auc"] = stress_auc
         state.history.append(row)
         state.epoch += 1
         final_size = size == phase.sizes[-1]
-        if final_size and metrics["log_loss"] < state.best:
-            state.best, state.stale = metrics["log_loss"], 0
+        if final_size and stress_auc > state.best:
+            state.best, state.stale = stress_auc, 0
             write_atomically(out / "best.weights.h5", average.save_weights)
         elif final_size:
             state.stale += 1
         log.info(
-            "  validation: log loss %.4f, AUC %.4f, sensitivity %.3f, specificity %.3f at 0.5",
-            *(row[f"validation_{name}"] for name in ("log_loss", "auc", "sensitivity", "specificity")),
+            "  validation: log loss %.4f, AUC %.4f (stressed %.4f), sensitivity %.3f, specificity %.3f at 0.5",
+            *(metrics[name] for name in ("log_loss", "auc")),
+            stress_auc,
+            *(metrics[name] for name in ("sensitivity", "specificity")),
         )
         _checkpoint(model, average, out, state)
         plot_curves(state.history, out / "curves.png")

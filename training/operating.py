@@ -35,11 +35,11 @@ class OperatingPoint:
     called positive, both counted on the stressed validation pictures."""
 
 
-def stress(pixels: Pixels, seed: int) -> Pixels:
-    """The pictures `[N, S, S]` followed by `STRESS_COPIES` corrupted versions of them: `[N * (1 + copies), S, S]`."""
+def stress(pixels: Pixels, seed: int, copies: int = STRESS_COPIES) -> Pixels:
+    """The pictures `[N, S, S]` followed by corrupted versions of them: `[N * (1 + copies), S, S]`."""
     corrupted = [
         augment(picture, np.random.default_rng((seed, copy, index)), STRESS_STRENGTH)
-        for copy in range(STRESS_COPIES)
+        for copy in range(copies)
         for index, picture in enumerate(pixels)
     ]
     return np.concatenate([pixels, np.stack(corrupted)])

@@ -27,7 +27,7 @@ from training.errors import DataError
 PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 """The part of a file name that names the patient in this data set; up to 30 pictures share one."""
 
-SIZE = 128
+SIZE = 224
 """Of prepared pictures, in pixels; they are augmented at this size and then shrunk to that of the epoch."""
 
 MIN_VALIDATION = 100
