@@ -9,9 +9,9 @@ import boto3
 import pytest
 
 from infra.bulk import BulkRun, main, start
+from infra.engine import ROOT
 from tests.handler.pictures import encode, phantom
 from tests.infra.aws import cloud, emulated_function, faulty, invoke, run_state_machine
-from tests.infra.engine import ROOT
 from tests.tiny_bundle import write_tiny_bundle
 
 pytestmark = pytest.mark.slow

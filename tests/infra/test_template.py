@@ -10,7 +10,8 @@ import yaml
 
 from handler.settings import Settings
 from infra.bulk import BulkRun
-from tests.infra.engine import ROOT, require_tool, run, sam_environment
+from infra.engine import ROOT
+from tests.infra.engine import require_tool, run, sam_environment
 from tests.infra.template import load, public_routes, resolved
 
 MODES = ["AWS_IAM", "API_KEY", "JWT", "NONE"]
