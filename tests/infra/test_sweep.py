@@ -38,7 +38,7 @@ def measured(memory: int, durations: list[float], cores: int = 6) -> Size:
 
 @given(st.lists(MS, min_size=1), st.randoms())
 def test_percentiles_are_ordered_within_the_values_and_blind_to_their_order(
-    values: list[float], random: object
+    values: list[float], random: Random
 ) -> None:
     found = percentiles(values)
     assert min(values) <= found.p50 <= found.p95 <= found.p99 <= max(values)

@@ -107,17 +107,15 @@ def test_a_message_is_hidden_for_as_long_as_it_may_be_worked_on(template: dict[s
 
 
 def test_the_state_machine_fits_template_and_command(template: dict[str, Any]) -> None:
-    text = (ROOT / "infra" / "bulk.asl.json").read_text(encoding="utf-8")
-    given = template["Resources"]["Bulk"]["Properties"]["DefinitionSubstitutions"]
-    assert set(re.findall(r"\$\{(\w+)}", text)) == set(given)
-    machine = json.loads(text)
-    prefix, manifest = machine["States"]["ScorePrefix"], machine["States"]["ScoreManifest"]
-    differing = {"Label", "ItemReader"}
-    assert {k: v for k, v in prefix.items() if k not in differing} == {
-        k: v for k, v in manifest.items() if k not in differing
-    }
+    bulk = template["Resources"]["Bulk"]["Properties"]
+    text = json.dumps(bulk["Definition"])
+    assert set(re.findall(r"\$\{(\w+)}", text)) == set(bulk["DefinitionSubstitutions"])
+    # CloudFormation refuses a template with a null anywhere.
+    assert "null" not in text
+    prefix, manifest = bulk["Definition"]["States"]["ScorePrefix"], bulk["Definition"]["States"]["ScoreManifest"]
+    assert {name for name in prefix if prefix[name] != manifest[name]} == {"Label", "ItemReader"}
     # What a batch or its failure holds, and not the run's input.
-    inner = {"BatchInput", "Items", "Payload", "failure"}
+    inner = {"BatchInput", "Items", "Payload", "failure", "listed"}
     read = set(re.findall(r"(?<!\$)\$\.(\w+)", text)) - inner
     assert read | {"output_prefix"} == set(BulkRun.__dataclass_fields__)
 
