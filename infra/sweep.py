@@ -88,7 +88,10 @@ def measure(
     with tqdm(order, desc="cold starts", leave=False) as bar:
         for memory in bar:
             bar.set_postfix_str(f"{memory} MB")
-            samples[memory].take(image, memory, cores, rie, event, warm)
+            try:
+                samples[memory].take(image, memory, cores, rie, event, warm)
+            except EngineError as exc:
+                raise EngineError(f"with {memory} MB: {exc}") from exc
     return [
         size(
             memory,

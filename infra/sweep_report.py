@@ -39,7 +39,7 @@ def table(sweep: Sweep) -> str:
     """Markdown, with what there is to know about it below."""
     mine = sweep.image["architecture"]
     other = next(name for name in sweep.sizes[0].dollars_per_million if name != mine)
-    heads = ["MB", "vCPU", "cold start s", "of it init s", "p50 ms", "p95 ms", "p99 ms", "billed ms"]
+    heads = ["MB", "vCPU", "cold start s", "of it init s", "p50 ms", "p95 ms", "p99 ms", "caller's p95 ms", "billed ms"]
     heads += [f"$ per million, {mine}", f"{other}, at this speed"]
     rows = [
         [
@@ -48,6 +48,7 @@ def table(sweep: Sweep) -> str:
             f"{size.cold_s_p50:.2f}",
             f"{size.init_s_p50:.2f}",
             *(f"{ms:.1f}" for ms in dataclasses.astuple(size.duration_ms)),
+            f"{size.round_trip_ms.p95:.1f}",
             f"{size.billed_ms:.1f}",
             *(f"{size.dollars_per_million[name]:.2f}" for name in (mine, other)),
         ]
