@@ -14,6 +14,7 @@ start also fetches the image. Below one vCPU the tail depends on how CPU time is
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
@@ -131,6 +132,7 @@ def sweep(options: argparse.Namespace) -> Sweep:
         raise ValueError(
             f"the engine has {cores} cores, too few for any of these sizes: name smaller ones with --sizes"
         )
+    load = os.getloadavg()[0]
     measured = measure(
         options.image,
         options.sizes,
@@ -145,6 +147,7 @@ def sweep(options: argparse.Namespace) -> Sweep:
         machine={
             "cpu": _cpu(),
             "cores": cores,
+            "load": load,
             "system": platform.platform(),
             "engine": docker("version", "--format", "{{.Server.Version}}"),
         },

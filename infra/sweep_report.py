@@ -18,7 +18,7 @@ class Sweep:
     """UTC, ISO 8601."""
 
     machine: dict[str, Any]
-    """`cpu`, `cores`, `system` and `engine`."""
+    """`cpu`, `cores`, `load` (average of the minute before), `system` and `engine`."""
 
     image: dict[str, str]
     """`name`, `id` and `architecture`, as Lambda calls it."""
@@ -37,10 +37,9 @@ class Sweep:
 
 def table(sweep: Sweep) -> str:
     """Markdown, with what there is to know about it below."""
-    mine = sweep.image["architecture"]
-    other = next(name for name in sweep.sizes[0].dollars_per_million if name != mine)
+    labels = _price_labels(sweep)
     heads = ["MB", "vCPU", "cold start s", "of it init s", "p50 ms", "p95 ms", "p99 ms", "caller's p95 ms", "billed ms"]
-    heads += [f"$ per million, {mine}", f"{other}, at this speed"]
+    heads += [f"$ per million, {label}" for label in labels.values()]
     rows = [
         [
             f"**{size.memory_mb}**" if size.memory_mb == sweep.recommended_mb else f"{size.memory_mb}",
@@ -50,7 +49,7 @@ def table(sweep: Sweep) -> str:
             *(f"{ms:.1f}" for ms in dataclasses.astuple(size.duration_ms)),
             f"{size.round_trip_ms.p95:.1f}",
             f"{size.billed_ms:.1f}",
-            *(f"{size.dollars_per_million[name]:.2f}" for name in (mine, other)),
+            *(f"{size.dollars_per_million[name]:.2f}" for name in labels),
         ]
         for size in sweep.sizes
     ]
@@ -66,6 +65,8 @@ def _notes(sweep: Sweep) -> list[str]:
         f"{first.predictions}.",
         f"Dollars by {PRICES}; API Gateway takes ${API_MILLION_REQUESTS:.2f} per million more.",
     ]
+    if machine["load"] > machine["cores"] / 4:
+        notes.append(f"The machine was busy, with a load of {machine['load']:.1f} before the start: measure again.")
     if not all(size.whole for size in sweep.sizes):
         notes.append(f"Sizes marked '{machine['cores']} here' had less CPU than on Lambda and do not compete.")
     rule = f"the cheapest whose warm p95 is within {sweep.within:g} of the best"
@@ -91,13 +92,16 @@ def plot(sweep: Sweep, path: Path) -> None:
         *((warm, name, [getattr(size.duration_ms, name) for size in sweep.sizes]) for name in ("p50", "p95", "p99")),
         (cold, "first answer", [size.cold_s_p50 for size in sweep.sizes]),
         (cold, "of it initialization", [size.init_s_p50 for size in sweep.sizes]),
-        *((money, name, [size.dollars_per_million[name] for size in sweep.sizes]) for name in _names(sweep)),
+        *(
+            (money, label, [size.dollars_per_million[name] for size in sweep.sizes])
+            for name, label in _price_labels(sweep).items()
+        ),
     ]
     for axes, label, values in lines:
         (line,) = axes.plot(memory, values, label=label)
         for size, value in zip(sweep.sizes, values, strict=True):
             face = line.get_color() if size.whole else "white"
-            axes.plot(size.memory_mb, value, "o", markerfacecolor=face, markeredgecolor=line.get_color())
+            axes.plot(size.memory_mb, value, "o", color=line.get_color(), markerfacecolor=face)
     for axes, label in ((warm, "warm prediction, ms"), (cold, "cold start, s"), (money, "$ per million predictions")):
         axes.axvline(sweep.recommended_mb, color="0.8", linewidth=6, zorder=0)
         axes.set(xlabel="memory, MB", ylabel=label, ylim=(0, None))
@@ -105,5 +109,7 @@ def plot(sweep: Sweep, path: Path) -> None:
     write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120))
 
 
-def _names(sweep: Sweep) -> list[str]:
-    return list(sweep.sizes[0].dollars_per_million)
+def _price_labels(sweep: Sweep) -> dict[str, str]:
+    """By architecture: the one that was measured, and what the other would cost if it were as fast."""
+    mine = sweep.image["architecture"]
+    return {mine: mine} | {name: f"{name} at this speed" for name in sweep.sizes[0].dollars_per_million if name != mine}

@@ -139,6 +139,7 @@ def test_a_run_on_containers_measures_and_recommends(
     assert set(kept) == {"date", "machine", "image", "picture_bytes", "within", "recommended_mb", "sizes", "prices"}
     assert kept["machine"]["cores"] == cores
     assert kept["machine"]["cpu"]
+    assert ("The machine was busy" in printed) == (kept["machine"]["load"] > cores / 4)
     assert kept["image"]["name"] == name
     assert kept["prices"] == PRICES
     one, all_of_it = kept["sizes"]
