@@ -31,7 +31,7 @@ TOLERATED_FAILURE_PERCENTAGE = 5
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BulkRun:
-    """The input of the state machine in `infra/bulk.asl.json`."""
+    """The input of the state machine `Bulk` in `template.yaml`."""
 
     bucket: str
     prefix: str = ""

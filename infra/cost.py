@@ -3,7 +3,7 @@
 python -m infra.cost --ms 20 --memory 1769
 
 `--ms` is what one picture takes in the function: decode and inference as its log says, and the wait for S3 that eight
-readers cannot hide. List prices of us-east-1, 2026-11, without free tiers; look them up before you rely on them.
+readers cannot hide.
 """
 
 import argparse
@@ -12,11 +12,15 @@ import sys
 
 from infra.bulk import BATCH_SIZE, CONCURRENCY
 
+PRICES = "list prices of us-east-1, 2026-11, without free tiers"
+"""Where and when the figures below held, in dollars; look them up before you rely on them."""
+
 LAMBDA_GB_SECOND = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
 LAMBDA_MILLION_REQUESTS = 0.20
 STANDARD_MILLION_TRANSITIONS = 25.0
 S3_MILLION_GETS = 0.40
 S3_MILLION_PUTS = 5.0
+API_MILLION_REQUESTS = 3.50
 
 TRANSITIONS_PER_BATCH = 2
 """A child workflow enters one state and leaves it."""
@@ -39,6 +43,11 @@ class Estimate:
         return sum(self.dollars.values())
 
 
+def lambda_time_dollars(seconds: float, memory: int, architecture: str) -> float:
+    """What Lambda takes for so many billed seconds of a function with so many MB, requests not counted."""
+    return seconds * memory / 1024 * LAMBDA_GB_SECOND[architecture]
+
+
 def estimate(
     pictures: int,
     ms: float,
@@ -58,12 +67,11 @@ def estimate(
     """
     batches = -(-pictures // batch_size)
     seconds_per_batch = (ms * batch_size + OVERHEAD_MS) / 1000
-    gb_seconds = batches * seconds_per_batch * memory / 1024
     return Estimate(
         pictures,
         hours=batches * seconds_per_batch / concurrency / 3600,
         dollars={
-            "Lambda time": gb_seconds * LAMBDA_GB_SECOND[architecture],
+            "Lambda time": lambda_time_dollars(batches * seconds_per_batch, memory, architecture),
             "Lambda requests": batches * LAMBDA_MILLION_REQUESTS / 1e6,
             "Step Functions": batches * TRANSITIONS_PER_BATCH * STANDARD_MILLION_TRANSITIONS / 1e6,
             "S3 reads": pictures * S3_MILLION_GETS / 1e6,
@@ -106,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         for pictures, usual in ((1_000_000, CONCURRENCY), (10_000_000, 500), (100_000_000, 1000))
     ]
-    sys.stdout.write(table(runs) + "\n")
+    sys.stdout.write(f"{table(runs)}\n\n{PRICES}\n")
     return 0
 
 

@@ -30,31 +30,36 @@ def picture() -> bytes:
     return file.getvalue()
 
 
-def golden(classifier: Classifier) -> dict[str, Any]:
-    """The request that the hook sends, as API Gateway would pass it on, and the answer that it expects.
+def request_event(data: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
+    """A picture as API Gateway would pass it on.
 
-    `force`: whether a drawing passes for an X-ray is not what is tested.
+    `force`: whether a picture passes for an X-ray is not what is asked.
     """
+    return {
+        "resource": "/{proxy+}",
+        "path": "/v1/predictions",
+        "httpMethod": "POST",
+        "headers": {"Content-Type": media_type, "Host": "golden.picture"},
+        "multiValueHeaders": {"Content-Type": [media_type], "Host": ["golden.picture"]},
+        "queryStringParameters": {"force": "true"},
+        "multiValueQueryStringParameters": {"force": ["true"]},
+        "pathParameters": {"proxy": "v1/predictions"},
+        "requestContext": {
+            "resourcePath": "/{proxy+}",
+            "httpMethod": "POST",
+            "path": "/v1/predictions",
+            "stage": "",
+        },
+        "body": base64.b64encode(data).decode(),
+        "isBase64Encoded": True,
+    }
+
+
+def golden(classifier: Classifier) -> dict[str, Any]:
+    """The request that the hook sends, and the answer that it expects."""
     data = picture()
     return {
-        "event": {
-            "resource": "/{proxy+}",
-            "path": "/v1/predictions",
-            "httpMethod": "POST",
-            "headers": {"Content-Type": "image/png", "Host": "golden.picture"},
-            "multiValueHeaders": {"Content-Type": ["image/png"], "Host": ["golden.picture"]},
-            "queryStringParameters": {"force": "true"},
-            "multiValueQueryStringParameters": {"force": ["true"]},
-            "pathParameters": {"proxy": "v1/predictions"},
-            "requestContext": {
-                "resourcePath": "/{proxy+}",
-                "httpMethod": "POST",
-                "path": "/v1/predictions",
-                "stage": "",
-            },
-            "body": base64.b64encode(data).decode(),
-            "isBase64Encoded": True,
-        },
+        "event": request_event(data, "image/png"),
         "expected": {
             "sha256": classifier.contract.sha256,
             "probabilities": predict(classifier, data, force=True)["probabilities"],

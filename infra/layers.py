@@ -5,9 +5,10 @@ python -m infra.layers xray:lambda
 
 import argparse
 import json
-import subprocess
 import sys
 from collections import Counter
+
+from infra.engine import docker
 
 BASE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
 PLACES = ("/opt/python", "/var/task/handler")
@@ -21,7 +22,7 @@ def above_base(image: str, base: str = BASE) -> int:
     """Bytes that an image adds to its base, uncompressed.
 
     Raises:
-        RuntimeError: the image does not stand on that base, or the engine cannot say.
+        RuntimeError: the image does not stand on that base, or the engine cannot say (`EngineError`).
     """
     below, ground = _inspected(base)
     whole, layers = _inspected(image)
@@ -33,7 +34,7 @@ def above_base(image: str, base: str = BASE) -> int:
 def contents(image: str) -> dict[str, int]:
     """Bytes by file or folder right below `PLACES`."""
     find = ("find", *PLACES, "-type", "f", "-printf", "%s\\t%p\\n")
-    listing = _docker("run", "--rm", "--network", "none", "--entrypoint", find[0], image, *find[1:])
+    listing = docker("run", "--rm", "--network", "none", "--entrypoint", find[0], image, *find[1:])
     found: Counter[str] = Counter()
     for size, _, path in (line.partition("\t") for line in listing.splitlines()):
         place = next(place for place in PLACES if path.startswith(place))
@@ -52,15 +53,8 @@ def table(image: str, base: str = BASE) -> str:
 
 
 def _inspected(image: str) -> tuple[int, list[str]]:
-    size, _, layers = _docker("image", "inspect", "--format", "{{.Size}} {{json .RootFS.Layers}}", image).partition(" ")
+    size, _, layers = docker("image", "inspect", "--format", "{{.Size}} {{json .RootFS.Layers}}", image).partition(" ")
     return int(size), json.loads(layers)
-
-
-def _docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    if done.returncode != 0:
-        raise RuntimeError(f"docker {' '.join(arguments[:2])} failed: {done.stderr.strip()}")
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

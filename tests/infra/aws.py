@@ -34,7 +34,8 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
     StateTaskServiceAwsSdk,
 )
 
-from tests.infra.engine import ROOT, free_port, require_emulator, wait_until_up
+from infra.engine import ROOT
+from tests.infra.engine import free_port, require_emulator, wait_until_up
 
 INVOCATIONS = "/2015-03-31/functions/function/invocations"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}

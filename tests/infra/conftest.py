@@ -6,7 +6,8 @@ import pytest
 
 from handler.classifier import Classifier
 from handler.contract import EMBEDDED_BUNDLE, MODEL_FILE
-from tests.infra.engine import ROOT, docker, require_engine
+from infra.engine import ROOT, docker
+from tests.infra.engine import require_engine
 
 
 @pytest.fixture(scope="session")

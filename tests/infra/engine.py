@@ -1,8 +1,7 @@
-"""The real tools, where this machine has them: Docker, SAM with Lambda's emulator in its package, checkov."""
+"""The real tools, where this machine has them: what `infra.engine` finds, or a test that skips and says why."""
 
 import contextlib
 import os
-import platform
 import shutil
 import socket
 import subprocess
@@ -14,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-BASE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
-RUN_READ_ONLY = ("--read-only", "--tmpfs", "/tmp", "--memory", "512m", "--cpus", "1")
+from infra import engine
+from infra.engine import LOCKED_DOWN, ROOT
+from infra.layers import BASE
+
+RUN_READ_ONLY = (*LOCKED_DOWN, "--memory", "512m", "--cpus", "1")
 
 
 def run(*command: object, timeout: float = 900, **options: object) -> subprocess.CompletedProcess[str]:
@@ -32,13 +33,6 @@ def run(*command: object, timeout: float = 900, **options: object) -> subprocess
     )
 
 
-def docker(*arguments: object) -> str:
-    """Run the Docker client and hand back what it printed."""
-    done = run("docker", *arguments)
-    assert done.returncode == 0, f"docker {' '.join(map(str, arguments))}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout.strip()
-
-
 def require_engine() -> None:
     """Skip the test where no engine answers or the base image can neither be found nor pulled."""
     if shutil.which("docker") is None or run("docker", "info").returncode != 0:
@@ -48,22 +42,19 @@ def require_engine() -> None:
 
 
 def require_tool(name: str) -> Path:
-    """Path of `sam` or `checkov`, from its own environment or the search path."""
-    local = ROOT / f".venv-{name}" / "bin" / name
-    found = local if local.exists() else shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed: make .venv-{name}/ready")
-    return Path(found)
+    """Path of `sam` or `checkov`."""
+    try:
+        return engine.tool(name)
+    except engine.EngineError as exc:
+        pytest.skip(str(exc))
 
 
 def require_emulator() -> Path:
-    """Path of AWS's runtime interface emulator, which comes with SAM."""
-    environment = require_tool("sam").resolve().parents[1]
-    machine = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine(), "none")
-    found = list(environment.glob(f"lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"))
-    if not found:
-        pytest.skip("this SAM brings no emulator for this machine")
-    return found[0]
+    """Path of AWS's runtime interface emulator."""
+    try:
+        return engine.emulator()
+    except engine.EngineError as exc:
+        pytest.skip(str(exc))
 
 
 def sam_environment() -> dict[str, str]:
@@ -95,10 +86,8 @@ def wait_until_up(url: str, seconds: float = 120) -> None:
 @contextlib.contextmanager
 def container(image: str, *options: object) -> Iterator[str]:
     """A container that runs in the background, by its id; gone afterwards, its log in the report of a failed test."""
-    identity = docker("run", "--detach", *options, image)
-    try:
-        yield identity
-    finally:
-        log = run("docker", "logs", identity)
-        print(log.stdout[-3000:], log.stderr[-3000:])
-        run("docker", "rm", "--force", identity)
+    with engine.container(image, *options) as identity:
+        try:
+            yield identity
+        finally:
+            print(engine.container_log(identity)[-6000:])

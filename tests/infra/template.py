@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from tests.infra.engine import ROOT
+from infra.engine import ROOT
 
 
 class _Loader(yaml.SafeLoader):

@@ -11,7 +11,7 @@ import pytest
 from infra.bulk import BulkRun, main, start
 from tests.handler.pictures import encode, phantom
 from tests.infra.aws import cloud, emulated_function, faulty, invoke, run_state_machine
-from tests.infra.engine import ROOT
+from tests.infra.template import load
 from tests.tiny_bundle import write_tiny_bundle
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,6 @@ UNREADABLE = range(0, PICTURES, 97)
 BATCH_SIZE = 20
 NEVER = (11, 37)
 """Batches that never succeed."""
-DEFINITION = (ROOT / "infra" / "bulk.asl.json").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -89,7 +88,8 @@ def trouble(event: dict[str, Any], attempt: int) -> str | None:
 
 
 def definition() -> str:
-    return DEFINITION.replace("${FunctionArn}", "function").replace("${ResultBucket}", "answers")
+    committed = json.dumps(load()["Resources"]["Bulk"]["Properties"]["Definition"])
+    return committed.replace("${FunctionArn}", "function").replace("${ResultBucket}", "answers")
 
 
 def test_every_picture_is_scored_once_or_listed_as_failed(

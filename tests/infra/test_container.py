@@ -14,16 +14,15 @@ import pytest
 from export.hub import publish
 from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE, EMBEDDED_BUNDLE, MODEL_FILE, Contract, load_bundle
+from infra.engine import EMULATOR_PLACE, ROOT, docker
 from infra.golden import golden
 from infra.layers import above_base, contents, table
 from infra.smoke import smoke
 from tests.handler.events import load
 from tests.hub_server import HubServer
 from tests.infra.engine import (
-    ROOT,
     RUN_READ_ONLY,
     container,
-    docker,
     free_port,
     require_emulator,
     run,
@@ -65,7 +64,7 @@ def test_every_megabyte_above_the_base_is_accounted_for(image: Image) -> None:
 
 def test_lambda_answers_offline_from_a_read_only_file_system(image: Image, classifier: Classifier) -> None:
     expected = golden(classifier)
-    emulator = f"{require_emulator()}:/usr/local/bin/aws-lambda-rie:ro"
+    emulator = f"{require_emulator()}:{EMULATOR_PLACE}:ro"
     with container(image("lambda"), *RUN_READ_ONLY, "--network", "none", "--volume", emulator) as identity:
         answer = invoke(identity, expected["event"])
         assert answer["statusCode"] == 200

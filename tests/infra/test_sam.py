@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from infra.engine import ROOT
 from infra.smoke import smoke
 from tests.handler.pictures import dicom, jpeg
-from tests.infra.engine import ROOT, free_port, require_tool, run, sam_environment, wait_until_up
+from tests.infra.engine import free_port, require_tool, run, sam_environment, wait_until_up
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ import yaml
 
 from handler.settings import Settings
 from infra.bulk import BulkRun
-from tests.infra.engine import ROOT, require_tool, run, sam_environment
+from infra.engine import ROOT
+from tests.infra.engine import require_tool, run, sam_environment
 from tests.infra.template import load, public_routes, resolved
 
 MODES = ["AWS_IAM", "API_KEY", "JWT", "NONE"]
@@ -58,20 +59,116 @@ def test_each_mode_asks_in_its_own_way(template: dict[str, Any], mode: str, sche
     assert ("UsagePlan" in resolved(template, AuthMode=mode)) == (mode == "API_KEY")
 
 
+UNBOUND = {"logs:", "xray:"}
+"""Services whose actions here know no resources: delivery of logs, and traces."""
+
+
 def test_no_statement_allows_everything(template: dict[str, Any]) -> None:
-    resources = resolved(template, AllowedBuckets="a,b")
     statements = [
         (name, statement)
-        for name, resource in resources.items()
+        for name, resource in resolved(template, AllowedBuckets="a,b").items()
         for policy in resource.get("Properties", {}).get("Policies", [])
-        for statement in policy["Statement"]
+        for statement in policy.get("PolicyDocument", policy)["Statement"]
     ]
     assert len(statements) >= 10
     for name, statement in statements:
         actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
         assert not [action for action in actions if "*" in action], (name, statement)
-        # Delivery of logs knows no resources.
-        assert statement["Resource"] != "*" or all(action.startswith("logs:") for action in actions), (name, statement)
+        bound = [action for action in actions if not action.startswith(tuple(UNBOUND))]
+        assert statement["Resource"] != "*" or not bound, (name, statement)
+
+
+def test_the_function_has_no_rights_but_those_written_here(template: dict[str, Any]) -> None:
+    resources = resolved(template, AllowedBuckets="a,b")
+    # SAM adds rights of its own to a role that it makes.
+    assert resources["InferenceFunction"]["Properties"]["Role"] == {"Fn::GetAtt": ["FunctionRole", "Arn"]}
+    role = resources["FunctionRole"]["Properties"]
+    assert "ManagedPolicyArns" not in role
+    [policy] = role["Policies"]
+    # What `TakeArrivals` is for: Lambda asks for these on the queue before it makes the mapping.
+    taken = next(each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "TakeArrivals")
+    assert taken["Resource"] == {"Fn::GetAtt": ["ArrivalQueue", "Arn"]}
+
+
+def refs(node: Any) -> set[str]:
+    """Every name that a part of the template refers to."""
+    if isinstance(node, dict):
+        name = {node["Ref"]} if isinstance(node.get("Ref"), str) else set()
+        return name.union(*map(refs, node.values()))
+    if isinstance(node, list):
+        return set().union(*map(refs, node))
+    return set(re.findall(r"\$\{([\w.]+)}", node)) if isinstance(node, str) else set()
+
+
+def test_a_parameter_that_changes_is_a_new_version(template: dict[str, Any]) -> None:
+    function = template["Resources"]["InferenceFunction"]["Properties"]
+    kept = [function[name] for name in ("MemorySize", "Timeout", "Environment")] + [template["Globals"]["Function"]]
+    used = refs(kept) & set(template["Parameters"])
+    assert {"MemorySize", "Timeout", "LogLevel", "AllowedBuckets"} <= used
+    # A commit of another repository is another commit.
+    assert used - {"ModelRepo"} <= refs(function["VersionDescription"])
+
+
+def test_every_alarm_tells_and_those_of_the_function_watch_what_callers_call(template: dict[str, Any]) -> None:
+    alarms = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::CloudWatch::Alarm"}
+    assert len(alarms) >= 6
+    function = template["Resources"]["InferenceFunction"]["Properties"]
+    for properties in alarms.values():
+        assert properties["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+        dimensions = {each["Name"]: each["Value"] for each in properties["Dimensions"]}
+        if properties["Namespace"] == "AWS/Lambda":
+            assert dimensions["Resource"] == {"Fn::Sub": f"${{InferenceFunction}}:{function['AutoPublishAlias']}"}
+        if properties["Namespace"] == "AWS/ApiGateway":
+            assert dimensions["Stage"] == template["Resources"]["Api"]["Properties"]["StageName"]
+    for alarm in function["DeploymentPreference"]["Alarms"]:
+        assert alarm["Ref"] in alarms
+
+
+def test_the_dashboard_is_json_and_shows_this_stack_s_metrics(template: dict[str, Any]) -> None:
+    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    widgets = json.loads(body)["widgets"]
+    assert len(widgets) == 6
+    variables = template["Resources"]["InferenceFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["METRICS_NAMESPACE"] == {"Ref": "AWS::StackName"}
+    searches = [
+        metric[0]["expression"]
+        for widget in widgets
+        for metric in widget["properties"]["metrics"]
+        if isinstance(metric[0], dict)
+    ]
+    assert len(searches) == 2
+    assert all(text.startswith('SEARCH(\'{"${AWS::StackName}",model_version,service} ') for text in searches)
+    assert refs(body) <= {*template["Resources"], "ArrivalQueue.QueueName", "DeadLetterQueue.QueueName"}
+
+
+def test_the_access_log_is_json_and_names_nobody(template: dict[str, Any]) -> None:
+    api = template["Resources"]["Api"]["Properties"]
+    line = json.loads(api["AccessLogSetting"]["Format"])
+    told = {"requestTime", "requestId", "httpMethod", "resourcePath", "status", "responseLatency", "responseLength"}
+    assert {value.removeprefix("$context.") for value in line.values()} == told | {"error.responseType"}
+    # Any other log of the gateway goes to a group that nobody gave a retention.
+    assert [settings["LoggingLevel"] for settings in api["MethodSettings"]] == ["OFF"]
+
+
+def test_every_log_is_kept_for_as_long_as_was_said(template: dict[str, Any]) -> None:
+    groups = [r["Properties"] for r in template["Resources"].values() if r["Type"] == "AWS::Logs::LogGroup"]
+    assert len(groups) == 4
+    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups)
+
+
+@pytest.mark.parametrize("buckets", ["", "a,b"])
+def test_buckets_and_queues_are_reached_by_tls_alone(template: dict[str, Any], buckets: str) -> None:
+    resources = resolved(template, AllowedBuckets=buckets)
+    guarded = set()
+    for resource in resources.values():
+        if resource["Type"] in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"):
+            properties = resource["Properties"]
+            deny, *others = properties["PolicyDocument"]["Statement"]
+            assert (deny["Effect"], deny["Principal"]) == ("Deny", "*")
+            assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+            assert len(others) == (resource is resources["ArrivalQueuePolicy"] and buckets != "")
+            guarded |= {each["Ref"] for each in properties.get("Queues", [properties.get("Bucket")])}
+    assert guarded == {n for n, r in resources.items() if r["Type"] in ("AWS::S3::Bucket", "AWS::SQS::Queue")}
 
 
 def test_buckets_are_private_and_encrypted(template: dict[str, Any]) -> None:
@@ -106,17 +203,15 @@ def test_a_message_is_hidden_for_as_long_as_it_may_be_worked_on(template: dict[s
 
 
 def test_the_state_machine_fits_template_and_command(template: dict[str, Any]) -> None:
-    text = (ROOT / "infra" / "bulk.asl.json").read_text(encoding="utf-8")
-    given = template["Resources"]["Bulk"]["Properties"]["DefinitionSubstitutions"]
-    assert set(re.findall(r"\$\{(\w+)}", text)) == set(given)
-    machine = json.loads(text)
-    prefix, manifest = machine["States"]["ScorePrefix"], machine["States"]["ScoreManifest"]
-    differing = {"Label", "ItemReader"}
-    assert {k: v for k, v in prefix.items() if k not in differing} == {
-        k: v for k, v in manifest.items() if k not in differing
-    }
+    bulk = template["Resources"]["Bulk"]["Properties"]
+    text = json.dumps(bulk["Definition"])
+    assert set(re.findall(r"\$\{(\w+)}", text)) == set(bulk["DefinitionSubstitutions"])
+    # CloudFormation refuses a template with a null anywhere.
+    assert "null" not in text
+    prefix, manifest = bulk["Definition"]["States"]["ScorePrefix"], bulk["Definition"]["States"]["ScoreManifest"]
+    assert {name for name in prefix if prefix[name] != manifest[name]} == {"Label", "ItemReader"}
     # What a batch or its failure holds, and not the run's input.
-    inner = {"BatchInput", "Items", "Payload", "failure"}
+    inner = {"BatchInput", "Items", "Payload", "failure", "listed"}
     read = set(re.findall(r"(?<!\$)\$\.(\w+)", text)) - inner
     assert read | {"output_prefix"} == set(BulkRun.__dataclass_fields__)
 

@@ -1,0 +1,211 @@
+"""Measure what memory buys, in Lambda's emulator with Lambda's share of CPU, and say which size to deploy.
+
+docker build --target lambda -t xray:lambda .
+python -m infra.sweep
+python -m infra.sweep --picture chest.jpg --sizes 1769,3538 --cold 10 --warm 200
+
+Each round starts a fresh container of every size, takes the time of its first prediction and then of warm ones, one
+after the other, so that a drifting clock hits all sizes alike. A default run takes some minutes, so there is nothing
+to resume. Let the machine do nothing else meanwhile.
+
+What differs on Lambda: its CPUs; initialization has more CPU there than small sizes pay for, and is billed; a first
+start also fetches the image. Below one vCPU the tail depends on how CPU time is dealt out: here in slices of 100 ms.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from infra.engine import ROOT, EngineError, docker, emulator
+from infra.golden import request_event
+from infra.instance import instance, vcpus
+from infra.sizing import WITHIN, Size, recommended, size
+from infra.sweep_report import Sweep, save, table
+
+SIZES = (512, 1024, 1769, 2048, 3008, 3538, 5307, 7076, 10240)
+"""MB: the template's smallest and largest, whole vCPUs, and what new accounts are limited to."""
+
+MOST_BYTES = 6 * 1024**2
+"""Of an event that Lambda takes from API Gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Of one size, over all rounds; the arguments of `infra.sizing.size`."""
+
+    cold_s: list[float] = field(default_factory=list)
+    init_ms: list[float] = field(default_factory=list)
+    duration_ms: list[float] = field(default_factory=list)
+    billed_ms: list[int] = field(default_factory=list)
+    round_trip_ms: list[float] = field(default_factory=list)
+
+    def take(self, image: str, memory: int, cores: int, rie: Path, event: bytes, warm: int) -> None:
+        """One cold start and so many warm predictions."""
+        with instance(image, memory, cores, rie) as one:
+            answer, seconds = one.first_answer(event)
+            _check(answer)
+            for _ in range(warm):
+                start = time.perf_counter()
+                answer = one.invoke(event)
+                self.round_trip_ms.append((time.perf_counter() - start) * 1000)
+                _check(answer)
+            reports = one.reports()
+        self.cold_s.append(seconds)
+        self.init_ms.append(reports.init_ms)
+        self.duration_ms.extend(reports.duration_ms[1:])
+        self.billed_ms.extend(reports.billed_ms[1:])
+
+
+def measure(
+    image: str, sizes: Sequence[int], event: bytes, *, cold: int, warm: int, cores: int, rie: Path
+) -> list[Size]:
+    """Measure sizes in turns.
+
+    Args:
+        image: the one of target `lambda`.
+        sizes: MB.
+        event: as `infra.golden.request_event` makes it, encoded.
+        cold: rounds, of one cold start for each size.
+        warm: predictions after each cold start.
+        cores: of the engine.
+        rie: AWS's runtime interface emulator.
+
+    Raises:
+        EngineError: a container does not start, or its function does not answer with a prediction.
+    """
+    samples = {memory: _Samples() for memory in sizes}
+    # Up and down in turns, so that no size is always the one after the slowest.
+    order = [memory for turn in range(cold) for memory in (sorted(sizes), sorted(sizes, reverse=True))[turn % 2]]
+    with tqdm(order, desc="cold starts", leave=False) as bar:
+        for memory in bar:
+            bar.set_postfix_str(f"{memory} MB")
+            try:
+                samples[memory].take(image, memory, cores, rie, event, warm)
+            except EngineError as exc:
+                raise EngineError(f"with {memory} MB: {exc}") from exc
+    return [
+        size(
+            memory,
+            cores,
+            cold_s=found.cold_s,
+            init_ms=found.init_ms,
+            duration_ms=found.duration_ms,
+            billed_ms=found.billed_ms,
+            round_trip_ms=found.round_trip_ms,
+        )
+        for memory, found in sorted(samples.items())
+    ]
+
+
+def _check(answer: dict[str, Any]) -> None:
+    if answer.get("statusCode") != 200:
+        said = answer.get("body") or answer.get("errorMessage") or answer
+        raise EngineError(f"the function does not score the picture: {said}")
+
+
+def sweep(options: argparse.Namespace) -> Sweep:
+    """Do what the command line asks for.
+
+    Raises:
+        EngineError: as `measure`; or engine, image or emulator are missing.
+        ValueError: the picture is too large, or the machine too small for all sizes.
+        OSError: the picture cannot be read.
+    """
+    data = options.picture.read_bytes()
+    event = json.dumps(request_event(data)).encode()
+    if len(event) > MOST_BYTES:
+        raise ValueError(f"{options.picture} is too large: Lambda takes 6 MB, about 4.5 MB of picture; send a smaller")
+    name, architecture = docker("image", "inspect", "--format", "{{.Id}} {{.Architecture}}", options.image).split()
+    architecture = {"amd64": "x86_64"}.get(architecture, architecture)
+    cores = int(docker("info", "--format", "{{.NCPU}}"))
+    if all(vcpus(memory) > cores for memory in options.sizes):
+        raise ValueError(
+            f"the engine has {cores} cores, too few for any of these sizes: name smaller ones with --sizes"
+        )
+    load = os.getloadavg()[0]
+    measured = measure(
+        options.image,
+        options.sizes,
+        event,
+        cold=options.cold,
+        warm=options.warm,
+        cores=cores,
+        rie=options.emulator or emulator(),
+    )
+    return Sweep(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine={
+            "cpu": _cpu(),
+            "cores": cores,
+            "load": load,
+            "system": platform.platform(),
+            "engine": docker("version", "--format", "{{.Server.Version}}"),
+        },
+        image={"name": options.image, "id": name, "architecture": architecture},
+        picture_bytes=len(data),
+        within=options.within,
+        recommended_mb=recommended(measured, architecture, options.within).memory_mb,
+        sizes=measured,
+    )
+
+
+def _cpu() -> str:
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _sizes(text: str) -> list[int]:
+    sizes = [int(part) for part in text.split(",")]
+    if wrong := [memory for memory in sizes if not 128 <= memory <= 10240]:
+        raise argparse.ArgumentTypeError(f"Lambda has sizes from 128 to 10240 MB, not {wrong}")
+    return sorted(set(sizes))
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be above 0")
+    return number
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--image", default="xray:lambda", help="of the Dockerfile's target lambda (default: %(default)s)")
+    add("--sizes", type=_sizes, default=list(SIZES), help="MB, separated by commas (default: nine from 512 to 10240)")
+    add("--cold", type=_positive, default=5, help="cold starts of each size (default: %(default)s)")
+    add("--warm", type=_positive, default=100, help="warm predictions after each cold start (default: %(default)s)")
+    phantom = ROOT / "handler" / "page" / "phantom.png"
+    add("--picture", type=Path, default=phantom, help="to be scored (default: the synthetic chest of the page)")
+    add("--within", type=float, default=WITHIN, help="of the best warm p95 (default: %(default)s)")
+    add("--emulator", type=Path, help="AWS's aws-lambda-rie (default: the one that comes with SAM)")
+    add("--out", type=Path, default=Path("runs/sweep"), help="folder of the results (default: %(default)s)")
+    add("--json", action="store_true", help="print the results as one object")
+    options = parser.parse_args(arguments)
+    try:
+        found = sweep(options)
+    except (EngineError, ValueError, OSError) as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return 2
+    save(found, options.out)
+    sys.stdout.write((json.dumps(found.to_json(), indent=2) if options.json else table(found)) + "\n")
+    where = f"results in {options.out}/sweep.json, sweep.md and sweep.png\n"
+    # With --json standard output is for programs.
+    (sys.stderr if options.json else sys.stdout).write(where)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

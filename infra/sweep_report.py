@@ -1,0 +1,115 @@
+"""A sweep over memory sizes as a table, JSON and a plot."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from handler.files import write_atomically, write_json
+from infra.cost import API_MILLION_REQUESTS, PRICES
+from infra.sizing import Size
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Everything that is kept of one."""
+
+    date: str
+    """UTC, ISO 8601."""
+
+    machine: dict[str, Any]
+    """`cpu`, `cores`, `load` (average of the minute before), `system` and `engine`."""
+
+    image: dict[str, str]
+    """`name`, `id` and `architecture`, as Lambda calls it."""
+
+    picture_bytes: int
+    within: float
+    """Of the best p95."""
+
+    recommended_mb: int
+    sizes: Sequence[Size]
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, and where prices come from."""
+        return {**dataclasses.asdict(self), "prices": PRICES}
+
+
+def table(sweep: Sweep) -> str:
+    """Markdown, with what there is to know about it below."""
+    labels = _price_labels(sweep)
+    heads = ["MB", "vCPU", "cold start s", "of it init s", "p50 ms", "p95 ms", "p99 ms", "caller's p95 ms", "billed ms"]
+    heads += [f"$ per million, {label}" for label in labels.values()]
+    rows = [
+        [
+            f"**{size.memory_mb}**" if size.memory_mb == sweep.recommended_mb else f"{size.memory_mb}",
+            f"{size.vcpus:.2f}" if size.whole else f"{size.vcpus:.2f} ({size.measured_vcpus:g} here)",
+            f"{size.cold_s_p50:.2f}",
+            f"{size.init_s_p50:.2f}",
+            *(f"{ms:.1f}" for ms in dataclasses.astuple(size.duration_ms)),
+            f"{size.round_trip_ms.p95:.1f}",
+            f"{size.billed_ms:.1f}",
+            *(f"{size.dollars_per_million[name]:.2f}" for name in labels),
+        ]
+        for size in sweep.sizes
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in (heads, ["---:"] * len(heads), *rows)]
+    return "\n".join([*lines, "", *_notes(sweep)])
+
+
+def _notes(sweep: Sweep) -> list[str]:
+    machine, first = sweep.machine, sweep.sizes[0]
+    notes = [
+        f"{machine['cpu']}, {machine['cores']} cores, {sweep.date[:10]}; a picture of "
+        f"{sweep.picture_bytes / 1000:.0f} kB; of each size, cold starts: {first.cold_starts}, warm predictions: "
+        f"{first.predictions}.",
+        f"Dollars by {PRICES}; API Gateway takes ${API_MILLION_REQUESTS:.2f} per million more.",
+    ]
+    if machine["load"] > machine["cores"] / 4:
+        notes.append(f"The machine was busy, with a load of {machine['load']:.1f} before the start: measure again.")
+    if not all(size.whole for size in sweep.sizes):
+        notes.append(f"Sizes marked '{machine['cores']} here' had less CPU than on Lambda and do not compete.")
+    rule = f"the cheapest whose warm p95 is within {sweep.within:g} of the best"
+    return [*notes, f"Recommended: MemorySize {sweep.recommended_mb}, {rule}."]
+
+
+def save(sweep: Sweep, folder: Path) -> None:
+    """Write `sweep.json`, `sweep.md` and `sweep.png`, each whole or not at all."""
+    write_json(folder / "sweep.json", sweep.to_json())
+    text = table(sweep) + "\n"
+    write_atomically(folder / "sweep.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    plot(sweep, folder / "sweep.png")
+
+
+def plot(sweep: Sweep, path: Path) -> None:
+    """Draw time and money against memory; sizes that had less CPU than on Lambda are hollow."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    warm, cold, money = figure.subplots(1, 3)
+    memory = [size.memory_mb for size in sweep.sizes]
+    lines = [
+        *((warm, name, [getattr(size.duration_ms, name) for size in sweep.sizes]) for name in ("p50", "p95", "p99")),
+        (cold, "first answer", [size.cold_s_p50 for size in sweep.sizes]),
+        (cold, "of it initialization", [size.init_s_p50 for size in sweep.sizes]),
+        *(
+            (money, label, [size.dollars_per_million[name] for size in sweep.sizes])
+            for name, label in _price_labels(sweep).items()
+        ),
+    ]
+    for axes, label, values in lines:
+        (line,) = axes.plot(memory, values, label=label)
+        for size, value in zip(sweep.sizes, values, strict=True):
+            face = line.get_color() if size.whole else "white"
+            axes.plot(size.memory_mb, value, "o", color=line.get_color(), markerfacecolor=face)
+    for axes, label in ((warm, "warm prediction, ms"), (cold, "cold start, s"), (money, "$ per million predictions")):
+        axes.axvline(sweep.recommended_mb, color="0.8", linewidth=6, zorder=0)
+        axes.set(xlabel="memory, MB", ylabel=label, ylim=(0, None))
+        axes.legend()
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120))
+
+
+def _price_labels(sweep: Sweep) -> dict[str, str]:
+    """By architecture: the one that was measured, and what the other would cost if it were as fast."""
+    mine = sweep.image["architecture"]
+    return {mine: mine} | {name: f"{name} at this speed" for name in sweep.sizes[0].dollars_per_million if name != mine}
