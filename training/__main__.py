@@ -3,6 +3,7 @@
 python -m training prepare --data chest_xray --out data/prepared
 python -m training fit --data data/prepared --out runs/vgg19 --init scratch
 python -m training slim --run runs/vgg19 --data data/prepared --out runs/slim
+python -m training compare runs/vgg19 runs/slim
 python -m training evaluate --model runs/vgg19/model.keras --data chest_xray/test
 """
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_arguments(commands.add_parser("prepare", help="check a data set, split it by patient, decode it"))
     _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
     _slim_arguments(commands.add_parser("slim", help="take the channels that matter least from a trained network"))
+    _compare_arguments(commands.add_parser("compare", help="a table of what was tried"))
     _evaluate_arguments(commands.add_parser("evaluate", help="judge a model or bundle on a labelled folder"))
     _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample picture"))
     options = parser.parse_args(arguments)
@@ -148,6 +150,18 @@ def _slim(options: argparse.Namespace) -> None:
     )
     print(json.dumps(metrics["validation"], indent=2))
     print(f"network, curves and metrics are in {options.out}")
+
+
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="finished run folder")
+    parser.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from training.experiments import compare
+
+    print(compare(options.runs))
 
 
 def _resized(phase: Phase, text: str) -> Phase:

@@ -99,6 +99,12 @@ def test_a_slim_network_is_trained_from_a_whole_one(
     assert json.loads((out / "metrics.json").read_text())["validation"]["auc"] > 0.5
     assert (out / "model.keras").is_file()
 
+    assert main(["compare", str(whole), str(out)]) == 0
+    header, rule, *rows = capsys.readouterr().out.splitlines()[-4:]
+    assert header.count("|") == rule.count("|") == rows[0].count("|")
+    assert {row.split("|")[1].strip() for row in rows} == {"whole", "slim"}
+    assert main(["compare", str(tmp_path)]) == 1
+
     # The same command again finds everything done; another budget would be another run.
     assert main([*command, "--gmacs", "0.02", "--parameters", "4e5"]) == 0
     capsys.readouterr()
