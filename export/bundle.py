@@ -102,8 +102,9 @@ def _keras_probabilities(trained: keras.Model, pixels: Pixels, temperature: floa
 
 
 def _metrics(found: Run, agreement: Agreement, parity: float) -> dict[str, Any]:
-    training = {"recipe": found.config["recipe"], "init": found.config["init"], "pictures": found.config["pictures"]}
+    training = {name: found.config[name] for name in ("recipe", "init", "teachers", "pictures") if name in found.config}
     return {
+        **({"uncalibrated": raw} if (raw := found.metrics.get("uncalibrated")) else {}),
         "validation": found.metrics["validation"],
         "stress": found.metrics["stress"],
         "training": training | {"epochs": found.metrics["epochs"]},

@@ -23,6 +23,16 @@ DATA = """Kermany, Zhang, Goldbaum: "Labeled Optical Coherence Tomography (OCT) 
 Mendeley Data 2018, doi 10.17632/rscbjbr9sj, CC BY 4.0, resized to 224 x 224. Only the training split was trained,
 calibrated and validated on; the validation split is cut from it by patient."""
 
+_READINGS = {"validation": "validation_int8", "test": "test"}
+"""Split of a reading to its name in the contract, which has the float network's `validation` already."""
+
+_COLUMNS = {
+    "uncalibrated": "validation, float, before calibration",
+    "validation": "validation, float",
+    "validation_int8": "validation, int8",
+    "stress": "validation, corrupted, float",
+    "test": "test, int8",
+}
 _ROWS = {
     "accuracy": "accuracy",
     "sensitivity": "sensitivity",
@@ -44,7 +54,7 @@ def write_card(bundle: Path) -> None:
 
 
 def record_evaluation(bundle: Path, evaluation: Path) -> None:
-    """Put a reading of the test split, as `python -m training evaluate` saved it, into contract and card.
+    """Put a reading of the validation or test split, as `python -m training evaluate` saved it, into contract and card.
 
     Raises:
         ValueError: the reading was made with other weights or another threshold.
@@ -53,7 +63,7 @@ def record_evaluation(bundle: Path, evaluation: Path) -> None:
     reading = json.loads(evaluation.read_text(encoding="utf-8"))
     if reading["model"].get("sha256") != contract.sha256 or reading["threshold"] != contract.threshold:
         raise ValueError(f"{evaluation} was not measured on {bundle}: run `python -m training evaluate` on this bundle")
-    contract = dataclasses.replace(contract, metrics={**contract.metrics, "test": reading})
+    contract = dataclasses.replace(contract, metrics={**contract.metrics, _READINGS[reading["split"]]: reading})
     write_atomically(bundle / CONTRACT_FILE, lambda path: path.write_text(contract.to_json(), encoding="utf-8"))
     write_card(bundle)
 
@@ -92,8 +102,7 @@ def card(contract: Contract, size: int) -> str:
 
 
 def _results(metrics: Mapping[str, Any]) -> str:
-    columns = {"validation": "validation", "stress": "validation, corrupted", "test": "test"}
-    present = {key: title for key, title in columns.items() if key in metrics}
+    present = {key: title for key, title in _COLUMNS.items() if key in metrics}
     lines = ["| | " + " | ".join(present.values()) + " |", "| --- |" + " ---: |" * len(present)]
     for name, title in _ROWS.items():
         cells = []
@@ -103,7 +112,7 @@ def _results(metrics: Mapping[str, Any]) -> str:
                 f"{metrics[key][name]:.4f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
             )
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    note = "\n\nValidation is the float network; test is this int8 bundle. In brackets: 95 % bootstrap intervals over patients."
+    note = "\n\nInt8 is this bundle. In brackets: 95 % bootstrap intervals over patients."
     return "\n".join(lines) + (note if "test" in metrics else "")
 
 
@@ -125,9 +134,18 @@ def _training(training: Mapping[str, Any]) -> str:
         f"{phase['learning_rate']:g}, {phase['trainable']} layers"
         for phase in recipe["phases"]
     )
-    rest = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in recipe.items() if name != "phases")
+    rest = ", ".join(
+        f"{name.replace('_', ' ')} {_written(value)}" for name, value in recipe.items() if name != "phases"
+    )
     pictures = ", ".join(f"{count} for {split}" for split, count in training["pictures"].items())
-    return f"Start: {training['init']}. {phases}. {rest}. {training['epochs']} epochs run. Pictures: {pictures}."
+    taught = f" Taught by {', '.join(training['teachers'])} besides the labels." if training.get("teachers") else ""
+    return (
+        f"Start: {training['init']}.{taught} {phases}. {rest}. {training['epochs']} epochs run. Pictures: {pictures}."
+    )
+
+
+def _written(value: Any) -> str:
+    return "-".join(map(str, value)) or "as VGG19" if isinstance(value, list) else str(value)
 
 
 def _run_lengths(sizes: list[int]) -> str:

@@ -175,7 +175,12 @@ def _resized(phase: Phase, text: str) -> Phase:
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
-    parser.add_argument("--data", type=Path, required=True, help="folder with NORMAL/ and PNEUMONIA/ below it")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with NORMAL/ and PNEUMONIA/ below it, or the data set"
+    )
+    parser.add_argument(
+        "--validation", type=Path, metavar="RUN", help="--data is a whole data set: judge on what RUN held out of it"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="for report and plots")
     parser.add_argument("--threshold", type=float, help="instead of the model's own")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
@@ -185,7 +190,9 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from training.evaluate import evaluate, report
 
-    result = evaluate(options.model, options.data, options.out, threshold=options.threshold)
+    result = evaluate(
+        options.model, options.data, options.out, validation=options.validation, threshold=options.threshold
+    )
     print(json.dumps(result) if options.json else report(result))
     print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)
 

@@ -1,14 +1,16 @@
 """Judge a network or a bundle on a labelled folder.
 
     python -m training evaluate --model handler/model --data chest_xray/test
+    python -m training evaluate --model handler/model --data chest_xray --validation runs/slim
 
 A bundle is judged exactly as it is served; TensorFlow is not imported for it.
 """
 
 import dataclasses
 import datetime
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +43,19 @@ class Judged:
 
 
 def evaluate(
-    model: Path, data: Path, out: Path, *, threshold: float | None = None, rounds: int = 1000
+    model: Path,
+    data: Path,
+    out: Path,
+    *,
+    validation: Path | None = None,
+    threshold: float | None = None,
+    rounds: int = 1000,
 ) -> dict[str, Any]:
     """Score every picture of `data/NORMAL` and `data/PNEUMONIA` and save report, metrics and plots in `out`.
 
     Args:
         model: a bundle folder, a run folder, or a `.keras` file.
+        validation: a run folder: score those pictures of the data set that this run held out, and no others.
         threshold: instead of the model's own.
         rounds: bootstrap resamples.
 
@@ -56,7 +65,8 @@ def evaluate(
     """
     judged = open_model(model)
     threshold = judged.threshold if threshold is None else threshold
-    pixels, labels, names, unreadable = _read(data, judged.size)
+    files = _held_out(data, validation) if validation else labelled_files(data)
+    pixels, labels, names, unreadable = _read(files, data, judged.size)
     probabilities = np.concatenate(
         [judged.predict(pixels[i : i + 32]) for i in tqdm(range(0, len(pixels), 32), desc="scoring", leave=False)]
     )
@@ -64,6 +74,7 @@ def evaluate(
     result: dict[str, Any] = {
         "model": judged.about,
         "data": f"{data.resolve().parent.name}/{data.resolve().name}",
+        "split": "validation" if validation else "test",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "n": len(labels),
         "patients": len(set(patients)),
@@ -129,9 +140,28 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(data: Path, size: int) -> tuple[Pixels, npt.NDArray[np.int64], list[str], list[str]]:
+def _held_out(data: Path, run: Path) -> list[tuple[Path, int]]:
+    """Files and labels of a run's validation split.
+
+    Raises:
+        RunError: the run has none.
+        DataError: a picture of it is not in the data set.
+    """
+    try:
+        names = json.loads((run / "split.json").read_text(encoding="utf-8"))["validation"]
+    except (OSError, ValueError, KeyError) as exc:
+        raise RunError(f"{run} names no validation pictures: give the folder of a run ({exc!r})") from exc
+    files = [(data / name, LABELS.index(Path(name).parent.name)) for name in names]
+    if gone := [path for path, _ in files if not path.is_file()]:
+        raise DataError(f"{gone[0]} of the run's split is not there: give the data set that the run was trained on")
+    return files
+
+
+def _read(
+    files: Sequence[tuple[Path, int]], data: Path, size: int
+) -> tuple[Pixels, npt.NDArray[np.int64], list[str], list[str]]:
     pixels, labels, names, unreadable = [], [], [], []
-    for path, label in tqdm(labelled_files(data), desc="reading", unit="picture", leave=False):
+    for path, label in tqdm(files, desc="reading", unit="picture", leave=False):
         try:
             pixels.append(decode(path.read_bytes(), size))
         except InputError as exc:

@@ -309,6 +309,7 @@ def _finish(data: Prepared, out: Path, recipe: Recipe, state: State) -> dict[str
     count = len(labels)
     metrics = {
         "epochs": len(state.history),
+        "uncalibrated": summary(stressed[:count], labels, 0.5),
         "validation": summary(calibrated[:count], labels, point.threshold),
         "stress": summary(calibrated[count:], np.tile(labels, operating.STRESS_COPIES), point.threshold),
     }

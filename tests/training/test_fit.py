@@ -58,6 +58,16 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
     assert "called pneumonia" in (out / "report.txt").read_text()
 
+    evaluate = ["evaluate", "--model", str(run), "--out", str(out), "--json", "--validation", str(run)]
+    assert main([*evaluate, "--data", str(phantoms)]) == 0
+    held_out = json.loads(capsys.readouterr().out)
+    assert held_out["n"] == len(json.loads((run / "split.json").read_text())["validation"])
+    assert held_out["auc"] == pytest.approx(
+        json.loads((run / "metrics.json").read_text())["validation"]["auc"], abs=0.02
+    )
+    assert main([*evaluate, "--data", str(phantoms / "test")]) == 1
+    assert "trained on" in capsys.readouterr().err
+
 
 def test_a_killed_run_resumes_to_the_same_network(prepared: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "fit", "--data", str(prepared), *SMALL, "--sizes", "32x3,48x1"]
