@@ -1,6 +1,8 @@
 """Makes the forms of a network that `export.seed_network` names, each the way its library's own guide does it."""
 
+import contextlib
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,12 +104,11 @@ class Forms:
 
     def _dynamic_onnx(self, path: Path) -> None:
         # ONNX Runtime's integer convolution takes unsigned weights only.
-        quantize_dynamic(self._made(FLOAT_ONNX), path, weight_type=QuantType.QUInt8)
+        with self._preprocessed() as source:
+            quantize_dynamic(source, path, weight_type=QuantType.QUInt8)
 
     def _static_onnx(self, path: Path) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "preprocessed.onnx"
-            quant_pre_process(self._made(FLOAT_ONNX), source)
+        with self._preprocessed() as source:
             quantize_static(
                 source,
                 path,
@@ -119,10 +120,15 @@ class Forms:
                 weight_type=QuantType.QInt8,
             )
 
-    def _made(self, form: str) -> Path:
-        if not (self._folder / form).is_file():
-            self.make(form)
-        return self._folder / form
+    @contextlib.contextmanager
+    def _preprocessed(self) -> Iterator[Path]:
+        """The float graph as ONNX Runtime wants it before it quantizes."""
+        if not (self._folder / FLOAT_ONNX).is_file():
+            self.make(FLOAT_ONNX)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "preprocessed.onnx"
+            quant_pre_process(self._folder / FLOAT_ONNX, path)
+            yield path
 
     def _litert(self) -> Any:
         # Without the freezing the weights stay variables, which the file then lacks.
@@ -137,7 +143,10 @@ class Forms:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([picture] for picture in self._calibration("LiteRT"))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        path.write_bytes(converter.convert())
+        with warnings.catch_warnings():
+            # It asks for statistics of the inputs, which stay float and need none.
+            warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
+            path.write_bytes(converter.convert())
 
 
 def seed_network() -> keras.Model:
