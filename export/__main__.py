@@ -56,7 +56,7 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="chest-xray-vgg19")
     parser.add_argument("--version", default="1.0.0", help="of the model (default: %(default)s)")
     parser.add_argument("--preset", choices=("any-cpu", "vnni"), default="any-cpu", help="default: %(default)s")
-    parser.add_argument("--keep-float", type=Path, metavar="FILE", help="also save the float graph, for benchmarks")
+    parser.add_argument("--keep-float", type=Path, metavar="FILE", help="also save the float graph")
     parser.set_defaults(run=_build)
 
 

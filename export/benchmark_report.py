@@ -30,6 +30,9 @@ _COLUMNS: tuple[tuple[str, int, Callable[[Result], str | None]], ...] = (
     ("AUC", 7, lambda row: None if row["auc"] is None else f"{row['auc']:.4f}"),
 )
 
+_PARTS = ("interpreter", "imports_and_session", "imports", "session", "first_answer")
+"""Of a cold start, as they follow each other."""
+
 
 def table(result: Result) -> str:
     """The result of `export.benchmark.benchmark`, fastest first; below it those that could not take part, and why."""
@@ -82,8 +85,8 @@ def _bars(rows: Sequence[Result], path: Path) -> Path:
 
 
 def _latency_auc(rows: Sequence[Result], path: Path) -> Path:
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     judged = [row for row in rows if row["auc"] is not None]
+    figure, axes = plt.subplots(figsize=(8, 5 if judged else 3), layout="constrained")
     drawn = judged or rows
     for number, row in enumerate(drawn):
         y = row["auc"] if judged else 0
@@ -123,10 +126,10 @@ def cold_start_table(result: Result) -> str:
 def plot_cold_start(result: Result, folder: Path) -> list[Path]:
     """The medians of the parts as stacked bars; one PNG file."""
     rows = [row for row in result["contestants"] if row["status"] == "measured"]
-    bars = [(f"{row['name']}, {cache}", found) for row in rows for cache, found in row["page_cache"].items()]
+    bars = [(f"{row['name']}, {cache} page cache", found) for row in rows for cache, found in row["page_cache"].items()]
     figure, axes = plt.subplots(figsize=(9, 1.5 + 0.5 * len(bars)), layout="constrained")
     left = np.zeros(len(bars))
-    parts = list(dict.fromkeys(part for _, found in bars for part in found["parts_ms"]))
+    parts = [part for part in _PARTS if any(part in found["parts_ms"] for _, found in bars)]
     for part in parts:
         widths = np.array([found["parts_ms"].get(part, {"p50": 0})["p50"] for _, found in bars])
         axes.barh([name for name, _ in bars], widths, left=left, label=part.replace("_", " "))

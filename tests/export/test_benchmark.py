@@ -40,8 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("benchmark")
     write_tiny_bundle(folder / "bundle")
-    write(folder / "train", patients=12, opacity=0.3)
-    write(folder / "data", patients=8, first=100, opacity=0.3)
+    write(folder / "train", patients=12, opacity=0.2)
+    write(folder / "data", patients=8, first=100, opacity=0.2)
     files = sorted((folder / "train").glob("*/*.jpeg"))
     pixels = np.stack([decode(path.read_bytes(), SIZE) for path in files])[..., np.newaxis]
     labels = np.array([path.parent.name == "PNEUMONIA" for path in files], np.int64)

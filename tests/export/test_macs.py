@@ -92,5 +92,5 @@ def test_an_unknown_shape_is_named() -> None:
     graph = model(nodes, ["N", 4], {"w": np.zeros((4, 2), np.float32)})
     graph.graph.input.append(helper.make_tensor_value_info("shape", TensorProto.INT64, [2]))
 
-    with pytest.raises(ValueError, match="flat"):
+    with pytest.raises(ValueError, match=r"MatMul.*unknown"):
         macs(graph)
