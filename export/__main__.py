@@ -4,7 +4,8 @@ python -m export build --model runs/vgg19 --calibration chest_xray --out handler
 python -m export card handler/model --evaluation runs/evaluation/metrics.json
 python -m export publish handler/model --repo USER/NAME
 python -m export fetch --repo USER/NAME --revision SHA
-python -m export benchmark --bundle handler/model --float runs/vgg19/float.onnx
+python -m export benchmark
+python -m export benchmark --cold-start
 """
 
 import argparse
@@ -17,7 +18,9 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.hub import add_fetch_arguments, add_publish_arguments, publish
+from handler.contract import EMBEDDED_BUNDLE
 from handler.errors import HandlerError
+from handler.files import write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _card_arguments(commands.add_parser("card", help="record a test reading and write the model card anew"))
     _publish_arguments(commands.add_parser("publish", help="put a bundle on the Hugging Face Hub"))
     _fetch_arguments(commands.add_parser("fetch", help="get a verified bundle from the Hugging Face Hub"))
-    _benchmark_arguments(commands.add_parser("benchmark", help="time bundles and float graphs side by side"))
+    _benchmark_arguments(commands.add_parser("benchmark", help="time bundles and other runtimes side by side"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("export").setLevel(logging.INFO)  # and not the converters' own chatter
@@ -53,7 +56,7 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="chest-xray-vgg19")
     parser.add_argument("--version", default="1.0.0", help="of the model (default: %(default)s)")
     parser.add_argument("--preset", choices=("any-cpu", "vnni"), default="any-cpu", help="default: %(default)s")
-    parser.add_argument("--keep-float", type=Path, metavar="FILE", help="also save the float graph, for benchmarks")
+    parser.add_argument("--keep-float", type=Path, metavar="FILE", help="also save the float graph")
     parser.set_defaults(run=_build)
 
 
@@ -108,23 +111,42 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bundle", type=Path, default=Path("handler/model"), help="default: %(default)s")
     parser.add_argument(
-        "--float", type=Path, required=True, help="float graph of `build --keep-float` to hold it against"
+        "--bundle", type=Path, action="append", help="may be given several times; default: the shipped one"
     )
-    parser.add_argument("--threads", type=int, default=1, help="of each session (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=100, help="timed inferences of each (default: %(default)s)")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--network", type=Path, metavar="FILE.keras", help="a trained network for the other runtimes")
+    parser.add_argument("--network-size", type=int, metavar="PX", help="of its pictures, where nothing else tells")
+    parser.add_argument("--data", type=Path, help="folder with NORMAL/ and PNEUMONIA/: measures accuracy and AUC")
+    parser.add_argument("--calibration", type=Path, help="likewise, to calibrate --network's int8; default: --data")
+    parser.add_argument("--threads", type=int, default=1, help="of each contestant (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, help="turns of each contestant (default: 50, or 20 cold starts)")
+    parser.add_argument("--cold-start", action="store_true", help="time fresh processes up to their first answer")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="default: %(default)s")
     parser.set_defaults(run=_benchmark)
 
 
 def _benchmark(options: argparse.Namespace) -> None:
-    from export.benchmark import benchmark, table
+    from export import benchmark_report as report
 
-    result = benchmark(options.bundle, options.float, threads=options.threads, rounds=options.rounds)
-    print(
-        json.dumps({"threads": options.threads, "graphs": result}) if options.json else table(result, options.threads)
-    )
+    bundles = options.bundle or [EMBEDDED_BUNDLE]
+    shared = {"network": options.network, "network_size": options.network_size, "threads": options.threads}
+    if options.cold_start:
+        from export.cold_start import cold_start
+
+        name = "cold_start.json"
+        result = cold_start(bundles[0], options.out, rounds=options.rounds or 20, **shared)
+        text, plots = report.cold_start_table(result), report.plot_cold_start(result, options.out)
+    else:
+        from export.benchmark import benchmark
+
+        name, folders = "benchmark.json", {"data": options.data, "calibration": options.calibration}
+        result = benchmark(bundles, options.out, rounds=options.rounds or 50, **shared, **folders)
+        text, plots = report.table(result), report.plot(result, options.out)
+    write_json(options.out / name, result)
+    print(json.dumps(result) if options.json else text)
+    written = ", ".join([name, *(path.name for path in plots)])
+    print(f"{written} are in {options.out}", file=sys.stderr if options.json else sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What export refuses to ship.
 
 ExportError
+├── ContestantError    a contestant of the benchmark cannot take part; the others do
+│   └── NotInstalled
 ├── RunError           the training run cannot be read
 ├── CalibrationError   the folder of pictures does not serve to calibrate or verify on
 ├── ConversionError    the ONNX graph does not do what the Keras network does
@@ -31,3 +33,23 @@ class QuantizationError(ExportError):
 
 class PublishError(ExportError):
     """The Hub already holds something that publishing would contradict."""
+
+
+class ContestantError(ExportError):
+    """A contestant of the benchmark failed, with what it said last."""
+
+
+class NotInstalled(ContestantError):
+    """A contestant's library is absent.
+
+    Args:
+        module: what could not be imported.
+    """
+
+    def __init__(self, module: str) -> None:
+        top = module.split(".")[0]
+        super().__init__(f"not installed: pip install {_PACKAGES.get(top, top)}")
+
+
+_PACKAGES = {"ai_edge_litert": "ai-edge-litert", "PIL": "pillow"}
+"""What to install for a module, where that has another name."""

@@ -186,12 +186,3 @@ def test_an_unfinished_run_is_refused(tmp_path: Path, phantoms: Path, capsys: py
 
     assert main(command) == 1
     assert "training fit" in capsys.readouterr().err
-
-
-def test_the_benchmark_times_both_graphs(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    float_graph = str(bundle.with_name("float.onnx"))
-    assert main(["benchmark", "--bundle", str(bundle), "--float", float_graph, "--rounds", "5", "--json"]) == 0
-
-    graphs = json.loads(capsys.readouterr().out)["graphs"]
-    assert len(graphs) == 2
-    assert all(0 < row["p50"] <= row["p90"] <= row["p99"] for row in graphs.values())

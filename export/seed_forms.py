@@ -1,0 +1,180 @@
+"""Makes the forms of a network that `export.seed_network` names, each the way its library's own guide does it."""
+
+import contextlib
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnx
+import tensorflow as tf
+import tf2onnx
+from keras import layers
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tqdm import tqdm
+
+from export.convert import OPSET
+from export.errors import RunError
+from export.seed_network import DYNAMIC_ONNX, FLOAT_LITERT, FLOAT_ONNX, INT8_LITERT, KERAS, STATIC_ONNX
+from handler.contract import LABELS, PIXEL_SCALE
+from handler.files import write_atomically
+from handler.image import decode
+
+SEED_SIZE = 128
+NOISE_PICTURES = 8
+"""Enough to calibrate a network whose weights are noise too."""
+
+Array = npt.NDArray[np.float32]
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds pictures `[1, S, S, C]` one by one, as ONNX Runtime's calibration asks for them."""
+
+    def __init__(self, name: str, pictures: Iterator[Array]) -> None:
+        self._feeds = ({name: picture} for picture in pictures)
+
+    def get_next(self) -> dict[str, Array] | None:
+        return next(self._feeds, None)
+
+
+class Forms:
+    """One network, and the way to each of its forms.
+
+    Args:
+        folder: where the forms go.
+        file: see `export.seed_network.prepare`, and so are the others.
+
+    Raises:
+        RunError: the file is no network of this kind, or the size of its pictures is unknown.
+    """
+
+    def __init__(self, folder: Path, file: Path | None, size: int | None, pictures: list[Path]) -> None:
+        self._folder, self._pictures = folder, pictures
+        self._model = _in_float32(_load(file)) if file else seed_network()
+        shape = self._model.input_shape
+        if len(shape) != 4 or shape[-1] not in (1, 3) or self._model.output_shape[1:] != (len(LABELS),):
+            raise RunError(
+                f"{file} maps {shape} to {self._model.output_shape}: give a network from pictures "
+                f"[N, H, W, 1 or 3] to {len(LABELS)} probabilities"
+            )
+        self.channels: int = shape[-1]
+        known: int | None = shape[1] or size
+        if known is None:
+            raise RunError(f"nothing tells the size of the pictures that {file} takes: give --network-size")
+        self.size = known
+
+    def make(self, form: str) -> None:
+        """Write one form, whole or not at all."""
+        write: Callable[[Path], object] = {
+            KERAS: self._model.save,
+            FLOAT_ONNX: self._float_onnx,
+            DYNAMIC_ONNX: self._dynamic_onnx,
+            STATIC_ONNX: self._static_onnx,
+            FLOAT_LITERT: self._float_litert,
+            INT8_LITERT: self._int8_litert,
+        }[form]
+        write_atomically(self._folder / form, write)
+
+    def _calibration(self, what: str) -> Iterator[Array]:
+        """Pictures `[1, S, S, C]` in 0..255."""
+        if self._pictures:
+            grey = (decode(path.read_bytes(), self.size) for path in self._pictures)
+            count = len(self._pictures)
+        else:
+            rng = np.random.default_rng(0)
+            grey = (rng.integers(0, 256, (self.size, self.size), dtype=np.uint8) for _ in range(NOISE_PICTURES))
+            count = NOISE_PICTURES
+        for pixels in tqdm(grey, total=count, desc=f"calibrating {what}", unit="picture", leave=False):
+            yield np.repeat(pixels[np.newaxis, ..., np.newaxis].astype(np.float32), self.channels, axis=-1)
+
+    def _function(self) -> Any:
+        signature = [tf.TensorSpec([None, self.size, self.size, self.channels], tf.float32, name="pixels")]
+        return tf.function(lambda x: self._model(x, training=False), input_signature=signature)
+
+    def _float_onnx(self, path: Path) -> None:
+        function = self._function()
+        graph, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
+        onnx.save(graph, path)
+
+    def _dynamic_onnx(self, path: Path) -> None:
+        # ONNX Runtime's integer convolution takes unsigned weights only.
+        with self._preprocessed() as source:
+            quantize_dynamic(source, path, weight_type=QuantType.QUInt8)
+
+    def _static_onnx(self, path: Path) -> None:
+        with self._preprocessed() as source:
+            quantize_static(
+                source,
+                path,
+                _Reader(onnx.load(source).graph.input[0].name, self._calibration("ONNX")),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,  # the same answers on CPUs without VNNI, at the same speed
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+            )
+
+    @contextlib.contextmanager
+    def _preprocessed(self) -> Iterator[Path]:
+        """The float graph as ONNX Runtime wants it before it quantizes."""
+        if not (self._folder / FLOAT_ONNX).is_file():
+            self.make(FLOAT_ONNX)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "preprocessed.onnx"
+            quant_pre_process(self._folder / FLOAT_ONNX, path)
+            yield path
+
+    def _litert(self) -> Any:
+        # Without the freezing the weights stay variables, which the file then lacks.
+        frozen = convert_variables_to_constants_v2(self._function().get_concrete_function())
+        return tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+
+    def _float_litert(self, path: Path) -> None:
+        path.write_bytes(self._litert().convert())
+
+    def _int8_litert(self, path: Path) -> None:
+        converter = self._litert()
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([picture] for picture in self._calibration("LiteRT"))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        with warnings.catch_warnings():
+            # It asks for statistics of the inputs, which stay float and need none.
+            warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
+            path.write_bytes(converter.convert())
+
+
+def seed_network() -> keras.Model:
+    """The seed's network with random weights: pixels `[N, 128, 128, 3]` in 0..255 to probabilities `[N, 2]`."""
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((SEED_SIZE, SEED_SIZE, 3), name="pixels")
+    x = layers.Rescaling(PIXEL_SCALE)(pixels)
+    x = keras.applications.VGG19(include_top=False, weights=None, input_shape=(SEED_SIZE, SEED_SIZE, 3))(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(512, activation="relu")(x)
+    x = layers.Dropout(0.5)(x)
+    x = layers.Dense(128, activation="relu")(x)
+    return keras.Model(pixels, layers.Dense(len(LABELS), activation="softmax")(x), name="seed")
+
+
+def _load(file: Path) -> keras.Model:
+    try:
+        return keras.models.load_model(file, compile=False)
+    except Exception as exc:  # Keras raises whatever its reader met
+        raise RunError(f"{file} cannot be read as a Keras network: {exc}") from exc
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """The same network without mixed precision, which trains faster and converts to nothing."""
+
+    def plain(layer: keras.Layer) -> keras.Layer:
+        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=plain)
+    copy.set_weights(model.get_weights())
+    return copy
