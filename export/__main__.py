@@ -119,34 +119,42 @@ def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder with NORMAL/ and PNEUMONIA/: measures accuracy and AUC")
     parser.add_argument("--calibration", type=Path, help="likewise, to calibrate --network's int8; default: --data")
     parser.add_argument("--threads", type=int, default=1, help="of each contestant (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, help="turns of each contestant (default: 50, or 20 cold starts)")
-    parser.add_argument("--cold-start", action="store_true", help="time fresh processes up to their first answer")
+    parser.add_argument("--rounds", type=int, help="turns of each (default: 50, 20 cold starts, or 200 requests)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--cold-start", action="store_true", help="time fresh processes up to their first answer")
+    what.add_argument("--warm-path", action="store_true", help="time decoding, and what a request costs beside it")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="default: %(default)s")
     parser.set_defaults(run=_benchmark)
 
 
 def _benchmark(options: argparse.Namespace) -> None:
-    from export import benchmark_report as report
+    from export.timing import report
 
     bundles = options.bundle or [EMBEDDED_BUNDLE]
     shared = {"network": options.network, "network_size": options.network_size, "threads": options.threads}
-    if options.cold_start:
-        from export.cold_start import cold_start
+    if options.warm_path:
+        from export.timing.warm_path import warm_path
+
+        name, plots = "warm_path.json", []
+        result = warm_path(bundles[0], threads=options.threads, rounds=options.rounds or 200)
+        text = report.warm_path_table(result)
+    elif options.cold_start:
+        from export.timing.cold_start import cold_start
 
         name = "cold_start.json"
         result = cold_start(bundles[0], options.out, rounds=options.rounds or 20, **shared)
         text, plots = report.cold_start_table(result), report.plot_cold_start(result, options.out)
     else:
-        from export.benchmark import benchmark
+        from export.timing.benchmark import benchmark
 
         name, folders = "benchmark.json", {"data": options.data, "calibration": options.calibration}
         result = benchmark(bundles, options.out, rounds=options.rounds or 50, **shared, **folders)
         text, plots = report.table(result), report.plot(result, options.out)
     write_json(options.out / name, result)
     print(json.dumps(result) if options.json else text)
-    written = ", ".join([name, *(path.name for path in plots)])
-    print(f"{written} are in {options.out}", file=sys.stderr if options.json else sys.stdout)
+    written = " and ".join([name, *(path.name for path in plots)])
+    print(f"in {options.out}: {written}", file=sys.stderr if options.json else sys.stdout)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@ fast anything was."""
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import onnx
 import pytest
 
 from export.__main__ import main
-from export.macs import macs
+from export.timing.macs import macs
 from handler.image import decode
 from tests.phantoms import write
 from tests.tiny_bundle import write_tiny_bundle
@@ -181,3 +183,15 @@ def test_a_network_that_cannot_be_run_is_refused(
 
     assert remedy in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_warm_path_adds_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "export", "benchmark", "--warm-path", "--rounds", "5", "--json"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], check=True, capture_output=True, text=True)
+
+    result = json.loads(done.stdout)
+    parts = result["parts"]
+    assert all(part["p99_ms"] >= part["p50_ms"] > 0 for part in parts.values())
+    assert parts["request"]["p50_ms"] > max(parts["request: decode"]["p50_ms"], parts["request: inference"]["p50_ms"])
+    assert result["decode_ratio"] == pytest.approx(parts["decode"]["p50_ms"] / parts["plain decode"]["p50_ms"])
+    assert json.loads((tmp_path / "warm_path.json").read_text()) == result

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from export.macs import macs
+from export.timing.macs import macs
 
 POSITIVE = st.integers(1, 6)
 

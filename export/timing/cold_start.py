@@ -7,7 +7,6 @@ Three ways take turns: this project's Lambda entry with a stored event of API Ga
 in the page cache, and with the page cache dropped where that is allowed, which is what a new machine sees.
 """
 
-import base64
 import datetime
 import json
 import os
@@ -23,13 +22,11 @@ import numpy as np
 from tqdm import tqdm
 
 from export.errors import ContestantError, NotInstalled
-from export.machine import describe
-from export.process import ROOT, environment, pinned
-from export.seed_network import KERAS, prepare
+from export.timing.machine import describe
+from export.timing.process import PICTURE, ROOT, environment, pinned, write_event
+from export.timing.seed_network import KERAS, prepare
 from handler.contract import MODEL_FILE, load_bundle
 
-PICTURE = ROOT / "handler" / "page" / "phantom.png"
-EVENT = Path(__file__).with_name("rest_event.json")
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 LAMBDA = "this project's Lambda entry"
@@ -77,7 +74,7 @@ def cold_start(
     stopped: dict[str, ContestantError] = {SEED: seed.failures[KERAS]} if KERAS in seed.failures else {}
     with tempfile.TemporaryDirectory() as folder, pinned(threads):
         ways = {
-            LAMBDA: ["lambda", _event(Path(folder))],
+            LAMBDA: ["lambda", str(write_event(Path(folder)))],
             SESSION: ["session", str((bundle / MODEL_FILE).resolve())],
             SEED: ["seed", str(seed.file(KERAS).resolve()), str(seed.size), str(PICTURE)],
         }
@@ -106,15 +103,6 @@ def cold_start(
     }
 
 
-def _event(folder: Path) -> str:
-    """The stored event with the picture in its body, as a file."""
-    event = json.loads(EVENT.read_text(encoding="utf-8"))
-    event["body"] = base64.b64encode(PICTURE.read_bytes()).decode()
-    path = folder / "event.json"
-    path.write_text(json.dumps(event), encoding="utf-8")
-    return str(path)
-
-
 def _drop_page_cache() -> bool:
     """Whether the system let go of every file it held in memory."""
     if not DROP_CACHES.exists():
@@ -136,7 +124,7 @@ def _start(way: Sequence[str], variables: Mapping[str, str], *, drop: bool) -> R
     if drop:
         _drop_page_cache()
     started = {"STARTED_NS": str(time.monotonic_ns())}
-    command = [sys.executable, "-m", "export.first_answer", *way]
+    command = [sys.executable, "-m", "export.timing.first_answer", *way]
     done = subprocess.run(  # noqa: S603 - this project's own module
         command, cwd=ROOT, env={**variables, **started}, capture_output=True, text=True, errors="replace", check=False
     )

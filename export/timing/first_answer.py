@@ -1,8 +1,8 @@
 """A fresh process that answers once and tells where the time went.
 
-    python -m export.first_answer lambda EVENT.json
-    python -m export.first_answer session handler/model/model.onnx
-    python -m export.first_answer seed network.keras 128 handler/page/phantom.png
+    python -m export.timing.first_answer lambda EVENT.json
+    python -m export.timing.first_answer session handler/model/model.onnx
+    python -m export.timing.first_answer seed network.keras 128 handler/page/phantom.png
 
 The last line of output is one JSON object: `parts_ms`, which follow each other without gaps from the moment in
 `STARTED_NS` (of the monotonic clock, which all processes of a machine share), and the memory at the end.
@@ -32,13 +32,13 @@ def lambda_entry(event_file: str) -> None:
     from pathlib import Path
 
     event = json.loads(Path(event_file).read_bytes())
-    answer = lambda_handler(event, _Context())
+    answer = lambda_handler(event, Context())
     _mark("first_answer")
     if answer["statusCode"] != 200:
         raise RuntimeError(f"the handler answered {answer['statusCode']}: {answer['body']}")
 
 
-class _Context:
+class Context:
     """What Lambda hands over beside the event."""
 
     aws_request_id = "00000000-0000-0000-0000-000000000000"
@@ -105,7 +105,7 @@ def main() -> int:
         missing = exc.name
     import json
 
-    from export.process import memory
+    from export.timing.process import memory
 
     ends = [_started, *(moment for _, moment in _marks)]
     parts = {part: (end - start) / 1e6 for (part, end), start in zip(_marks, ends, strict=False)}

@@ -1,13 +1,13 @@
 """One contestant of the benchmark in a process of its own, so that libraries do not meet and memory can be told apart.
 
-    echo '{"do": "time", "batch": 1, "untimed": 1, "runs": 5}' | python -m export.contestant bundle handler/model
+    echo '{"do": "time", "batch": 1, "untimed": 1, "runs": 5}' | python -m export.timing.contestant bundle handler/model
 
 It answers each line of input with one JSON object, until the input ends:
 
 - `{"do": "describe"}`: `{"precision": what the library chose, or null}`
 - `{"do": "time", "batch": B, "untimed": U, "runs": R}`: `U` and then `R` inferences of `B` pictures, of which the
   latter are `{"ms": [R numbers]}`
-- `{"do": "memory"}`: see `export.process.memory`
+- `{"do": "memory"}`: see `export.timing.process.memory`
 - `{"do": "score", "pixels": FILE.npy}`: uint8 `[N, S, S]` to `{"probabilities": [N numbers]}` of the positive class
 
 `{"missing": MODULE}` and `{"error": TEXT}` are its last words.
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.process import memory, pin
+from export.timing.process import memory, pin
 
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -193,7 +193,9 @@ def answer(task: Task, runner: Runner, request: dict[str, Any]) -> dict[str, Any
 def main() -> int:
     """Serve requests from standard input; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m export.contestant", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m export.timing.contestant",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("runner", choices=RUNNERS)
     parser.add_argument("file", type=Path)

@@ -3,8 +3,8 @@
     python -m export benchmark
     python -m export benchmark --network runs/vgg19/model.keras --calibration chest_xray/train --data chest_xray/test
 
-Every contestant is a process of its own (`export.contestant`) on the same cores with the same number of threads. They
-take turns, so that a drifting clock or a busy neighbour hits all alike.
+Every contestant is a process of its own (`export.timing.contestant`) on the same cores with the same number of
+threads. They take turns, so that a drifting clock or a busy neighbour hits all alike.
 """
 
 import datetime
@@ -20,11 +20,11 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from export.errors import ContestantError, NotInstalled
-from export.machine import describe
-from export.macs import macs
-from export.peak import write_probes
 from export.run import Pictures
-from export.seed_network import (
+from export.timing.machine import describe
+from export.timing.macs import macs
+from export.timing.peak import write_probes
+from export.timing.seed_network import (
     DYNAMIC_ONNX,
     FLOAT_LITERT,
     FLOAT_ONNX,
@@ -34,7 +34,7 @@ from export.seed_network import (
     Network,
     prepare,
 )
-from export.worker import Contestant, Field
+from export.timing.worker import Contestant, Field
 from handler.contract import load_bundle
 from handler.errors import InputError
 from handler.files import labelled_files
@@ -63,7 +63,7 @@ PEERS = (
     ("ONNX Runtime dynamic int8", "onnxruntime", DYNAMIC_ONNX),
     ("ONNX Runtime static int8", "onnxruntime", STATIC_ONNX),
 )
-"""Name, runner of `export.contestant`, and the form of the network that it runs."""
+"""Name, runner of `export.timing.contestant`, and the form of the network that it runs."""
 
 Figures = dict[str, Any]
 
@@ -99,7 +99,7 @@ def benchmark(
 
     Raises:
         BundleError: see `handler.errors`.
-        RunError: see `export.seed_network.prepare`.
+        RunError: see `export.timing.seed_network.prepare`.
         FileNotFoundError: there are no pictures in `data` or `calibration`.
     """
     entries = _bundles(bundles)

@@ -1,4 +1,4 @@
-"""Makes the forms of a network that `export.seed_network` names, each the way its library's own guide does it."""
+"""Makes the forms of a network that `seed_network` names, each the way its library's own guide does it."""
 
 import contextlib
 import tempfile
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from export.convert import OPSET
 from export.errors import RunError
-from export.seed_network import DYNAMIC_ONNX, FLOAT_LITERT, FLOAT_ONNX, INT8_LITERT, KERAS, STATIC_ONNX
+from export.timing.seed_network import DYNAMIC_ONNX, FLOAT_LITERT, FLOAT_ONNX, INT8_LITERT, KERAS, STATIC_ONNX
 from handler.contract import LABELS, PIXEL_SCALE
 from handler.files import write_atomically
 from handler.image import decode
@@ -48,7 +48,7 @@ class Forms:
 
     Args:
         folder: where the forms go.
-        file: see `export.seed_network.prepare`, and so are the others.
+        file: see `export.timing.seed_network.prepare`, and so are the others.
 
     Raises:
         RunError: the file is no network of this kind, or the size of its pictures is unknown.

@@ -2,7 +2,7 @@
 
 The seed of this project is VGG19 as it comes with Keras, 128 x 128 colour, with a head that flattens. It stands here
 for the usual way: Keras' own converters, standard options, nothing folded. Any trained network may take its place.
-The forms are made once and kept; `export.seed_forms` makes them and is imported only then.
+The forms are made once and kept; `export.timing.seed_forms` makes them and is imported only then.
 """
 
 import dataclasses
@@ -82,7 +82,7 @@ def prepare(
     absent = [name for name in forms if not (folder / name).is_file()]
     if absent or not (folder / _ABOUT).is_file():
         try:
-            from export.seed_forms import Forms
+            from export.timing.seed_forms import Forms
         except ModuleNotFoundError as exc:
             failures = dict.fromkeys(absent, NotInstalled(exc.name or str(exc)))
         else:

@@ -13,7 +13,7 @@ from typing import IO, Any, Self
 from tqdm import tqdm
 
 from export.errors import ContestantError, NotInstalled
-from export.process import ROOT, environment
+from export.timing.process import ROOT, environment
 from handler.contract import MODEL_FILE
 
 Answer = dict[str, Any]
@@ -25,7 +25,7 @@ class Contestant:
 
     name: str
     runner: str
-    """Of `export.contestant`."""
+    """Of `export.timing.contestant`."""
     file: Path
     size: int = 64
     channels: int = 1
@@ -46,7 +46,14 @@ class Worker:
         options = ["--size", str(contestant.size), "--channels", str(contestant.channels), "--threads", str(threads)]
         self._words: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(  # noqa: S603 - this project's own module
-            [sys.executable, "-m", "export.contestant", contestant.runner, str(contestant.file.resolve()), *options],
+            [
+                sys.executable,
+                "-m",
+                "export.timing.contestant",
+                contestant.runner,
+                str(contestant.file.resolve()),
+                *options,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
@@ -61,7 +68,7 @@ class Worker:
         self._words.close()
 
     def ask(self, **request: Any) -> Answer:
-        """Send a request of `export.contestant` and wait for its answer.
+        """Send a request of `export.timing.contestant` and wait for its answer.
 
         Raises:
             ContestantError: the process failed, now or before.

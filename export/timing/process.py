@@ -1,18 +1,21 @@
-"""What the benchmark's processes have in common: their environment, the cores they are held to, the memory they took.
-
-Imports next to nothing, because what measures a cold start must not be part of it.
+"""What the benchmark's processes have in common: their environment, the cores they are held to, what they are sent, the
+memory they took.
 """
 
+import base64
 import contextlib
+import json
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 """Where `python -m export.…` finds its packages."""
 
+PICTURE = ROOT / "handler" / "page" / "phantom.png"
+
+_EVENT = Path(__file__).with_name("rest_event.json")
 _STATUS = Path("/proc/self/status")
 
 
@@ -49,6 +52,15 @@ def pinned(threads: int) -> Iterator[None]:
             os.sched_setaffinity(0, before)
 
 
+def write_event(folder: Path) -> Path:
+    """A request of API Gateway with `PICTURE` in its body, as a file."""
+    event = json.loads(_EVENT.read_text(encoding="utf-8"))
+    event["body"] = base64.b64encode(PICTURE.read_bytes()).decode()
+    path = folder / "event.json"
+    path.write_text(json.dumps(event), encoding="utf-8")
+    return path
+
+
 def memory() -> dict[str, float]:
     """Memory of this process in MB: `resident_mb` now, `peak_mb` at most so far.
 
@@ -58,6 +70,8 @@ def memory() -> dict[str, float]:
         lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
         resident, peak = (int(lines[name].split()[0]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM"))
     else:
+        import resource
+
         unit = 1 if sys.platform == "darwin" else 1024
         resident = peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
     return {"resident_mb": resident, "peak_mb": peak}

@@ -35,7 +35,7 @@ _PARTS = ("interpreter", "imports_and_session", "imports", "session", "first_ans
 
 
 def table(result: Result) -> str:
-    """The result of `export.benchmark.benchmark`, fastest first; below it those that could not take part, and why."""
+    """The result of `export.timing.benchmark`, fastest first; below it those that could not take part, and why."""
     rows = [row for row in result["contestants"] if row["status"] == "measured"]
     others = [row for row in result["contestants"] if row["status"] != "measured"]
     slowest = max((row["p50_ms"] for row in rows), default=0)
@@ -104,7 +104,7 @@ def _latency_auc(rows: Sequence[Result], path: Path) -> Path:
 
 
 def cold_start_table(result: Result) -> str:
-    """The result of `export.cold_start.cold_start`; each ratio is to the fastest of the same page cache."""
+    """The result of `export.timing.cold_start.cold_start`; each ratio is to the fastest of the same page cache."""
     lines = [f"{result['machine']['cpu']}, {result['threads']} thread(s), {result['rounds']} rounds, ms", ""]
     width = max(len(row["name"]) for row in result["contestants"]) + 1
     lines.append(
@@ -139,6 +139,19 @@ def plot_cold_start(result: Result, folder: Path) -> list[Path]:
     if bars:
         figure.legend(loc="outside lower center", ncols=len(parts), fontsize=8)
     return [_save(figure, folder / "cold_start.png")]
+
+
+def warm_path_table(result: Result) -> str:
+    """The result of `export.timing.warm_path.warm_path`."""
+    picture = result["picture"]
+    lines = [f"{result['machine']['cpu']}, {result['threads']} thread(s), {result['rounds']} rounds", ""]
+    lines.append(f"{'':22}{'p50 ms':>9}{'p99 ms':>9}")
+    lines += [f"{part:22}{row['p50_ms']:9.2f}{row['p99_ms']:9.2f}" for part, row in result["parts"].items()]
+    lines += [
+        "",
+        f"Decoding a JPEG of {picture['width']} x {picture['height']} pixels takes {result['decode_ratio']:.2f}",
+    ]
+    return "\n".join(lines) + " of the time of Pillow's plain decoding and one resize."
 
 
 def _save(figure: Figure, path: Path) -> Path:
