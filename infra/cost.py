@@ -34,6 +34,8 @@ class Estimate:
     """Of one run."""
 
     pictures: int
+    concurrency: int
+    """Batches at once."""
     hours: float
     dollars: dict[str, float]
     """By service."""
@@ -69,6 +71,7 @@ def estimate(
     seconds_per_batch = (ms * batch_size + OVERHEAD_MS) / 1000
     return Estimate(
         pictures,
+        concurrency,
         hours=batches * seconds_per_batch / concurrency / 3600,
         dollars={
             "Lambda time": lambda_time_dollars(batches * seconds_per_batch, memory, architecture),
@@ -86,6 +89,7 @@ def table(estimates: list[Estimate]) -> str:
     rows = [
         ["", *(f"{e.pictures / 1e6:g} million" for e in estimates)],
         ["---", *("---:" for _ in estimates)],
+        ["batches at once", *(f"{e.concurrency:,}" for e in estimates)],
         ["hours", *(f"{e.hours:.1f}" for e in estimates)],
         *([f"{name}, $", *(f"{e.dollars[name]:,.2f}" for e in estimates)] for name in services),
         ["**in all, $**", *(f"**{e.total:,.2f}**" for e in estimates)],

@@ -24,4 +24,5 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--ms", "20"]) == 0
     printed = capsys.readouterr().out
     assert "| 1 million | 10 million | 100 million |" in printed
+    assert "| batches at once | 100 | 500 | 1,000 |" in printed
     assert "in all, $" in printed
