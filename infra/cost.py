@@ -90,7 +90,7 @@ def table(estimates: list[Estimate]) -> str:
         ["", *(f"{e.pictures / 1e6:g} million" for e in estimates)],
         ["---", *("---:" for _ in estimates)],
         ["batches at once", *(f"{e.concurrency:,}" for e in estimates)],
-        ["hours", *(f"{e.hours:.1f}" for e in estimates)],
+        ["hours", *(f"{e.hours:.2f}" for e in estimates)],
         *([f"{name}, $", *(f"{e.dollars[name]:,.2f}" for e in estimates)] for name in services),
         ["**in all, $**", *(f"**{e.total:,.2f}**" for e in estimates)],
         ["per million, $", *(f"{e.total / e.pictures * 1e6:,.2f}" for e in estimates)],
