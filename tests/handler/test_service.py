@@ -3,11 +3,14 @@
 import json
 
 import pytest
+from fastapi import FastAPI
 from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from handler.classifier import Classifier
 from handler.schemas import Health, ModelCard
+from handler.service import create_service
+from handler.settings import Settings
 from tests.handler.pictures import jpeg
 
 
@@ -131,3 +134,38 @@ def test_logs_hold_nothing_of_the_picture(client: TestClient, caplog: pytest.Log
     lines = [json.dumps(vars(record), default=str) for record in caplog.records if record.name == "xray-inference"]
     assert len(lines) == 2
     assert not [line for line in lines if "Doe" in line or "4711" in line]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("GET", "/page/script.js"),
+        ("GET", "/v1/model"),
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/openapi.json"),
+        ("POST", "/v1/predictions"),
+        ("POST", "/v1/predictions?explain=perhaps"),
+        ("GET", "/v1/predictions"),
+        ("POST", "/v1/uploads"),
+        ("GET", "/nowhere"),
+    ],
+)
+def test_what_lambda_serves_is_what_a_server_serves(
+    app: FastAPI, classifier: Classifier, method: str, path: str
+) -> None:
+    fronts = (app, create_service(Settings(), classifier))
+    there, here = (TestClient(front).request(method, path, headers={"x-request-id": "the-same-id"}) for front in fronts)
+
+    assert here.status_code == there.status_code
+    assert here.content == there.content
+    assert here.headers.get("content-type") == there.headers.get("content-type")
+
+
+@pytest.mark.parametrize(("value", "added"), [("1", True), ("True", True), ("off", False), ("no", False)])
+def test_a_flag_may_be_written_in_many_ways(client: TestClient, value: str, added: bool) -> None:
+    answer = client.post(f"/v1/predictions?force=yes&explain={value}", files={"file": jpeg()}).json()
+
+    assert ("explanation" in answer["predictions"][0]) == added
