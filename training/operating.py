@@ -80,27 +80,24 @@ def choose_threshold(
     groups: npt.NDArray[np.int64],
     target: float = TARGET_SENSITIVITY,
 ) -> float:
-    """The threshold with the best mean balanced accuracy of groups, among those with the target sensitivity in each.
+    """The greatest threshold with the target sensitivity in every group, and one half at most: what is called negative
+    shall not be the likelier to be positive.
 
     It lies halfway between two neighbouring predictions, so that a rounding error decides nothing.
 
     Args:
         probabilities: calibrated, `[N]` of the positive class.
-        labels: `[N]`, 1 for positive, both classes present in each group.
+        labels: `[N]`, 1 for positive, positives present in each group.
         groups: `[N]`, which kind of pictures each is: the large groups shall not outvote the small ones.
         target: least sensitivity, 0..1.
     """
-    order = np.unique(probabilities)
-    candidates = np.concatenate([[order[0] / 2], (order[:-1] + order[1:]) / 2])
-    score = np.zeros(len(candidates))
+    limit = 0.5
     for group in np.unique(groups):
-        positives, negatives = (np.sort(probabilities[(groups == group) & (labels == label)]) for label in (1, 0))
-        sensitivity = 1 - np.searchsorted(positives, candidates) / len(positives)
-        specificity = np.searchsorted(negatives, candidates) / len(negatives)
-        score += np.where(sensitivity >= target, sensitivity + specificity, -np.inf)
-    # Of equally good thresholds the one in the middle: it is the farthest from both mistakes.
-    best = np.flatnonzero(score == score.max())
-    return float(np.clip(candidates[best[len(best) // 2]], 1e-6, 1 - 1e-6))
+        positives = np.sort(probabilities[(groups == group) & (labels == 1)])
+        missed = int(len(positives) * (1 - target) + 1e-9)
+        limit = min(limit, float(positives[missed]))
+    below = probabilities[probabilities < limit].max(initial=0.0)
+    return float(np.clip((below + limit) / 2, 1e-6, 1 - 1e-6))
 
 
 def choose(probabilities: Array, labels: npt.NDArray[np.int64]) -> OperatingPoint:
