@@ -75,7 +75,7 @@ def build(
         graph, known.pixels, validation, OUTPUT_NAME, point["threshold"], PRESETS[preset]
     )
     log.info(
-        "int8 graph: validation AUC %.4f (float %.4f), %.2f %% of decisions flipped, left in float: %s",
+        "int8 graph: validation AUC %.4f (float %.4f), %.2f %% of decisions flipped, further layers left in float: %s",
         agreement.auc_int8,
         agreement.auc_float,
         100 * agreement.flipped,

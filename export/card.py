@@ -156,6 +156,6 @@ def _export(export: Mapping[str, Any]) -> str:
     return (
         f"Float graph against Keras: probabilities differ by {export['parity_with_keras']:.1e} at most. Int8 against float on "
         f"the validation split: AUC {export['auc_int8']:.4f} against {export['auc_float']:.4f}, {export['flipped']:.2%} of decisions "
-        f"flipped, largest difference of a probability {export['max_difference']:.3f}. Convolutions left in float: "
+        f"flipped, largest difference of a probability {export['max_difference']:.3f}. Convolutions left in float besides the first: "
         f"{', '.join(export['excluded']) or 'none'}."
     )

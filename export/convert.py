@@ -6,6 +6,7 @@ import numpy.typing as npt
 import onnx
 
 from export.errors import ConversionError
+from export.weights import share_transposes
 from handler.image import Pixels
 
 OPSET = 17
@@ -34,6 +35,7 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     _drop_input_reshape(graph.graph)
     if transposes := [node.name for node in graph.graph.node if node.op_type == "Transpose"]:
         raise ConversionError(f"transposes are left in the graph: {', '.join(transposes)}")
+    share_transposes(graph.graph)
     onnx.checker.check_model(graph)
     result: onnx.ModelProto = graph
     return result
