@@ -16,7 +16,8 @@ from handler.contract import DISTANCE_NAME, INPUT_NAME, MAP_NAME, OUTPUT_NAME
 Weights = dict[str, list[npt.NDArray[np.float32]]]
 
 HEAD = ("head_1", "head_2", "logits")
-LAST_CONVOLUTION = "block5_conv4"
+FAMILIAR_BLOCKS = 3
+"""So many blocks tell an X-ray from something else, see `training.familiarity`."""
 
 
 def convolutions(trained: keras.Model) -> list[str]:
@@ -66,7 +67,8 @@ def plain_vgg19(weights: Weights, size: int, familiarity: Familiarity) -> keras.
         kernel, bias = weights[name]
         if name.endswith("_conv1") and name != "block1_conv1":
             x = layers.MaxPooling2D()(x)
-            pooled.append(layers.GlobalAveragePooling2D()(x))
+            if len(pooled) < FAMILIAR_BLOCKS:
+                pooled.append(_quarters(x))
         layer = layers.Conv2D(kernel.shape[-1], 3, padding="same", activation="relu", name=name)
         x = evidence = layer(x)
         layer.set_weights([kernel, bias])
@@ -84,6 +86,12 @@ def plain_vgg19(weights: Weights, size: int, familiarity: Familiarity) -> keras.
         DISTANCE_NAME: familiarity.distance(layers.Concatenate()(pooled)),
     }
     return keras.Model(pixels, outputs)
+
+
+def _quarters(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Means over the quarters of `[N, S, S, C]`: `[N, 4 C]`, channels first, so that no transpose is left."""
+    means = ops.transpose(layers.AveragePooling2D(x.shape[1] // 2)(x), (0, 3, 1, 2))
+    return ops.reshape(means, (-1, 4 * x.shape[-1]))
 
 
 def _activation_map(

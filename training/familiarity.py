@@ -1,23 +1,23 @@
 """What the network's features look like on X-rays, so that anything else can be told from them.
 
 A softmax is as sure of a cat as of a chest, so confidence cannot tell them apart. The features of the convolutions can:
-on X-rays they vary in few directions, and anything else leaves those. The last block is left out, for it has unlearned
-whatever does not bear on pneumonia.
+on X-rays they vary in few directions, and anything else leaves those. They are pooled by quarters of the picture, for a
+chest has a place for everything. The last blocks are left out: they have unlearned whatever does not bear on pneumonia.
 """
 
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import layers
+from keras import layers, ops
 
 from handler.image import Pixels
 from training.augment import augment, resize
 
 Array = npt.NDArray[np.float32]
 
-BLOCKS = (1, 2, 3, 4)
+BLOCKS = (1, 2, 3)
 PICTURES = 600
-COMPONENTS = 64
+COMPONENTS = 32
 
 
 def fit_familiarity(model: keras.Model, pixels: Pixels, size: int, seed: int) -> dict[str, Array]:
@@ -52,11 +52,19 @@ def fit_familiarity(model: keras.Model, pixels: Pixels, size: int, seed: int) ->
 
 
 def pooled_features(model: keras.Model, pixels: Pixels, batch: int = 32) -> npt.NDArray[np.float64]:
-    """Mean activation of every channel at the end of each block but the last: `[N, S, S]` to `[N, D]`."""
-    pooled = [layers.GlobalAveragePooling2D()(model.get_layer(f"block{block}_pool").output) for block in BLOCKS]
+    """Mean activation of every channel in every quarter of the picture, at the end of each of `BLOCKS`: `[N, S, S]` to
+    `[N, D]`, by block, then channel, then quarter."""
+    size = pixels.shape[1]
+    pooled = [_quarters(model.get_layer(f"block{block}_pool").output, size >> block) for block in BLOCKS]
     extractor = keras.Model(model.input, layers.Concatenate()(pooled))
     parts = [
         np.asarray(extractor.predict_on_batch(pixels[start : start + batch, ..., np.newaxis]))
         for start in range(0, len(pixels), batch)
     ]
     return np.concatenate(parts).astype(np.float64)
+
+
+def _quarters(x: keras.KerasTensor, side: int) -> keras.KerasTensor:
+    """`[N, side, side, C]` to `[N, 4 C]`."""
+    means = ops.transpose(layers.AveragePooling2D(side // 2)(x), (0, 3, 1, 2))
+    return ops.reshape(means, (-1, 4 * x.shape[-1]))
