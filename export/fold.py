@@ -61,7 +61,7 @@ def plain_vgg19(weights: Weights, size: int, familiarity: Familiarity) -> keras.
     """
     pixels = keras.Input((size, size, 1), dtype="uint8", name=INPUT_NAME)
     x = ops.cast(pixels, "float32")
-    pooled = []
+    pooled: list[keras.KerasTensor] = []
     evidence = x
     for name in (name for name in weights if name.startswith("block")):
         kernel, bias = weights[name]
