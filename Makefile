@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: help serve test lint types lock clean policy sam-build sam-local deploy undeploy smoke space
+DATA ?= chest_xray
+
+.PHONY: help serve test model lint types lock clean policy sam-build sam-local deploy undeploy smoke space
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +26,15 @@ serve: $(VENV)/serving  ## install the serving packages, answer on http://localh
 
 test: $(VENV)/everything  ## install everything, run the whole test suite
 	$(BIN)/python -m pytest $(ARGS)
+
+model: $(VENV)/everything  ## train and export the model that is shipped: make model DATA=chest_xray
+	$(BIN)/python -m training prepare --data $(DATA) --out data/prepared
+	$(BIN)/python -m training fit --data data/prepared --out runs/vgg19 --init scratch --mixed-precision
+	$(BIN)/python -m training slim --data data/prepared --run runs/vgg19 --out runs/slim --mixed-precision
+	$(BIN)/python -m export build --model runs/slim --calibration $(DATA) --out handler/model --version 2.0.0
+	$(BIN)/python -m training evaluate --model handler/model --data $(DATA) --validation runs/slim --out runs/held-out
+	$(BIN)/python -m export card handler/model --evaluation runs/held-out/metrics.json
+	$(BIN)/python -m infra.golden
 
 lint: $(VENV)/everything  ## style, types and import contracts
 	$(BIN)/ruff check .

@@ -21,9 +21,19 @@ from export.card import write_card
 from export.convert import assert_parity, convert, positive_probabilities, run
 from export.familiarity import Familiarity, limit
 from export.fold import folded_weights, plain_vgg19
+from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
 from export.run import Run, read_pictures, read_run, sample
-from handler.contract import CONTRACT_FILE, DISTANCE_NAME, MODEL_FILE, OUTPUT_NAME, Contract, load_bundle
+from handler.contract import (
+    CONTRACT_FILE,
+    DISTANCE_NAME,
+    EXPLAIN_NAME,
+    MAP_NAME,
+    MODEL_FILE,
+    OUTPUT_NAME,
+    Contract,
+    load_bundle,
+)
 from handler.files import replace_folder, write_atomically
 from handler.image import Pixels
 
@@ -82,6 +92,7 @@ def build(
         ", ".join(agreement.excluded) or "none",
     )
     distances = run(int8, validation.pixels, [DISTANCE_NAME])[0]
+    compute_on_demand(int8, MAP_NAME, EXPLAIN_NAME)
     contract = Contract(
         name=name,
         version=version,

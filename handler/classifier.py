@@ -19,10 +19,6 @@ MB_PER_VCPU = 1769
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 
-_ONLY_WHAT_IS_FETCHED = ort.RunOptions()
-_ONLY_WHAT_IS_FETCHED.only_execute_path_to_fetches = True
-
-
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What the network says of `N` pictures."""
@@ -51,6 +47,7 @@ class Classifier:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or granted_threads()
         options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors: it warns of every input that has a default, as our switch does
         # Idle threads that spin would burn the CPU share that the next request needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
@@ -64,9 +61,11 @@ class Classifier:
             explain: compute the activation maps as well.
         """
         contract = self.contract
-        wanted = [contract.output_name, contract.distance_name] + ([contract.map_name] if explain else [])
-        # Without the maps in the list their part of the graph is not run at all.
-        found = self._session.run(wanted, {contract.input_name: pixels[:, np.newaxis]}, _ONLY_WHAT_IS_FETCHED)
+        wanted, given = [contract.output_name, contract.distance_name], {contract.input_name: pixels[:, np.newaxis]}
+        if explain:
+            wanted.append(contract.map_name)
+            given[contract.explain_name] = np.array(True)
+        found = self._session.run(wanted, given)
         return Scores(found[0], found[1], found[2] if explain else None)
 
 
@@ -83,6 +82,9 @@ def _check_tensors(session: ort.InferenceSession, contract: Contract) -> None:
     """Hold the graph's own signature against the contract's."""
     size = contract.input_size
     inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
+    switches = {node.name: (node.type, node.shape) for node in session.get_overridable_initializers()}
+    if switches != {contract.explain_name: ("tensor(bool)", [])}:
+        raise ContractError(f"the graph's switches {switches} are not `{contract.explain_name}`: rebuild the bundle")
     outputs = {node.name: (node.type, node.shape[1:]) for node in session.get_outputs()}
     if inputs != {contract.input_name: ("tensor(uint8)", [1, size, size])}:
         raise ContractError(f"the graph's inputs {inputs} are not uint8 [N, 1, {size}, {size}]: rebuild the bundle")

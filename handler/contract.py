@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from handler.errors import BundleMissing, BundleTampered, ContractError
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 """Raised whenever a bundle of the old form could be misread by new code, or the other way round."""
 
 MODEL_FILE = "model.onnx"
@@ -25,6 +25,7 @@ EMBEDDED_BUNDLE = Path(__file__).with_name("model")
 """The bundle that this release ships."""
 
 INPUT_NAME = "pixels"
+EXPLAIN_NAME = "explain"
 OUTPUT_NAME = "probabilities"
 MAP_NAME = "activation_map"
 DISTANCE_NAME = "distance"
@@ -41,12 +42,13 @@ PIXEL_SCALE = 1 / 255
 class Contract:
     """What a bundle promises.
 
-    The graph takes uint8 `[N, 1, input_size, input_size]` (0 black, 255 white) and gives, each computed only when it is
-    asked for:
+    The graph takes `input_name`, uint8 `[N, 1, input_size, input_size]` (0 black, 255 white), and may be given
+    `explain_name`, a scalar bool which is false by default. It gives:
 
     - `output_name`: float32 `[N, len(labels)]` probabilities that already carry `temperature`. The positive class is
       the last label; a picture is called positive when that probability is at least `threshold`.
-    - `map_name`: float32 `[N, h, w]` in 0..1, where in the picture the evidence for the positive class lies.
+    - `map_name`: float32 `[N, h, w]` in 0..1, where in the picture the evidence for the positive class lies; only
+      computed where `explain_name` is true, and without rows where it is not.
     - `distance_name`: float32 `[N]`, how far the picture is from the X-rays that the network knows; beyond
       `max_distance` it is taken for something else.
     """
@@ -64,6 +66,7 @@ class Contract:
     max_distance: float
     labels: tuple[str, ...] = LABELS
     input_name: str = INPUT_NAME
+    explain_name: str = EXPLAIN_NAME
     output_name: str = OUTPUT_NAME
     map_name: str = MAP_NAME
     distance_name: str = DISTANCE_NAME
@@ -155,6 +158,7 @@ _JSON_TYPES: dict[str, type | tuple[type, ...]] = {
     "max_distance": (int, float),
     "labels": tuple,
     "input_name": str,
+    "explain_name": str,
     "output_name": str,
     "map_name": str,
     "distance_name": str,

@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.on_demand import compute_on_demand
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract
 
 SIZE = 64
@@ -55,7 +55,7 @@ def write_tiny_bundle(folder: Path) -> Path:
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.checker.check_model(model)
+    compute_on_demand(model, contract.map_name, contract.explain_name)
     weights = model.SerializeToString()
     folder.mkdir(parents=True)
     (folder / MODEL_FILE).write_bytes(weights)

@@ -71,6 +71,8 @@ def test_the_graph_is_a_plain_int8_vgg19(bundle: Path) -> None:
     kinds = [node.op_type for node in graph.graph.node]
 
     assert kinds.count("Conv") == 16
+    assert kinds.count("If") == 1, "the activation map is a branch of its own"
+    assert "GlobalMaxPool" not in kinds, "which scales the map, and nothing else"
     assert not {"BatchNormalization", "Transpose"} & set(kinds)
     excluded = json.loads((bundle / "model.json").read_text())["metrics"]["export"]["excluded"]
     assert quantized_convolutions(graph) == 15 - len(excluded), "all but the first"
