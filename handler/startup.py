@@ -4,6 +4,7 @@ Importing this module starts that in a thread, so that the session is built whil
 it before anything heavy.
 """
 
+import gc
 import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ def _any_picture() -> bytes:
     return file.getvalue()
 
 
+# What is made while a process starts is there to stay: looking for garbage in it is a twentieth of a cold start.
+gc.disable()
 settings = Settings.from_environment()
 _pool = ThreadPoolExecutor(1, thread_name_prefix="load-model")
 _loading = _pool.submit(load, settings)
@@ -50,4 +53,7 @@ _pool.shutdown(wait=False)
 
 def classifier() -> "Classifier":
     """This process's classifier; waits until it is loaded, and raises what loading raised."""
-    return _loading.result()
+    loaded = _loading.result()
+    gc.freeze()
+    gc.enable()
+    return loaded

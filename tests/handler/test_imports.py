@@ -51,3 +51,14 @@ def test_onnx_runtime_is_told_to_keep_quiet_before_it_is_imported() -> None:
     code = "import os; import handler.classifier; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
 
     assert "onnxruntime" in modules_after(code)
+
+
+def test_garbage_is_collected_again_once_a_process_has_started() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import gc, handler.lambda_entry; print(gc.isenabled(), gc.get_freeze_count() > 0)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == ["True", "True"]
