@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,14 +40,20 @@ def url(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [require_tool("sam"), "local", "start-api", *of(built), "--port", port]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(part) for part in command], env=sam_environment(), cwd=ROOT, stdout=output, stderr=output
+            [str(part) for part in command],
+            env=sam_environment(),
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+            # Where the tests run in a shell's background, they inherit that it is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         wait_until_up(f"http://127.0.0.1:{port}/healthz", seconds=180)
         yield f"http://127.0.0.1:{port}"
     finally:
         print(log.read_text()[-3000:])
-        process.send_signal(2)  # on which SAM takes its containers down
+        process.send_signal(signal.SIGINT)  # on which SAM takes its containers down
         process.wait(timeout=60)
 
 
