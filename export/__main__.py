@@ -153,8 +153,8 @@ def _benchmark(options: argparse.Namespace) -> None:
         text, plots = report.table(result), report.plot(result, options.out)
     write_json(options.out / name, result)
     print(json.dumps(result) if options.json else text)
-    written = " and ".join([name, *(path.name for path in plots)])
-    print(f"in {options.out}: {written}", file=sys.stderr if options.json else sys.stdout)
+    written = ", ".join([name, *(path.name for path in plots)])
+    print(f"{written} {'are' if plots else 'is'} in {options.out}", file=sys.stderr if options.json else sys.stdout)
 
 
 if __name__ == "__main__":
