@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from handler.loading import load
     from handler.problems import problem_of
     from handler.responses import encoded
     from handler.scoring import attempt, identity
-    from handler.startup import load
 
     classifier = load(Settings.from_environment())
     results: list[dict[str, Any]] = []

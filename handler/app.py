@@ -28,6 +28,8 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     for endpoint in service.endpoints:
         described = openapi.PATHS.get(endpoint.path, {"include_in_schema": False})
         app.add_api_route(endpoint.path, endpoint.answer, methods=[endpoint.method], **described)
+        if endpoint.method == "GET":  # which Starlette answers to HEAD as well, unasked
+            app.add_api_route(endpoint.path, endpoint.answer, methods=["HEAD"], include_in_schema=False)
     app.router.routes.append(service.files)
     return app
 

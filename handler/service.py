@@ -66,7 +66,6 @@ class Service:
             Endpoint("GET", "/healthz", self.healthz),
             Endpoint("GET", "/readyz", self.readyz),
             Endpoint("GET", "/", self.page),
-            Endpoint("HEAD", "/", self.page),
         )
         self.files = Mount("/page", StaticFiles(directory=PAGE))
         self.middleware = [

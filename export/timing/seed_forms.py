@@ -14,13 +14,14 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 from keras import layers
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tqdm import tqdm
 
 from export.convert import OPSET
 from export.errors import RunError
+from export.quantize import Reader
 from export.timing.seed_network import DYNAMIC_ONNX, FLOAT_LITERT, FLOAT_ONNX, INT8_LITERT, KERAS, STATIC_ONNX
 from handler.contract import LABELS, PIXEL_SCALE
 from handler.files import write_atomically
@@ -31,16 +32,6 @@ NOISE_PICTURES = 8
 """Enough to calibrate a network whose weights are noise too."""
 
 Array = npt.NDArray[np.float32]
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds pictures `[1, S, S, C]` one by one, as ONNX Runtime's calibration asks for them."""
-
-    def __init__(self, name: str, pictures: Iterator[Array]) -> None:
-        self._feeds = ({name: picture} for picture in pictures)
-
-    def get_next(self) -> dict[str, Array] | None:
-        return next(self._feeds, None)
 
 
 class Forms:
@@ -112,7 +103,7 @@ class Forms:
             quantize_static(
                 source,
                 path,
-                _Reader(onnx.load(source).graph.input[0].name, self._calibration("ONNX")),
+                Reader(onnx.load(source).graph.input[0].name, self._calibration("ONNX")),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=True,  # the same answers on CPUs without VNNI, at the same speed

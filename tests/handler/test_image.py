@@ -115,7 +115,7 @@ def test_a_jpeg_that_would_take_hours_is_refused(form: str) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_pixels_or_an_error_of_ours(data: bytes) -> None:
-    survive(data)
+    assert_pixels_or_our_error(data)
 
 
 @settings(max_examples=200, deadline=None)
@@ -126,10 +126,10 @@ def test_any_damage_is_pixels_or_an_error_of_ours(data: st.DataObject, form: str
         good[data.draw(st.integers(0, min(len(good) - 1, 900)))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(good)))
 
-    survive(bytes(good))
-    survive(bytes(good[:cut]))
+    assert_pixels_or_our_error(bytes(good))
+    assert_pixels_or_our_error(bytes(good[:cut]))
 
 
-def survive(data: bytes) -> None:
+def assert_pixels_or_our_error(data: bytes) -> None:
     with suppress(InputError):
         assert decode(data, 32).shape == (32, 32)

@@ -11,23 +11,20 @@ from starlette.testclient import TestClient
 from handler.app import create_app
 from handler.classifier import Classifier
 from handler.settings import Settings
+from tests.handler.answers import assert_refused
 from tests.handler.pictures import jpeg
 
 PATH = "/v1/predictions?force=true"
 
 
-def refused(response, status: int, slug: str) -> None:
-    assert (response.status_code, response.json()["type"].rpartition(":")[2]) == (status, slug)
-
-
-def test_a_body_that_says_it_is_too_long_is_refused(make_client) -> None:
+def test_a_body_that_says_it_is_too_long_is_assert_refused(make_client) -> None:
     def body() -> Iterator[bytes]:
         for _ in range(100):
             yield bytes(1000)
 
     client = make_client(max_body_bytes=5000)
 
-    refused(client.post(PATH, content=body(), headers={"content-length": "100000"}), 413, "input-too-large")
+    assert_refused(client.post(PATH, content=body(), headers={"content-length": "100000"}), 413, "input-too-large")
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/json", "multipart/form-data; boundary=x"])
@@ -38,7 +35,7 @@ def test_a_body_that_does_not_say_is_cut_off(make_client, content_type: str) -> 
 
     client = make_client(max_body_bytes=5000)
 
-    refused(client.post(PATH, content=endless(), headers={"content-type": content_type}), 413, "input-too-large")
+    assert_refused(client.post(PATH, content=endless(), headers={"content-type": content_type}), 413, "input-too-large")
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "-1", "abc", "1e9", "0005"])
@@ -46,13 +43,13 @@ def test_a_senseless_content_length_is_no_crash(client: TestClient, length: str)
     assert client.post(PATH, content=jpeg(), headers={"content-length": length}).status_code in (200, 413)
 
 
-def test_too_many_files_are_refused(make_client) -> None:
+def test_too_many_files_are_assert_refused(make_client) -> None:
     client = make_client(max_items=3)
     parts = [("file", ("x", jpeg()))]
 
     assert client.post(PATH, files=parts * 3).status_code == 200
-    refused(client.post(PATH, files=parts * 4), 413, "input-too-large")
-    refused(client.post(PATH, json={"items": [{"image": ""}] * 4}), 413, "input-too-large")
+    assert_refused(client.post(PATH, files=parts * 4), 413, "input-too-large")
+    assert_refused(client.post(PATH, json={"items": [{"image": ""}] * 4}), 413, "input-too-large")
 
 
 def test_a_crowd_is_told_to_come_back(make_client, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +69,7 @@ def test_a_crowd_is_told_to_come_back(make_client, classifier: Classifier, monke
         late = client.post("/v1/uploads")
         proceed.set()
         # THEN the third is refused at once and the two are answered
-        refused(late, 503, "overloaded")
+        assert_refused(late, 503, "overloaded")
         assert late.headers["retry-after"] == "7"
         assert [request.result().status_code for request in waiting] == [200, 200]
     assert client.post(PATH, content=jpeg()).status_code == 200

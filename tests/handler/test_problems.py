@@ -4,12 +4,11 @@ import base64
 import json
 
 import pytest
-from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from handler import errors
 from handler.problems import KINDS, kind_of
-from handler.schemas import Problem
+from tests.handler.answers import assert_refused
 from tests.handler.pictures import animation, bomb, dicom, jpeg
 
 PATH = "/v1/predictions"
@@ -20,15 +19,6 @@ JSON = {"content-type": "application/json"}
 def part(data: bytes, name: str = "file", end: bytes = b"--x--\r\n") -> bytes:
     head = f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="a.jpg"\r\n\r\n'
     return head.encode() + data + b"\r\n" + end
-
-
-def refused(response, status: int, slug: str) -> dict:
-    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
-    problem = TypeAdapter(Problem).validate_json(response.content, strict=True).model_dump()
-    assert problem["type"] == f"urn:problem-type:xray:{slug}"
-    assert problem["status"] == status
-    assert problem["request_id"] == response.headers["x-request-id"]
-    return problem
 
 
 PICTURES = {
@@ -53,7 +43,7 @@ def test_a_picture_that_cannot_be_scored(client: TestClient, data: bytes, status
     in_a_form = client.post(PATH, files={"file": ("x.jpg", data)})
     in_json = client.post(PATH, json={"image": base64.b64encode(data).decode()})
 
-    assert len({refused(response, status, slug)["detail"] for response in (alone, in_a_form, in_json)}) == 1
+    assert len({assert_refused(response, status, slug)["detail"] for response in (alone, in_a_form, in_json)}) == 1
 
 
 REQUESTS = {
@@ -94,24 +84,24 @@ REQUESTS = {
 def test_a_request_that_cannot_be_read(
     client: TestClient, body: bytes, headers: dict[str, str], status: int, slug: str
 ) -> None:
-    refused(client.post(PATH, content=body, headers=headers), status, slug)
+    assert_refused(client.post(PATH, content=body, headers=headers), status, slug)
 
 
 def test_a_parameter_that_is_no_truth_value(client: TestClient) -> None:
-    problem = refused(client.post(f"{PATH}?explain=perhaps", content=jpeg()), 400, "malformed-request")
+    problem = assert_refused(client.post(f"{PATH}?explain=perhaps", content=jpeg()), 400, "malformed-request")
 
     assert "explain" in problem["detail"]
 
 
 def test_an_unknown_path(client: TestClient) -> None:
-    refused(client.get("/v1/nothing"), 404, "not-found")
+    assert_refused(client.get("/v1/nothing"), 404, "not-found")
 
 
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", PATH), ("DELETE", "/v1/model"), ("POST", "/"), ("PUT", "/page/style.css")]
 )
 def test_a_method_that_is_not_there(client: TestClient, method: str, path: str) -> None:
-    refused(client.request(method, path), 405, "method-not-allowed")
+    assert_refused(client.request(method, path), 405, "method-not-allowed")
 
 
 def test_something_unexpected_keeps_its_secrets(
@@ -123,7 +113,7 @@ def test_something_unexpected_keeps_its_secrets(
 
     monkeypatch.setattr("handler.service.attempt", explode)
 
-    problem = refused(client.post(PATH, content=jpeg()), 500, "internal-error")
+    problem = assert_refused(client.post(PATH, content=jpeg()), 500, "internal-error")
 
     # THEN the caller gets an id, the log the place, and nobody the message
     log = " ".join(str(vars(record)) for record in caplog.records)

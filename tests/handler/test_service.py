@@ -141,6 +141,8 @@ def test_logs_hold_nothing_of_the_picture(client: TestClient, caplog: pytest.Log
     [
         ("GET", "/"),
         ("HEAD", "/"),
+        ("HEAD", "/healthz"),
+        ("HEAD", "/v1/model"),
         ("GET", "/page/script.js"),
         ("GET", "/v1/model"),
         ("GET", "/healthz"),

@@ -1,0 +1,15 @@
+"""What must hold for every answer of a kind."""
+
+from pydantic import TypeAdapter
+
+from handler.schemas import Problem
+
+
+def assert_refused(response, status: int, slug: str) -> dict:
+    """The answer is this problem, in full; returns it."""
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    problem = TypeAdapter(Problem).validate_json(response.content, strict=True).model_dump()
+    assert problem["type"] == f"urn:problem-type:xray:{slug}"
+    assert problem["status"] == status
+    assert problem["request_id"] == response.headers["x-request-id"]
+    return problem
