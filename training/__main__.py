@@ -15,9 +15,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from handler.errors import HandlerError
-from training.config import RECIPES, Phase
+from training.config import NUMBERS, RECIPES, Phase
 from training.errors import TrainingError
 from training.prepare import PATIENT, SIZE, Prepared, load, prepare
 
@@ -54,6 +55,7 @@ def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation", type=float, default=0.15, help="share to hold out (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--patient", default=PATIENT, help="regular expression on file names; group 1 is the patient")
+    parser.add_argument("--hold-out", metavar="REGEX", help="patients that go to validation besides, such as ^NORMAL2")
     parser.set_defaults(run=_prepare)
 
 
@@ -65,6 +67,7 @@ def _prepare(options: argparse.Namespace) -> None:
         validation=options.validation,
         seed=options.seed,
         pattern=options.patient,
+        hold_out=options.hold_out,
     )
     for problem in report["problems"]:
         print(problem)
@@ -80,18 +83,13 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
         "--init", default="imagenet", help="imagenet (default), scratch, a VGG19 weights file, or a run's model.keras"
     )
     parser.add_argument("--sizes", help="picture size of every epoch of the last phase, such as 48x8,64x10,128x3")
-    _mixed_precision_argument(parser)
-    parser.add_argument("--width", type=float, help="share of VGG19's channels (default: 1)")
-    parser.add_argument("--batch-size", type=int, help="pictures per step (default: 32)")
-    parser.add_argument("--seed", type=int, default=0)
+    _choice_arguments(parser)
     parser.set_defaults(run=_fit)
 
 
 def _fit(options: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    changes = {"seed": options.seed, "mixed_precision": options.mixed_precision}
-    changes |= {name: value for name in ("width", "batch_size") if (value := getattr(options, name)) is not None}
-    recipe = RECIPES["scratch" if options.init == "scratch" else "seed"](**changes)
+    recipe = RECIPES["scratch" if options.init == "scratch" else "seed"](**_choices(options))
     if options.sizes:
         recipe = dataclasses.replace(recipe, phases=tuple(_resized(phase, options.sizes) for phase in recipe.phases))
     data = _prepared(options, recipe.size)
@@ -112,8 +110,31 @@ def _prepared(options: argparse.Namespace, size: int) -> Prepared:
     return load(folder)
 
 
-def _mixed_precision_argument(parser: argparse.ArgumentParser) -> None:
+def _choice_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_choice,
+        metavar="NAME=VALUE",
+        help="another value for a number of training.config.Recipe, such as width=0.25; may be given several times",
+    )
+
+
+def _choice(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    if name not in NUMBERS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NUMBERS)}")
+    try:
+        return name, NUMBERS[name](value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} is no value for {name}") from None
+
+
+def _choices(options: argparse.Namespace) -> dict[str, Any]:
+    return {"seed": options.seed, "mixed_precision": options.mixed_precision, **dict(options.set)}
 
 
 def _slim_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,8 +146,7 @@ def _slim_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parameters", type=float, default=1.2e6, help="most weights (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=26, help="of fine-tuning (default: %(default)s)")
     parser.add_argument("--teacher", type=Path, action="append", default=[], help="further finished run to learn from")
-    parser.add_argument("--seed", type=int, default=0)
-    _mixed_precision_argument(parser)
+    _choice_arguments(parser)
     parser.set_defaults(run=_slim)
 
 
@@ -145,8 +165,7 @@ def _slim(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         teachers=options.teacher,
         source=options.data.name,
-        seed=options.seed,
-        mixed_precision=options.mixed_precision,
+        **_choices(options),
     )
     print(json.dumps(metrics["validation"], indent=2))
     print(f"network, curves and metrics are in {options.out}")

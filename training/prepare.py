@@ -65,7 +65,14 @@ def patient_of(name: str, pattern: str = PATIENT) -> str:
 
 
 def prepare(
-    data: Path, out: Path, *, size: int = SIZE, validation: float = 0.15, seed: int = 0, pattern: str = PATIENT
+    data: Path,
+    out: Path,
+    *,
+    size: int = SIZE,
+    validation: float = 0.15,
+    seed: int = 0,
+    pattern: str = PATIENT,
+    hold_out: str | None = None,
 ) -> dict[str, Any]:
     """Read, check, split and decode.
 
@@ -74,12 +81,14 @@ def prepare(
     Args:
         validation: share of the training pictures to hold out, by whole patients, stratified by label.
         pattern: regular expression on the file name whose first group is the patient.
+        hold_out: regular expression on patients. All that it matches go to validation besides the share of the rest:
+            how well a network does on a source that it has never seen is the best guess at how it does elsewhere.
 
     Returns:
         The report: counts, and what was left out and why.
 
     Raises:
-        DataError: no training folder, an empty class, or too few patients to split.
+        DataError: no training folder, an empty class, too few patients to split, or nobody to hold out.
     """
     if not 0 < validation < 0.5:
         raise DataError(f"the validation share must lie between 0 and 0.5, got {validation}")
@@ -92,6 +101,12 @@ def prepare(
         if (data / name).is_dir():
             pictures[name] = _read(data, name, size, pattern, pixels, problems)
     _drop_duplicates(pictures, problems)
+    apart: list[Picture] = []
+    if hold_out:
+        apart = [picture for picture in pictures["train"] if re.search(hold_out, picture.patient)]
+        if not apart:
+            raise DataError(f"{hold_out!r} matches no patient of train/, such as {pictures['train'][0].patient}")
+        pictures["train"] = [picture for picture in pictures["train"] if picture not in apart]
     _require_both_classes(pictures["train"])
     held_out = pictures.get("val", [])
     if len(held_out) >= MIN_VALIDATION and len({picture.label for picture in held_out}) == len(LABELS):
@@ -104,7 +119,7 @@ def prepare(
         if held_out:
             problems.append(f"val/: {len(held_out)} pictures are too few to validate on; the folder is ignored")
         train, held_out = _cut(pictures["train"], validation, seed)
-    splits: dict[Split, list[Picture]] = {"train": train, "validation": held_out}
+    splits: dict[Split, list[Picture]] = {"train": train, "validation": held_out + apart}
     _check_overlap(splits, pictures.get("test", []), problems)
     for split, chosen in splits.items():
         array = np.stack([pixels[picture.file] for picture in chosen])

@@ -55,6 +55,7 @@ def slim(
     source: str = "",
     seed: int = 0,
     mixed_precision: bool = False,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Slim the network of a run and fine-tune it; the same call again goes on where it was interrupted.
 
@@ -65,6 +66,7 @@ def slim(
         parameters: most weights of all convolutions.
         epochs: of fine-tuning.
         teachers: further runs; what all say is averaged.
+        changes: other numbers of the recipe.
 
     Returns:
         Metrics on validation at the chosen operating point.
@@ -91,9 +93,9 @@ def slim(
         size=size,
         epochs=epochs,
         batch_norm=recipe.batch_norm,
-        dropout=recipe.dropout,
         mixed_precision=mixed_precision,
         seed=seed,
+        **{"dropout": recipe.dropout, **changes},
     )
     start = out / "pruned.keras"
     if not start.exists():

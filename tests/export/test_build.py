@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def scratch_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("scratch") / "run"
-    arguments = ["--init", "scratch", "--width", "0.1", "--batch-size", "16", "--sizes", "48x18"]
+    arguments = ["--init", "scratch", "--set", "width=0.1", "--set", "batch_size=16", "--sizes", "48x18"]
     assert train(["fit", "--data", str(phantoms), "--out", str(run), *arguments]) == 0
     return run
 

@@ -18,7 +18,7 @@ from training.prepare import load, prepare
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["--init", "scratch", "--width", "0.1", "--batch-size", "16"]
+SMALL = ["--init", "scratch", "--set", "width=0.1", "--set", "batch_size=16"]
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +184,13 @@ def test_weights_of_the_wrong_shape_are_a_clear_error(prepared: Path, tmp_path: 
 def test_a_recipe_that_makes_no_sense_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         scratch_recipe(**changes)
+
+
+@pytest.mark.parametrize("choice", ["restyled", "restyled=much", "phases=1", "mixed_precision=1", "=1"])
+def test_a_choice_that_no_recipe_has_is_refused(choice: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--data", "x", "--out", "y", "--set", choice])
+    assert "--set" in capsys.readouterr().err
 
 
 def test_a_recipe_survives_json_and_refuses_unknown_keys() -> None:

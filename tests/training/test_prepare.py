@@ -63,6 +63,24 @@ def test_a_validation_folder_of_some_size_is_used(data: Path, tmp_path: Path) ->
     assert report["counts"]["validation"]["NORMAL"] == 62
 
 
+def test_a_source_can_be_held_out_whole(phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["prepare", "--data", str(phantoms), "--size", "32", "--out"]
+    assert main([*command, str(tmp_path / "usual")]) == 0
+    assert main([*command, str(tmp_path / "apart"), "--hold-out", "^IM-000"]) == 0
+    usual, apart = load(tmp_path / "usual"), load(tmp_path / "apart")
+
+    wanted = {patient for people in usual.patients.values() for patient in people if patient.startswith("IM-000")}
+    assert wanted
+    assert wanted < set(apart.patients["validation"])
+    assert not set(apart.patients["train"]) & set(apart.patients["validation"])
+    assert any(patient.startswith("person") for patient in apart.patients["validation"]), "the rest is cut as ever"
+    everything = {file for files in usual.files.values() for file in files}
+    assert {file for files in apart.files.values() for file in files} == everything
+
+    assert main([*command, str(tmp_path / "none"), "--hold-out", "^NOBODY"]) == 1
+    assert "matches no patient" in capsys.readouterr().err
+
+
 def test_names_every_unreadable_and_misplaced_file(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,7 +84,7 @@ def test_a_slim_network_is_trained_from_a_whole_one(
 ) -> None:
     data, whole, out = tmp_path / "data", tmp_path / "whole", tmp_path / "slim"
     prepare(phantoms, data, size=48, validation=0.25)
-    fit = ["fit", "--data", str(data), "--init", "scratch", "--width", "0.25", "--batch-size", "16"]
+    fit = ["fit", "--data", str(data), "--init", "scratch", "--set", "width=0.25", "--set", "batch_size=16"]
     assert main([*fit, "--sizes", "32x8", "--out", str(whole)]) == 0
     command = ["slim", "--run", str(whole), "--data", str(data), "--out", str(out), "--size", "48", "--epochs", "2"]
     assert main([*command, "--gmacs", "0.02", "--parameters", "4e5"]) == 0
