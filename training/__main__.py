@@ -145,7 +145,13 @@ def _slim_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gmacs", type=float, default=0.2, help="most 1e9 multiply-accumulates (default: %(default)s)")
     parser.add_argument("--parameters", type=float, default=1.2e6, help="most weights (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=26, help="of fine-tuning (default: %(default)s)")
-    parser.add_argument("--teacher", type=Path, action="append", default=[], help="further finished run to learn from")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        help="finished run to learn from instead of --run; may be given several times",
+    )
     _choice_arguments(parser)
     parser.set_defaults(run=_slim)
 
