@@ -29,17 +29,12 @@ test: $(VENV)/everything  ## install everything, run the whole test suite
 
 model: $(VENV)/everything  ## train and export the model that is shipped: make model DATA=chest_xray
 	$(BIN)/python -m training prepare --data $(DATA) --out data/prepared
-	$(FIT) --out runs/vgg19
-	$(FIT) --out runs/half-1 --set width=0.5 --seed 1
-	$(FIT) --out runs/half-2 --set width=0.5 --seed 2
-	$(BIN)/python -m training slim --data data/prepared --run runs/vgg19 --out runs/slim --mixed-precision \
-		--teacher runs/half-1 --teacher runs/half-2
-	$(BIN)/python -m export build --model runs/slim --calibration $(DATA) --out handler/model --version 2.1.0
+	$(BIN)/python -m training fit --data data/prepared --out runs/vgg19 --init scratch --mixed-precision
+	$(BIN)/python -m training slim --data data/prepared --run runs/vgg19 --out runs/slim --mixed-precision
+	$(BIN)/python -m export build --model runs/slim --calibration $(DATA) --out handler/model --version 2.0.0
 	$(BIN)/python -m training evaluate --model handler/model --data $(DATA) --validation runs/slim --out runs/held-out
 	$(BIN)/python -m export card handler/model --evaluation runs/held-out/metrics.json
 	$(BIN)/python -m infra.golden
-
-FIT := $(BIN)/python -m training fit --data data/prepared --init scratch --mixed-precision
 
 lint: $(VENV)/everything  ## style, types and import contracts
 	$(BIN)/ruff check .

@@ -1,6 +1,5 @@
 """Random variation of training pictures, modelled on what differs between hospitals: position, exposure, tone curve,
-sharpness, resolution, noise, compression, burnt-in markers, and the look of another picture altogether. Never a mirror
-image: it would put the heart on the right.
+sharpness, resolution, noise, compression, burnt-in markers. Never a mirror image: it would put the heart on the right.
 
 Sharpness counts most. In the data set that this project is made for, the mean absolute Laplacian of a picture alone
 tells normal from pneumonia with an AUC of 0.88, and a network that learns this has learned the machine, not the lung.
@@ -14,23 +13,6 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from handler.image import Pixels
-
-
-def restyle(pixels: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
-    """Give a picture some of another's look: where the other is of another class, the look no longer tells the class.
-
-    Always its amplitude spectrum, which carries sharpness, contrast and texture while the phase keeps every shape where
-    it is (Xu et al., "A Fourier-based Framework for Domain Generalization", 2021, arXiv:2105.11120), and in every other
-    picture its grey tones, by matching histograms.
-
-    Args:
-        pixels, other: uint8 `[S, S]`.
-
-    Returns:
-        uint8 `[S, S]`.
-    """
-    result = _spectrum_of(pixels, other, rng.random())
-    return _tones_of(result, other, rng.random()) if rng.random() < 0.5 else result
 
 
 def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
@@ -68,19 +50,6 @@ def resize(pixels: Pixels, size: int) -> Pixels:
     if pixels.shape[0] == size:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
-
-
-def _spectrum_of(pixels: Pixels, other: Pixels, share: float) -> Pixels:
-    spectrum, wanted = np.fft.rfft2(np.float32(pixels)), np.abs(np.fft.rfft2(np.float32(other)))
-    amplitude = np.abs(spectrum)
-    mixed = ((1 - share) * amplitude + share * wanted) * spectrum / np.maximum(amplitude, 1e-9)
-    return np.clip(np.fft.irfft2(mixed, s=pixels.shape) + 0.5, 0, 255).astype(np.uint8)
-
-
-def _tones_of(pixels: Pixels, other: Pixels, share: float) -> Pixels:
-    own, wanted = (np.bincount(p.ravel(), minlength=256).cumsum() for p in (pixels, other))
-    table = (1 - share) * np.arange(256) + share * np.searchsorted(wanted, own)
-    return (table + 0.5).astype(np.uint8)[pixels]
 
 
 def _move(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:

@@ -58,8 +58,6 @@ class Recipe:
     Raw weights swing by many points of accuracy between epochs at a fixed threshold, their average does not."""
     augmentation: float = 1.0
     """Strength; 0 turns augmentation off, 1 is the range in `training.augment`."""
-    restyled: float = 0.6
-    """Share of the varied training pictures that take on some of another's look, see `training.augment.restyle`."""
     untouched: float = 0.2
     """Share of training pictures that are shown as they are. Those that are served are not varied either, and a network
     that has seen none of them leans to one side on them."""
@@ -79,7 +77,6 @@ class Recipe:
         _require(0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}")
         _require(self.batch_size > 0, f"batch_size must be positive, got {self.batch_size}")
         _require(0 <= self.label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing}")
-        _require(0 <= self.restyled <= 1, f"restyled must lie in [0, 1], got {self.restyled}")
         _require(0 <= self.untouched <= 1, f"untouched must lie in [0, 1], got {self.untouched}")
         _require(0 <= self.average_decay < 1, f"average_decay must lie in [0, 1), got {self.average_decay}")
         for phase in self.phases:
@@ -176,6 +173,6 @@ RECIPES = {"seed": seed_recipe, "scratch": scratch_recipe}
 NUMBERS = {
     field.name: field.type
     for field in dataclasses.fields(Recipe)
-    if isinstance(field.type, type) and issubclass(field.type, (int, float)) and field.type is not bool
+    if field.type in (int, float) and field.name != "seed"
 }
-"""Type of each plain number of a recipe."""
+"""Type of each number of a recipe that `--set` changes."""

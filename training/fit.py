@@ -23,7 +23,7 @@ from handler.contract import LABELS
 from handler.files import write_atomically, write_json
 from handler.image import Pixels
 from training import operating
-from training.augment import augment, resize, restyle
+from training.augment import augment, resize
 from training.config import Phase, Recipe
 from training.distil import Teacher
 from training.errors import RunError
@@ -74,12 +74,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _picture(self, i: int) -> Pixels:
         rng = np.random.default_rng((self._recipe.seed, self._epoch, int(i)))
-        picture = np.asarray(self._pixels[i])
         if rng.random() < self._recipe.untouched:
-            return picture
-        if rng.random() < self._recipe.restyled:
-            picture = restyle(picture, self._pixels[rng.integers(len(self._pixels))], rng)
-        return augment(picture, rng, self._recipe.augmentation)
+            return np.asarray(self._pixels[i])
+        return augment(self._pixels[i], rng, self._recipe.augmentation)
 
 
 class Average(keras.callbacks.Callback):  # type: ignore[misc]

@@ -81,8 +81,8 @@ def prepare(
     Args:
         validation: share of the training pictures to hold out, by whole patients, stratified by label.
         pattern: regular expression on the file name whose first group is the patient.
-        hold_out: regular expression on patients. All that it matches go to validation besides the share of the rest:
-            how well a network does on a source that it has never seen is the best guess at how it does elsewhere.
+        hold_out: regular expression on patients. All that it matches go to validation besides the share of the rest: a
+            source that training has never seen shows what patients of known ones hide.
 
     Returns:
         The report: counts, and what was left out and why.

@@ -3,8 +3,8 @@
     python -m export benchmark --cold-start
 
 Three ways take turns: this project's Lambda entry with a stored event of API Gateway, the least that can answer at all
-(NumPy, ONNX Runtime, the same model), and the seed's service (Flask, TensorFlow, Pillow). Each is run with the files
-in the page cache, and with the page cache dropped where that is allowed, which is what a new machine sees.
+(NumPy, ONNX Runtime, the same model), and the seed's service (Flask, TensorFlow, Pillow). All are run with their files
+in the page cache, and then with the page cache dropped where that is allowed, which is what a new machine sees.
 """
 
 import datetime
@@ -79,17 +79,18 @@ def cold_start(
             SEED: ["seed", str(seed.file(KERAS).resolve()), str(seed.size), str(PICTURE)],
         }
         variables = environment(threads) | {"MODEL_BUNDLE": str(bundle.resolve())}
-        # The first round compiles what is not byte-compiled yet and fills the page cache; it does not count.
-        for turn in tqdm(range(rounds + 1), desc="rounds", leave=False):
+        # The first round compiles what is not byte-compiled yet and fills the page cache; it does not count. Nothing is
+        # dropped before the last warm round: who came next would be charged for reading its files again.
+        turns = [None, *(state for state in states for _ in range(rounds))]
+        for state in tqdm(turns, desc="rounds", leave=False):
             for name in [name for name in ways if name not in stopped]:
-                for state in states if turn else [WARM]:
-                    try:
-                        run = _start(ways[name], variables, drop=state == DROPPED)
-                    except ContestantError as exc:
-                        stopped[name] = exc
-                        break
-                    if turn:
-                        runs[name][state].append(run)
+                try:
+                    run = _start(ways[name], variables, drop=state == DROPPED)
+                except ContestantError as exc:
+                    stopped[name] = exc
+                    continue
+                if state:
+                    runs[name][state].append(run)
     notes = ["The Lambda entry builds its session in a thread while it imports: the two are one part."]
     if not dropping:
         notes.append(f"The page cache stayed warm: {DROP_CACHES} is not writable here; run as root on Linux.")

@@ -179,14 +179,20 @@ def test_weights_of_the_wrong_shape_are_a_clear_error(prepared: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"dropout": 1.0}, "dropout"), ({"width": 0}, "width"), ({"phases": ()}, "phase"), ({"batch_size": 0}, "batch")],
+    [
+        ({"dropout": 1.0}, "dropout"),
+        ({"width": 0}, "width"),
+        ({"phases": ()}, "phase"),
+        ({"batch_size": 0}, "batch"),
+        ({"channels": (8,) * 16, "width": 0.5}, "leave it at 1"),
+    ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         scratch_recipe(**changes)
 
 
-@pytest.mark.parametrize("choice", ["restyled", "restyled=much", "phases=1", "mixed_precision=1", "=1"])
+@pytest.mark.parametrize("choice", ["dropout", "dropout=much", "phases=1", "mixed_precision=1", "=1"])
 def test_a_choice_that_no_recipe_has_is_refused(choice: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", "--data", "x", "--out", "y", "--set", choice])
