@@ -12,6 +12,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,9 +55,25 @@ def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=SIZE, help="picture size in pixels (default: %(default)s)")
     parser.add_argument("--validation", type=float, default=0.15, help="share to hold out (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--patient", default=PATIENT, help="regular expression on file names; group 1 is the patient")
-    parser.add_argument("--hold-out", metavar="REGEX", help="patients that go to validation besides, such as ^NORMAL2")
+    parser.add_argument(
+        "--patient",
+        default=PATIENT,
+        type=_pattern,
+        metavar="REGEX",
+        help="regular expression on file names; group 1 is the patient",
+    )
+    parser.add_argument(
+        "--hold-out", type=_pattern, metavar="REGEX", help="patients that go to validation besides, such as ^NORMAL2"
+    )
     parser.set_defaults(run=_prepare)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {exc}") from None
+    return text
 
 
 def _prepare(options: argparse.Namespace) -> None:

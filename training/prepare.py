@@ -103,10 +103,12 @@ def prepare(
     _drop_duplicates(pictures, problems)
     apart: list[Picture] = []
     if hold_out:
-        apart = [picture for picture in pictures["train"] if re.search(hold_out, picture.patient)]
-        if not apart:
-            raise DataError(f"{hold_out!r} matches no patient of train/, such as {pictures['train'][0].patient}")
-        pictures["train"] = [picture for picture in pictures["train"] if picture not in apart]
+        patients = sorted({picture.patient for picture in pictures["train"]})
+        matched = {patient for patient in patients if re.search(hold_out, patient)}
+        if not matched:
+            raise DataError(f"{hold_out!r} matches none of the {len(patients)} patients of train/: {patients[:3]} ...")
+        apart = [picture for picture in pictures["train"] if picture.patient in matched]
+        pictures["train"] = [picture for picture in pictures["train"] if picture.patient not in matched]
     _require_both_classes(pictures["train"])
     held_out = pictures.get("val", [])
     if len(held_out) >= MIN_VALIDATION and len({picture.label for picture in held_out}) == len(LABELS):

@@ -78,7 +78,14 @@ def test_a_source_can_be_held_out_whole(phantoms: Path, tmp_path: Path, capsys: 
     assert {file for files in apart.files.values() for file in files} == everything
 
     assert main([*command, str(tmp_path / "none"), "--hold-out", "^NOBODY"]) == 1
-    assert "matches no patient" in capsys.readouterr().err
+    assert "matches none of the 48 patients" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--hold-out", "--patient"])
+def test_what_is_no_regular_expression_is_a_clear_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["prepare", "--data", "x", "--out", "y", option, "(unclosed"])
+    assert "is no regular expression" in capsys.readouterr().err
 
 
 def test_names_every_unreadable_and_misplaced_file(
