@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from training.errors import ConfigError
 
 Trainable = Literal["head", "upper", "all"]
+Network = Literal["vgg19", "efficientnet-lite0"]
 
 CONVOLUTIONS = 16
 """How many VGG19 has: nineteen layers with weights less three dense ones."""
@@ -42,6 +43,8 @@ class Recipe:
     phases: tuple[Phase, ...]
     batch_norm: bool
     """BatchNorm after each convolution; export folds it away."""
+    network: Network = "vgg19"
+    """`vgg19` is what is slimmed and exported; the other kind can only teach."""
     width: float = 1.0
     """Share of VGG19's channels in every convolution."""
     channels: tuple[int, ...] = ()
@@ -53,6 +56,12 @@ class Recipe:
     label_smoothing: float = 0.0
     distillation: float = 0.0
     """Share of the teacher's probabilities in what the network is trained towards; the labels have the rest."""
+    mixing: float = 0.0
+    """Share of varied pictures that another one shines through (mixup, Zhang et al. 2018, arXiv:1710.09412). On them a
+    teacher says more than on pictures whose labels it has learned (Beyer et al. 2022, arXiv:2106.05237)."""
+    views: int = 0
+    """How many varied versions of a picture there are: later epochs show them again, and whoever teaches need not be
+    asked again. 0: new ones in every epoch."""
     average_decay: float = 0.0
     """Per step, of the exponential moving average of all weights that is validated and saved; 0 keeps the raw ones.
     Raw weights swing by many points of accuracy between epochs at a fixed threshold, their average does not."""
@@ -77,11 +86,23 @@ class Recipe:
         _require(0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}")
         _require(self.batch_size > 0, f"batch_size must be positive, got {self.batch_size}")
         _require(0 <= self.label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing}")
+        _require(0 <= self.mixing <= 1, f"mixing must lie in [0, 1], got {self.mixing}")
+        _require(self.views >= 0, f"views must not be negative, got {self.views}")
         _require(0 <= self.untouched <= 1, f"untouched must lie in [0, 1], got {self.untouched}")
         _require(0 <= self.average_decay < 1, f"average_decay must lie in [0, 1), got {self.average_decay}")
+        _require(
+            self.network == "vgg19" or (self.width == 1 and not self.channels),
+            f"the widths of {self.network} are fixed: leave width and channels alone",
+        )
         for phase in self.phases:
+            _require(
+                self.network == "vgg19" or phase.trainable == "all",
+                f"phase {phase.name!r}: {self.network} is trained whole",
+            )
             _require(len(phase.sizes) > 0, f"phase {phase.name!r} has no epochs")
-            _require(min(phase.sizes) >= 32, f"phase {phase.name!r}: VGG19 halves five times, sizes start at 32 px")
+            _require(
+                min(phase.sizes) >= 32, f"phase {phase.name!r}: the networks halve five times, sizes start at 32 px"
+            )
             _require(phase.learning_rate > 0, f"phase {phase.name!r}: learning_rate must be positive")
         _require(
             len({phase.sizes[-1] for phase in self.phases}) == 1,
@@ -146,6 +167,29 @@ def scratch_recipe(**changes: Any) -> Recipe:
     return Recipe(**{**values, **changes})
 
 
+def lite_recipe(**changes: Any) -> Recipe:
+    """Transfer from ImageNet to a network of another family, which errs where VGG19 does not: a teacher."""
+    values: dict[str, Any] = {
+        "phases": (
+            Phase(
+                name="transfer",
+                trainable="all",
+                sizes=(96,) * 2 + (128,) * 8,
+                schedule_epochs=11,
+                learning_rate=5e-4,
+                warmup_epochs=0.5,
+            ),
+        ),
+        "network": "efficientnet-lite0",
+        "batch_norm": True,
+        "dropout": 0.2,
+        "weight_decay": 0.02,
+        "label_smoothing": 0.05,
+        "average_decay": 0.99,
+    }
+    return Recipe(**{**values, **changes})
+
+
 def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm: bool, **changes: Any) -> Recipe:
     """Fine-tuning of what `training.slim` left of a network, taught by the whole one."""
     phase = Phase(
@@ -160,7 +204,8 @@ def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm
         "phases": (phase,),
         "batch_norm": batch_norm,
         "channels": channels,
-        "distillation": 0.6,
+        "distillation": 0.8,
+        "views": 10,
         "weight_decay": 0.05,
         "label_smoothing": 0.05,
         "average_decay": 0.998,
@@ -168,7 +213,12 @@ def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm
     return Recipe(**{**values, **changes})
 
 
-RECIPES = {"seed": seed_recipe, "scratch": scratch_recipe}
+def recipe_for(network: Network, init: str, **changes: Any) -> Recipe:
+    """The recipe of a network of that kind from that start, see `training.network.initialise`."""
+    if network == "efficientnet-lite0":
+        return lite_recipe(**changes)
+    return scratch_recipe(**changes) if init == "scratch" else seed_recipe(**changes)
+
 
 NUMBERS = {
     field.name: field.type

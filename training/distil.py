@@ -6,7 +6,7 @@ the same varied picture, each at its own size (Beyer et al. 2022, arXiv:2106.052
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import keras
@@ -20,8 +20,11 @@ from training.errors import RunError
 from training.network import build
 
 
-def open_run(run: Path, *, mixed_precision: bool = False) -> tuple[keras.Model, Recipe]:
+def open_run(run: Path, *, as_trained: bool = False) -> tuple[keras.Model, Recipe]:
     """The network that a finished run left behind.
+
+    Args:
+        as_trained: in the precision of its training, which is quicker on the same machine, and not in float32.
 
     Raises:
         RunError: the run is not there or not finished.
@@ -31,27 +34,34 @@ def open_run(run: Path, *, mixed_precision: bool = False) -> tuple[keras.Model, 
         saved = keras.models.load_model(run / "model.keras", compile=False)
     except (OSError, ValueError) as exc:
         raise RunError(f"{run} is no finished run: give one, or finish it with its own command ({exc})") from exc
-    recipe = dataclasses.replace(recipe, mixed_precision=mixed_precision)
+    recipe = dataclasses.replace(recipe, mixed_precision=recipe.mixed_precision and as_trained)
     model = build(recipe)
     model.set_weights(saved.get_weights())
     return model, recipe
 
 
 class Teacher:
-    """The mean of what the networks of some runs say.
+    """The mean of what the networks of some runs say. It remembers what it said.
 
     Args:
         runs: folders of finished runs.
-        mixed_precision: bfloat16 arithmetic, see `Recipe`.
     """
 
-    def __init__(self, runs: Sequence[Path], *, mixed_precision: bool) -> None:
+    def __init__(self, runs: Sequence[Path]) -> None:
         self.names = [run.name for run in runs]
-        opened = [open_run(run, mixed_precision=mixed_precision) for run in runs]
+        opened = [open_run(run, as_trained=True) for run in runs]
         self._networks = [(model, recipe.size) for model, recipe in opened]
+        self._said: dict[Hashable, npt.NDArray[np.float32]] = {}
 
-    def __call__(self, pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:
-        """Probabilities `[N, 2]` of pictures `[S, S]` each."""
+    def __call__(self, names: Sequence[Hashable], pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:
+        """Probabilities `[N, 2]` of pictures `[S, S]` each; a name always stands for the same picture."""
+        unheard = [i for i, name in enumerate(names) if name not in self._said]
+        if unheard:
+            answers = self._ask([pictures[i] for i in unheard])
+            self._said.update(zip([names[i] for i in unheard], answers, strict=True))
+        return np.stack([self._said[name] for name in names])
+
+    def _ask(self, pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:
         said = [
             np.asarray(model.predict_on_batch(np.stack([resize(p, size) for p in pictures])[..., np.newaxis]))
             for model, size in self._networks

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from handler.contract import LABELS
 from handler.files import write_atomically, write_json
@@ -39,6 +40,9 @@ _AVERAGE_EVERY = 4
 """Steps between two updates of the averaged weights; each update touches all 80 MB of them."""
 
 
+_ONE_HOT = np.eye(len(LABELS), dtype=np.float32)
+
+
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """One epoch of shuffled, augmented, class-weighted pictures. The same seed and epoch give the same pictures."""
 
@@ -52,8 +56,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         teacher: Teacher | None = None,
     ) -> None:
         super().__init__(workers=1)
-        self._pixels, self._labels, self._recipe, self._size, self._epoch = pixels, labels, recipe, size, epoch
+        self._pixels, self._labels, self._recipe, self._size = pixels, labels, recipe, size
         self._teacher = teacher
+        self._view = epoch % recipe.views if recipe.views else epoch
         self._order = np.random.default_rng((recipe.seed, epoch)).permutation(len(labels))
         # The one place where class imbalance is handled: both classes weigh the same in the loss.
         self._class_weight = len(labels) / (2 * np.bincount(labels, minlength=len(LABELS)))
@@ -63,20 +68,27 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> tuple[Pixels, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         chosen = self._order[index * self._recipe.batch_size :][: self._recipe.batch_size]
-        pictures = [self._picture(i) for i in chosen]
-        labels = self._labels[chosen]
-        targets = np.eye(len(LABELS), dtype=np.float32)[labels]
+        examples = [self._example(i) for i in chosen]
+        pictures, targets = [picture for picture, _ in examples], np.stack([target for _, target in examples])
         if self._teacher:
             share = self._recipe.distillation
-            targets = (1 - share) * targets + share * self._teacher(pictures)
+            targets = (1 - share) * targets + share * self._teacher([(self._view, int(i)) for i in chosen], pictures)
         pixels = np.stack([resize(picture, self._size) for picture in pictures])
-        return pixels[..., np.newaxis], targets, self._class_weight[labels].astype(np.float32)
+        return pixels[..., np.newaxis], targets, self._class_weight[self._labels[chosen]].astype(np.float32)
 
-    def _picture(self, i: int) -> Pixels:
-        rng = np.random.default_rng((self._recipe.seed, self._epoch, int(i)))
-        if rng.random() < self._recipe.untouched:
-            return np.asarray(self._pixels[i])
-        return augment(self._pixels[i], rng, self._recipe.augmentation)
+    def _example(self, i: int) -> tuple[Pixels, npt.NDArray[np.float32]]:
+        """This epoch's view of picture `i`, and what its labels say."""
+        recipe, target = self._recipe, _ONE_HOT[self._labels[i]]
+        rng = np.random.default_rng((recipe.seed, self._view, int(i)))
+        if rng.random() < recipe.untouched:
+            return np.asarray(self._pixels[i]), target
+        picture = augment(self._pixels[i], rng, recipe.augmentation)
+        if rng.random() < recipe.mixing:
+            other, share = int(rng.integers(len(self._labels))), rng.uniform(0, 0.5)
+            shining = augment(self._pixels[other], rng, recipe.augmentation)
+            picture = np.asarray(Image.blend(Image.fromarray(picture), Image.fromarray(shining), share))
+            target = np.asarray((1 - share) * target + share * _ONE_HOT[self._labels[other]], np.float32)
+        return picture, target
 
 
 class Average(keras.callbacks.Callback):  # type: ignore[misc]
@@ -313,8 +325,9 @@ def _finish(data: Prepared, out: Path, recipe: Recipe, state: State) -> dict[str
         "validation": summary(calibrated[:count], labels, point.threshold),
         "stress": summary(calibrated[count:], np.tile(labels, operating.STRESS_COPIES), point.threshold),
     }
-    familiarity = fit_familiarity(model, data.pixels["train"], recipe.size, recipe.seed)
-    write_atomically(out / "familiarity.npz", functools.partial(save_arrays, familiarity))
+    if recipe.network == "vgg19":  # no other kind is served
+        familiarity = fit_familiarity(model, data.pixels["train"], recipe.size, recipe.seed)
+        write_atomically(out / "familiarity.npz", functools.partial(save_arrays, familiarity))
     write_json(out / "metrics.json", metrics)
     write_json(out / "operating_point.json", dataclasses.asdict(point) | {"input_size": recipe.size})
     return metrics

@@ -80,8 +80,8 @@ def choose_threshold(
     groups: npt.NDArray[np.int64],
     target: float = TARGET_SENSITIVITY,
 ) -> float:
-    """The greatest threshold with the target sensitivity in every group, and one half at most: what is called negative
-    shall not be the likelier to be positive.
+    """The greatest threshold with the target sensitivity in every group. It may lie above one half: a lower one would
+    call more negatives positive than the target asks for.
 
     It lies halfway between two neighbouring predictions, so that a rounding error decides nothing.
 
@@ -91,7 +91,7 @@ def choose_threshold(
         groups: `[N]`, which kind of pictures each is: the large groups shall not outvote the small ones.
         target: least sensitivity, 0..1.
     """
-    limit = 0.5
+    limit = 1.0
     for group in np.unique(groups):
         positives = np.sort(probabilities[(groups == group) & (labels == 1)])
         missed = int(len(positives) * (1 - target) + 1e-9)

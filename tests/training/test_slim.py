@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from training.__main__ import main
 from training.config import Recipe, scratch_recipe, slim_recipe
+from training.distil import Teacher
 from training.errors import ConfigError, WeightsError
 from training.network import BLOCKS, CONVOLUTIONS, build, initialise, widths
 from training.prepare import load, prepare
@@ -96,6 +97,11 @@ def test_a_slim_network_is_trained_from_a_whole_one(
     assert weights <= 4e5
     assert len(channels) == sum(count for _, count in BLOCKS)
     assert config["teachers"] == ["whole"]
+    black, white = (np.full((1, 48, 48), grey, np.uint8) for grey in (0, 255))
+    teacher = Teacher([whole])
+    said = teacher(["a"], black)
+    assert np.array_equal(teacher(["a"], white), said), "it knows the picture by its name and looks at it no more"
+    assert not np.array_equal(teacher(["b"], white), said)
     assert json.loads((out / "metrics.json").read_text())["validation"]["auc"] > 0.5
     assert (out / "model.keras").is_file()
 
@@ -125,7 +131,8 @@ def test_a_student_learns_from_labels_and_teacher_alike(phantoms: Path, tmp_path
     recipe = slim_recipe(WHOLE, size=32, epochs=1, batch_norm=True, distillation=0.25, batch_size=4)
     seen = []
 
-    def teacher(pictures: list[np.ndarray]) -> np.ndarray:
+    def teacher(names: list[tuple[int, int]], pictures: list[np.ndarray]) -> np.ndarray:
+        assert len(set(names)) == len(pictures)
         seen.extend(pictures)
         return np.tile(np.float32([0.4, 0.6]), (len(pictures), 1))
 
@@ -135,3 +142,19 @@ def test_a_student_learns_from_labels_and_teacher_alike(phantoms: Path, tmp_path
     np.testing.assert_allclose(np.sort(labels, axis=1), np.tile([0, 1], (4, 1)), atol=1e-6)
     assert [picture.shape for picture in seen] == [(48, 48)] * 4, "the teacher sees the picture before it is made small"
     assert pixels.shape == (4, 32, 32, 1)
+
+
+def test_the_views_of_a_picture_come_again(phantoms: Path, tmp_path: Path) -> None:
+    from training.fit import Batches
+
+    prepare(phantoms, tmp_path, size=48, validation=0.25)
+    data = load(tmp_path)
+    recipe = slim_recipe(WHOLE, size=48, epochs=4, batch_norm=True, views=2)
+
+    def shown(epoch: int) -> set[bytes]:
+        batches = Batches(data.pixels["train"], data.labels["train"], recipe, 48, epoch)
+        return {picture.tobytes() for i in range(len(batches)) for picture in batches[i][0]}
+
+    assert shown(0) == shown(2)
+    assert shown(1) == shown(3)
+    assert shown(0) != shown(1)
