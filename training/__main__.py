@@ -16,10 +16,10 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from handler.errors import HandlerError
-from training.config import NUMBERS, Network, Phase, recipe_for
+from training.config import NUMBERS, RECIPES, Phase
 from training.errors import TrainingError
 from training.prepare import PATIENT, SIZE, Prepared, load, prepare
 
@@ -97,10 +97,7 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
     parser.add_argument(
-        "--network", choices=get_args(Network), default="vgg19", help="of which kind; only vgg19 is more than a teacher"
-    )
-    parser.add_argument(
-        "--init", default="imagenet", help="imagenet (default), scratch, a weights file, or a run's model.keras"
+        "--init", default="imagenet", help="imagenet (default), scratch, a VGG19 weights file, or a run's model.keras"
     )
     parser.add_argument("--sizes", help="picture size of every epoch of the last phase, such as 48x8,64x10,128x3")
     _choice_arguments(parser)
@@ -109,7 +106,7 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    recipe = recipe_for(options.network, options.init, **_choices(options))
+    recipe = RECIPES["scratch" if options.init == "scratch" else "seed"](**_choices(options))
     if options.sizes:
         recipe = dataclasses.replace(recipe, phases=tuple(_resized(phase, options.sizes) for phase in recipe.phases))
     data = _prepared(options, recipe.size)
@@ -164,7 +161,7 @@ def _slim_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=96, help="picture size in pixels (default: %(default)s)")
     parser.add_argument("--gmacs", type=float, default=0.2, help="most 1e9 multiply-accumulates (default: %(default)s)")
     parser.add_argument("--parameters", type=float, default=1.2e6, help="most weights (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=60, help="of fine-tuning (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=26, help="of fine-tuning (default: %(default)s)")
     parser.add_argument(
         "--teacher",
         type=Path,

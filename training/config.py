@@ -11,7 +11,6 @@ from typing import Any, Literal, Self
 from training.errors import ConfigError
 
 Trainable = Literal["head", "upper", "all"]
-Network = Literal["vgg19", "efficientnet-lite0"]
 
 CONVOLUTIONS = 16
 """How many VGG19 has: nineteen layers with weights less three dense ones."""
@@ -43,8 +42,6 @@ class Recipe:
     phases: tuple[Phase, ...]
     batch_norm: bool
     """BatchNorm after each convolution; export folds it away."""
-    network: Network = "vgg19"
-    """`vgg19` is what is slimmed and exported; the other kind can only teach."""
     width: float = 1.0
     """Share of VGG19's channels in every convolution."""
     channels: tuple[int, ...] = ()
@@ -90,19 +87,9 @@ class Recipe:
         _require(self.views >= 0, f"views must not be negative, got {self.views}")
         _require(0 <= self.untouched <= 1, f"untouched must lie in [0, 1], got {self.untouched}")
         _require(0 <= self.average_decay < 1, f"average_decay must lie in [0, 1), got {self.average_decay}")
-        _require(
-            self.network == "vgg19" or (self.width == 1 and not self.channels),
-            f"the widths of {self.network} are fixed: leave width and channels alone",
-        )
         for phase in self.phases:
-            _require(
-                self.network == "vgg19" or phase.trainable == "all",
-                f"phase {phase.name!r}: {self.network} is trained whole",
-            )
             _require(len(phase.sizes) > 0, f"phase {phase.name!r} has no epochs")
-            _require(
-                min(phase.sizes) >= 32, f"phase {phase.name!r}: the networks halve five times, sizes start at 32 px"
-            )
+            _require(min(phase.sizes) >= 32, f"phase {phase.name!r}: VGG19 halves five times, sizes start at 32 px")
             _require(phase.learning_rate > 0, f"phase {phase.name!r}: learning_rate must be positive")
         _require(
             len({phase.sizes[-1] for phase in self.phases}) == 1,
@@ -167,29 +154,6 @@ def scratch_recipe(**changes: Any) -> Recipe:
     return Recipe(**{**values, **changes})
 
 
-def lite_recipe(**changes: Any) -> Recipe:
-    """Transfer from ImageNet to a network of another family, which errs where VGG19 does not: a teacher."""
-    values: dict[str, Any] = {
-        "phases": (
-            Phase(
-                name="transfer",
-                trainable="all",
-                sizes=(96,) * 2 + (128,) * 8,
-                schedule_epochs=11,
-                learning_rate=5e-4,
-                warmup_epochs=0.5,
-            ),
-        ),
-        "network": "efficientnet-lite0",
-        "batch_norm": True,
-        "dropout": 0.2,
-        "weight_decay": 0.02,
-        "label_smoothing": 0.05,
-        "average_decay": 0.99,
-    }
-    return Recipe(**{**values, **changes})
-
-
 def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm: bool, **changes: Any) -> Recipe:
     """Fine-tuning of what `training.slim` left of a network, taught by the whole one."""
     phase = Phase(
@@ -204,8 +168,7 @@ def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm
         "phases": (phase,),
         "batch_norm": batch_norm,
         "channels": channels,
-        "distillation": 0.8,
-        "views": 10,
+        "distillation": 0.6,
         "weight_decay": 0.05,
         "label_smoothing": 0.05,
         "average_decay": 0.998,
@@ -213,12 +176,7 @@ def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm
     return Recipe(**{**values, **changes})
 
 
-def recipe_for(network: Network, init: str, **changes: Any) -> Recipe:
-    """The recipe of a network of that kind from that start, see `training.network.initialise`."""
-    if network == "efficientnet-lite0":
-        return lite_recipe(**changes)
-    return scratch_recipe(**changes) if init == "scratch" else seed_recipe(**changes)
-
+RECIPES = {"seed": seed_recipe, "scratch": scratch_recipe}
 
 NUMBERS = {
     field.name: field.type

@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 _AVERAGE_EVERY = 4
 """Steps between two updates of the averaged weights; each update touches all 80 MB of them."""
 
-
 _ONE_HOT = np.eye(len(LABELS), dtype=np.float32)
 
 
@@ -325,9 +324,8 @@ def _finish(data: Prepared, out: Path, recipe: Recipe, state: State) -> dict[str
         "validation": summary(calibrated[:count], labels, point.threshold),
         "stress": summary(calibrated[count:], np.tile(labels, operating.STRESS_COPIES), point.threshold),
     }
-    if recipe.network == "vgg19":  # no other kind is served
-        familiarity = fit_familiarity(model, data.pixels["train"], recipe.size, recipe.seed)
-        write_atomically(out / "familiarity.npz", functools.partial(save_arrays, familiarity))
+    familiarity = fit_familiarity(model, data.pixels["train"], recipe.size, recipe.seed)
+    write_atomically(out / "familiarity.npz", functools.partial(save_arrays, familiarity))
     write_json(out / "metrics.json", metrics)
     write_json(out / "operating_point.json", dataclasses.asdict(point) | {"input_size": recipe.size})
     return metrics

@@ -1,4 +1,4 @@
-"""The networks, above all VGG19 in Keras 3 for one grey channel, with the layer names of `keras.applications.VGG19`.
+"""VGG19 in Keras 3 for one grey channel, with the layer names of `keras.applications.VGG19`.
 
 Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014, arXiv:1409.1556.
 """
@@ -10,7 +10,6 @@ import numpy as np
 from keras import layers
 
 from handler.contract import LABELS, PIXEL_SCALE
-from training import efficientnet
 from training.config import Recipe, Trainable
 from training.errors import WeightsError
 
@@ -30,30 +29,28 @@ def widths(recipe: Recipe) -> tuple[int, ...]:
 
 
 def build(recipe: Recipe) -> keras.Model:
-    """The untrained network: pixels `[N, H, W, 1]` in 0..255 to probabilities `[N, 2]`; any size from 32 px up."""
+    """The untrained network: pixels `[N, H, W, 1]` in 0..255 to probabilities `[N, 2]`; any size from 32 px up.
+
+    The head pools globally where the seed flattened: the same layers then serve every picture size.
+    """
     if recipe.mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        return _vgg19(recipe) if recipe.network == "vgg19" else efficientnet.build(recipe)
+        pixels = keras.Input((None, None, 1), name="pixels")
+        x = layers.Rescaling(PIXEL_SCALE, name="scale")(pixels)
+        channels = iter(widths(recipe))
+        for b, (_, count) in enumerate(BLOCKS, 1):
+            for c in range(1, count + 1):
+                x = _convolution(x, f"block{b}_conv{c}", next(channels), recipe.batch_norm)
+            x = layers.MaxPooling2D(name=f"block{b}_pool")(x)
+        x = layers.GlobalAveragePooling2D(name="features")(x)
+        x = layers.Dense(512, activation="relu", kernel_initializer="he_normal", name="head_1")(x)
+        x = layers.Dropout(recipe.dropout, seed=recipe.seed, name="head_dropout")(x)
+        x = layers.Dense(128, activation="relu", kernel_initializer="he_normal", name="head_2")(x)
+        x = layers.Dense(len(LABELS), dtype="float32", name="logits")(x)
+        return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(x), name="vgg19")
     finally:
         keras.config.set_dtype_policy("float32")
-
-
-def _vgg19(recipe: Recipe) -> keras.Model:
-    """The head pools globally where the seed flattened: the same layers then serve every picture size."""
-    pixels = keras.Input((None, None, 1), name="pixels")
-    x = layers.Rescaling(PIXEL_SCALE, name="scale")(pixels)
-    channels = iter(widths(recipe))
-    for b, (_, count) in enumerate(BLOCKS, 1):
-        for c in range(1, count + 1):
-            x = _convolution(x, f"block{b}_conv{c}", next(channels), recipe.batch_norm)
-        x = layers.MaxPooling2D(name=f"block{b}_pool")(x)
-    x = layers.GlobalAveragePooling2D(name="features")(x)
-    x = layers.Dense(512, activation="relu", kernel_initializer="he_normal", name="head_1")(x)
-    x = layers.Dropout(recipe.dropout, seed=recipe.seed, name="head_dropout")(x)
-    x = layers.Dense(128, activation="relu", kernel_initializer="he_normal", name="head_2")(x)
-    x = layers.Dense(len(LABELS), dtype="float32", name="logits")(x)
-    return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(x), name="vgg19")
 
 
 def _convolution(x: keras.KerasTensor, name: str, channels: int, batch_norm: bool) -> keras.KerasTensor:
@@ -78,8 +75,8 @@ def initialise(model: keras.Model, init: str) -> None:
     """Give an untrained network its first weights.
 
     Args:
-        init: "scratch" leaves it as it is, "imagenet" and a weights file go to `load_imagenet` of the network's kind,
-            and a `.keras` file is a network of the same shape that this project trained.
+        init: "scratch" leaves it as it is, "imagenet" and a weights file go to `load_imagenet`, and a `.keras` file is
+            a network of the same shape that this project trained.
 
     Raises:
         WeightsError: the file is absent, or does not fit.
@@ -87,10 +84,7 @@ def initialise(model: keras.Model, init: str) -> None:
     if init == "scratch":
         return
     if not init.endswith(".keras"):
-        if model.name == "vgg19":
-            load_imagenet(model, init)
-        else:
-            efficientnet.load_imagenet(model, None if init == "imagenet" else Path(init))
+        load_imagenet(model, init)
         return
     try:
         model.set_weights(keras.models.load_model(init, compile=False).get_weights())

@@ -158,3 +158,21 @@ def test_the_views_of_a_picture_come_again(phantoms: Path, tmp_path: Path) -> No
     assert shown(0) == shown(2)
     assert shown(1) == shown(3)
     assert shown(0) != shown(1)
+
+
+def test_a_picture_that_shines_through_brings_its_label_along(phantoms: Path, tmp_path: Path) -> None:
+    from training.fit import Batches
+
+    prepare(phantoms, tmp_path, size=48, validation=0.25)
+    data = load(tmp_path)
+    recipe = slim_recipe(WHOLE, size=48, epochs=1, batch_norm=True, mixing=1.0, untouched=0.0, augmentation=0.0)
+    black, white = (np.full((48, 48), grey, np.uint8) for grey in (0, 255))
+    labels = data.labels["train"]
+    pixels = np.stack([white if label else black for label in labels])
+
+    batches = Batches(pixels, labels, recipe, 48, 0)
+    shown, targets = (np.concatenate(parts) for parts in zip(*((b[0], b[1]) for b in batches), strict=True))
+
+    # White is the positive class: how bright a picture is says how much of its label is positive.
+    np.testing.assert_allclose(shown[:, 0, 0, 0] / 255, targets[:, 1], atol=0.01)
+    assert len(np.unique(targets[:, 1])) > 4, "not only whole labels"
