@@ -41,7 +41,7 @@ def open_run(run: Path, *, as_trained: bool = False) -> tuple[keras.Model, Recip
 
 
 class Teacher:
-    """The mean of what the networks of some runs say. It remembers what it said.
+    """The mean of what the networks of some runs say.
 
     Args:
         runs: folders of finished runs.
@@ -53,8 +53,11 @@ class Teacher:
         self._networks = [(model, recipe.size) for model, recipe in opened]
         self._said: dict[Hashable, npt.NDArray[np.float32]] = {}
 
-    def __call__(self, names: Sequence[Hashable], pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:
-        """Probabilities `[N, 2]` of pictures `[S, S]` each; a name always stands for the same picture."""
+    def __call__(self, pictures: Sequence[Pixels], names: Sequence[Hashable] | None = None) -> npt.NDArray[np.float32]:
+        """Probabilities `[N, 2]` of pictures `[S, S]` each. Where pictures have names, which always stand for the same
+        ones, what was said is remembered; that takes memory for each, so name only what comes again."""
+        if names is None:
+            return self._ask(pictures)
         unheard = [i for i, name in enumerate(names) if name not in self._said]
         if unheard:
             answers = self._ask([pictures[i] for i in unheard])

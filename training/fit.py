@@ -71,7 +71,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         pictures, targets = [picture for picture, _ in examples], np.stack([target for _, target in examples])
         if self._teacher:
             share = self._recipe.distillation
-            targets = (1 - share) * targets + share * self._teacher([(self._view, int(i)) for i in chosen], pictures)
+            names = [(self._view, int(i)) for i in chosen] if self._recipe.views else None
+            targets = (1 - share) * targets + share * self._teacher(pictures, names)
         pixels = np.stack([resize(picture, self._size) for picture in pictures])
         return pixels[..., np.newaxis], targets, self._class_weight[self._labels[chosen]].astype(np.float32)
 
