@@ -5,6 +5,7 @@ python -m training fit --data data/prepared --out runs/vgg19 --init scratch
 python -m training slim --run runs/vgg19 --data data/prepared --out runs/slim
 python -m training compare runs/vgg19 runs/slim
 python -m training evaluate --model runs/vgg19/model.keras --data chest_xray/test
+python -m training audit --model runs/slim --data data/prepared
 """
 
 import argparse
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _slim_arguments(commands.add_parser("slim", help="take the channels that matter least from a trained network"))
     _compare_arguments(commands.add_parser("compare", help="a table of what was tried"))
     _evaluate_arguments(commands.add_parser("evaluate", help="judge a model or bundle on a labelled folder"))
+    _audit_arguments(commands.add_parser("audit", help="what a model makes of the same pictures framed otherwise"))
     _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample picture"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -97,7 +99,12 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
     parser.add_argument(
-        "--init", default="imagenet", help="imagenet (default), scratch, a VGG19 weights file, or a run's model.keras"
+        "--init",
+        default="imagenet",
+        help="imagenet (default), edges (from a package), scratch, a VGG19 weights file, or a run's model.keras",
+    )
+    parser.add_argument(
+        "--recipe", choices=sorted(RECIPES), help="default: scratch for scratch, transfer for edges, else seed"
     )
     parser.add_argument("--sizes", help="picture size of every epoch of the last phase, such as 48x8,64x10,128x3")
     _choice_arguments(parser)
@@ -106,7 +113,8 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    recipe = RECIPES["scratch" if options.init == "scratch" else "seed"](**_choices(options))
+    usual = {"scratch": "scratch", "edges": "transfer"}.get(options.init, "seed")
+    recipe = RECIPES[options.recipe or usual](**_choices(options))
     if options.sizes:
         recipe = dataclasses.replace(recipe, phases=tuple(_resized(phase, options.sizes) for phase in recipe.phases))
     data = _prepared(options, recipe.size)
@@ -237,6 +245,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     print(json.dumps(result) if options.json else report(result))
     print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)
+
+
+def _audit_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder, whose validation pictures are taken")
+    parser.add_argument("--out", type=Path, default=Path("runs/audit"), help="for numbers and plot")
+    parser.set_defaults(run=_audit)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from training.audit import audit, table
+
+    print(table(audit(options.model, load(options.data), options.out)))
+    print(f"numbers and plot are in {options.out}")
 
 
 def _phantom_arguments(parser: argparse.ArgumentParser) -> None:

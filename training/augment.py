@@ -1,8 +1,10 @@
-"""Random variation of training pictures, modelled on what differs between hospitals: position, exposure, tone curve,
+"""Random variation of training pictures, modelled on what differs between hospitals: framing, exposure, tone curve,
 sharpness, resolution, noise, compression, burnt-in markers. Never a mirror image: it would put the heart on the right.
 
-Sharpness counts most. In the data set that this project is made for, the mean absolute Laplacian of a picture alone
-tells normal from pneumonia with an AUC of 0.88, and a network that learns this has learned the machine, not the lung.
+Two of these count most: in the data set that this project is made for they give the label away, and a network that
+learns them has learned the machine, not the lung. Sharpness: the mean absolute Laplacian of a picture alone tells
+normal from pneumonia with an AUC of 0.88. Framing: pictures with pneumonia show less above and below the lungs, and
+were wider before they became square; more detail across than along alone has an AUC of 0.83.
 
 Plain Pillow and NumPy on uint8, so that every Keras backend sees the same pictures.
 """
@@ -13,6 +15,9 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from handler.image import Pixels
+
+_GRAINS = (-0.25, 0.45)
+"""Those of chests, whether they were squeezed or not."""
 
 
 def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
@@ -27,9 +32,7 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
     """
     if strength == 0:
         return pixels
-    image = Image.fromarray(pixels)
-    if rng.random() < 0.85:  # moving resamples, which blurs a little: some pictures stay as sharp as they are
-        image = _move(image, rng, strength)
+    image = Image.fromarray(frame(pixels, rng, strength))
     if rng.random() < 0.2:
         image = Image.blend(image, ImageOps.equalize(image), rng.uniform(0, 0.7) * min(strength, 1.4))
     image = image.point(_exposure(rng, strength))
@@ -45,27 +48,47 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
     return result
 
 
+def frame(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
+    """Show another part of one picture, in another aspect ratio, a little turned, and with what a collimator leaves
+    dark. The aspect ratio is such that the grain of the result, see `grain`, says nothing about the picture any more.
+    Arguments as for `augment`."""
+    if strength == 0 or rng.random() < 0.1:  # resampling blurs a little: some pictures stay as sharp as they are
+        return pixels
+    image = Image.fromarray(pixels)
+    size = image.width
+    angle = np.deg2rad(rng.uniform(-10, 10) * strength)
+    shear = rng.uniform(-0.08, 0.08) * strength
+    aspect = np.clip((rng.uniform(*_GRAINS) - grain(pixels)) * strength, -0.6, 0.6)
+    zoom = min(rng.uniform(-0.3, 0.05) * strength, 0.1 - abs(aspect) / 2)
+    seen = np.exp([zoom + aspect / 2, zoom - aspect / 2])
+    shift = rng.uniform(-1, 1, size=2) * (np.abs(1 - seen) / 2 + 0.04 * strength) * size
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag(seen)
+    centre = np.array([size / 2, size / 2])
+    offset = centre + shift - matrix @ centre
+    coefficients = (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
+    result = np.array(image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR))
+    if rng.random() < 0.3:
+        top, bottom, left, right = rng.integers(0, 1 + round(size * 0.1 * min(strength, 1.5)), size=4)
+        result[:top] = result[size - bottom :] = 0
+        result[:, :left] = result[:, size - right :] = 0
+    return result
+
+
+def grain(pixels: Pixels) -> float:
+    """How much more a picture varies from left to right than from top to bottom, as the logarithm of the ratio: it
+    grows as a picture is squeezed to become square. The margins are left out, where markers and edges are."""
+    margin = len(pixels) // 7
+    inner = pixels[margin:-margin, margin:-margin].astype(np.float32)
+    across, along = (float(np.abs(np.diff(inner, axis=axis)).mean()) for axis in (1, 0))
+    return float(np.log((across + 1) / (along + 1)))
+
+
 def resize(pixels: Pixels, size: int) -> Pixels:
     """A decoded picture `[S, S]` at a smaller size, for the early epochs of progressive resizing."""
     if pixels.shape[0] == size:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
-
-
-def _move(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
-    """Rotate by up to 10 degrees, scale by up to 15 %, stretch by up to 10 %, shear and shift by up to 8 %."""
-    size = image.width
-    angle = np.deg2rad(rng.uniform(-10, 10) * strength)
-    scale = np.exp(rng.uniform(-0.15, 0.15) * strength)
-    stretch = np.exp(rng.uniform(-0.1, 0.1) * strength)
-    shear = rng.uniform(-0.08, 0.08) * strength
-    shift = rng.uniform(-0.08, 0.08, size=2) * strength * size
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag([scale * stretch, scale / stretch])
-    centre = np.array([size / 2, size / 2])
-    offset = centre + shift - matrix @ centre
-    coefficients = (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
-    return image.transform(image.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
 
 
 def _exposure(rng: np.random.Generator, strength: float) -> list[int]:

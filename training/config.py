@@ -65,8 +65,8 @@ class Recipe:
     augmentation: float = 1.0
     """Strength; 0 turns augmentation off, 1 is the range in `training.augment`."""
     untouched: float = 0.2
-    """Share of training pictures that are shown as they are. Those that are served are not varied either, and a network
-    that has seen none of them leans to one side on them."""
+    """Share of training pictures of which only the framing is varied. Those that are served are not varied either, and
+    a network that has seen none of their kind leans to one side on them."""
     mixed_precision: bool = False
     """bfloat16 arithmetic on float32 weights: twice the pace on CPUs that have it."""
     seed: int = 0
@@ -154,6 +154,19 @@ def scratch_recipe(**changes: Any) -> Recipe:
     return Recipe(**{**values, **changes})
 
 
+def transfer_recipe(**changes: Any) -> Recipe:
+    """A start with weights that have seen other pictures. With BatchNorm put in, all layers can learn on at once."""
+    phase = Phase(name="transfer", trainable="all", sizes=(64,) * 10, learning_rate=3e-4, warmup_epochs=0.5)
+    values: dict[str, Any] = {
+        "phases": (phase,),
+        "batch_norm": True,
+        "weight_decay": 0.05,
+        "label_smoothing": 0.05,
+        "average_decay": 0.995,
+    }
+    return Recipe(**{**values, **changes})
+
+
 def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm: bool, **changes: Any) -> Recipe:
     """Fine-tuning of what `training.slim` left of a network, taught by the whole one."""
     phase = Phase(
@@ -176,7 +189,7 @@ def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm
     return Recipe(**{**values, **changes})
 
 
-RECIPES = {"seed": seed_recipe, "scratch": scratch_recipe}
+RECIPES = {"seed": seed_recipe, "scratch": scratch_recipe, "transfer": transfer_recipe}
 
 NUMBERS = {
     field.name: field.type

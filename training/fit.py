@@ -24,15 +24,16 @@ from handler.contract import LABELS
 from handler.files import write_atomically, write_json
 from handler.image import Pixels
 from training import operating
-from training.augment import augment, resize
+from training.augment import augment, frame, resize
 from training.config import Phase, Recipe
 from training.distil import Teacher
 from training.errors import RunError
 from training.familiarity import fit_familiarity
 from training.metrics import summary
-from training.network import build, initialise, set_trainable
+from training.network import build, set_trainable
 from training.plots import plot_curves
 from training.prepare import Prepared
+from training.transfer import initialise
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         recipe, target = self._recipe, _ONE_HOT[self._labels[i]]
         rng = np.random.default_rng((recipe.seed, self._view, int(i)))
         if rng.random() < recipe.untouched:
-            return np.asarray(self._pixels[i]), target
+            return frame(self._pixels[i], rng, recipe.augmentation), target
         picture = augment(self._pixels[i], rng, recipe.augmentation)
         if rng.random() < recipe.mixing:
             other, share = int(rng.integers(len(self._labels))), rng.uniform(0, 0.5)
@@ -136,7 +137,7 @@ def fit(
     """Train `recipe` from the beginning, or from the last finished epoch in `out`.
 
     Args:
-        init: see `training.network.initialise`.
+        init: see `training.transfer.initialise`.
         source: what the data is called in the run's records.
         teacher: whose probabilities the network learns besides the labels, see `Recipe.distillation`.
 
@@ -158,7 +159,7 @@ def fit(
 def _train(data: Prepared, out: Path, recipe: Recipe, init: str, state: State, teacher: Teacher | None) -> None:
     average = build(recipe)
     if not state.checkpoint:
-        initialise(average, init)
+        initialise(average, init, data.pixels["train"], recipe.size)
     while state.phase < len(recipe.phases):
         phase = recipe.phases[state.phase]
         if state.epoch == 0:
@@ -271,7 +272,7 @@ def _parts(pixels: Pixels, batch: int) -> Iterator[Pixels]:
 
 def _claim(out: Path, recipe: Recipe, init: str, data: Prepared, source: str, teacher: Teacher | None) -> None:
     """Write the run's configuration, or hold it against the one that is there."""
-    config = {"recipe": recipe.to_dict(), "init": init if init in ("imagenet", "scratch") else Path(init).name}
+    config = {"recipe": recipe.to_dict(), "init": Path(init).name}
     config |= {"teachers": teacher.names if teacher else []}
     config |= {"data": source, "pictures": {name: len(files) for name, files in data.files.items()}}
     config = json.loads(json.dumps(config))

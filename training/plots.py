@@ -45,6 +45,19 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
+def plot_audit(result: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Sensitivity and specificity under every change of the pictures, one row each."""
+    figure, axes = plt.subplots(figsize=(8, 0.3 * len(result) + 1), layout="constrained")
+    rows = range(len(result), 0, -1)
+    for name, marker in (("sensitivity", "o"), ("specificity", "s")):
+        axes.plot([metrics[name] for metrics in result.values()], rows, marker, label=name)
+    axes.set_yticks(rows, list(result))
+    axes.grid(axis="y", color="0.9")
+    axes.set(xlabel="share of validation pictures that are called right", xlim=(None, 1.005))
+    axes.legend(loc="lower left")
+    _save(figure, path)
+
+
 def plot_evaluation(probabilities: Array, labels: Labels, threshold: float, folder: Path) -> list[Path]:
     """ROC, precision-recall, reliability and confusion plots as four files."""
     drawings = {

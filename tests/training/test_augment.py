@@ -1,12 +1,16 @@
 """Varying pictures: the same random numbers, the same pictures."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from handler.image import Pixels
-from training.augment import augment
+from training.augment import augment, frame, grain
+from training.phantom import draw
 
 pictures = arrays(np.uint8, (24, 24))
 
@@ -25,3 +29,28 @@ def test_the_same_random_numbers_vary_a_picture_alike(pixels: Pixels, seed: int,
 @given(pictures)
 def test_no_strength_is_no_change(pixels: Pixels) -> None:
     assert np.array_equal(augment(pixels, np.random.default_rng(0), strength=0), pixels)
+    assert np.array_equal(frame(pixels, np.random.default_rng(0), strength=0), pixels)
+
+
+def squeezed(pixels: Pixels, wider: float) -> Pixels:
+    """A picture whose original was wider than high by this factor, made square."""
+    size = len(pixels)
+    cut = size * (1 - 1 / wider) / 2
+    return np.asarray(Image.fromarray(pixels).resize((size, size), box=(0, cut, size, size - cut)))
+
+
+def test_whether_a_picture_was_squeezed_shows_before_framing_and_not_after() -> None:
+    chests = [draw(seed, opacity=0, size=112) for seed in range(200)]
+    was_wide = np.arange(200) % 2
+    pixels = [squeezed(chest, 1.3 if wide else 1.0) for chest, wide in zip(chests, was_wide, strict=True)]
+    rng = np.random.default_rng(0)
+
+    assert roc_auc_score(was_wide, [grain(picture) for picture in pixels]) > 0.9
+    assert 0.3 < roc_auc_score(was_wide, [grain(frame(picture, rng)) for picture in pixels]) < 0.7
+
+
+def test_the_grain_of_a_turned_picture_is_the_opposite() -> None:
+    chest = draw(1, opacity=1, size=112)
+
+    assert grain(np.rot90(chest)) == pytest.approx(-grain(chest))
+    assert grain(np.full((112, 112), 7, np.uint8)) == 0

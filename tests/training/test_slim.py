@@ -12,9 +12,10 @@ from training.__main__ import main
 from training.config import Recipe, scratch_recipe, slim_recipe
 from training.distil import Teacher
 from training.errors import ConfigError, WeightsError
-from training.network import BLOCKS, CONVOLUTIONS, build, initialise, widths
+from training.network import BLOCKS, CONVOLUTIONS, build, widths
 from training.prepare import load, prepare
 from training.slim import LEAST, STEP, cost, select, transplant
+from training.transfer import initialise
 
 WHOLE = widths(scratch_recipe())
 
@@ -119,9 +120,10 @@ def test_a_slim_network_is_trained_from_a_whole_one(
     assert "another --out" in capsys.readouterr().err
 
     # Its weights are a start for others of its shape, and for no others.
-    initialise(build(slim_recipe(channels, size=48, epochs=1, batch_norm=True)), str(out / "model.keras"))
+    same = build(slim_recipe(channels, size=48, epochs=1, batch_norm=True))
+    initialise(same, str(out / "model.keras"), white, 48)
     with pytest.raises(WeightsError, match="same widths"):
-        initialise(build(scratch_recipe(width=0.25)), str(out / "model.keras"))
+        initialise(build(scratch_recipe(width=0.25)), str(out / "model.keras"), white, 48)
 
 
 def test_a_student_learns_from_labels_and_teacher_alike(phantoms: Path, tmp_path: Path) -> None:

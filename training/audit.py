@@ -1,0 +1,126 @@
+"""What a network has learned besides the lung: how its decisions move when a picture is changed in ways that no doctor
+would mind.
+
+    python -m training audit --model handler/model --data data/prepared
+
+A network that ranks validation pictures well may do so by how they were framed or sharpened, and a change of hospital
+takes that away. Nothing but validation pictures is needed to see it.
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+from tqdm import tqdm
+
+from handler.files import write_json
+from handler.image import Pixels
+from training.augment import resize
+from training.evaluate import open_model
+from training.metrics import summary
+from training.prepare import Prepared
+
+Change = Callable[[Image.Image], Image.Image]
+
+
+def _cut(left: float, top: float, right: float, bottom: float) -> Change:
+    """Cut shares of the picture off; the rest becomes square again."""
+
+    def change(image: Image.Image) -> Image.Image:
+        side = image.width
+        return image.resize(image.size, box=(left * side, top * side, (1 - right) * side, (1 - bottom) * side))
+
+    return change
+
+
+def _dark(left: float, top: float, right: float, bottom: float) -> Change:
+    """Black out shares of the picture at its edges, as collimators do."""
+
+    def change(image: Image.Image) -> Image.Image:
+        side = image.width
+        box = round(left * side), round(top * side), round((1 - right) * side), round((1 - bottom) * side)
+        result = Image.new("L", image.size)
+        result.paste(image.crop(box), box)
+        return result
+
+    return change
+
+
+def _tone(curve: Callable[[float], float]) -> Change:
+    """Another tone curve, of 0..1 to 0..1."""
+    table = [round(255 * min(1.0, max(0.0, curve(grey / 255)))) for grey in range(256)]
+    return lambda image: image.point(table)
+
+
+def _compressed(image: Image.Image) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=30)
+    return Image.open(buffer).convert("L")
+
+
+def _noisy(image: Image.Image) -> Image.Image:
+    pixels = np.asarray(image)
+    noise = np.random.default_rng(int(pixels.sum())).normal(0, 6, pixels.shape)
+    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+
+
+CHANGES: dict[str, Change] = {
+    "none": lambda image: image,
+    "a tenth cut off above and below": _cut(0, 0.1, 0, 0.1),
+    "a tenth cut off left and right": _cut(0.1, 0, 0.1, 0),
+    "a twelfth cut off all around": _cut(1 / 12, 1 / 12, 1 / 12, 1 / 12),
+    "a seventh cut off below": _cut(0, 0, 0, 1 / 7),
+    "a seventh cut off above": _cut(0, 1 / 7, 0, 0),
+    "dark above and below": _dark(0, 0.08, 0, 0.08),
+    "dark left and right": _dark(0.08, 0, 0.08, 0),
+    "turned by 8 degrees": lambda image: image.rotate(8, Image.Resampling.BILINEAR),
+    "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(image.width / 112)),
+    "sharpened": lambda image: image.filter(ImageFilter.UnsharpMask(image.width / 112, 150, threshold=0)),
+    "darker": _tone(lambda grey: grey**1.35),
+    "brighter": _tone(lambda grey: grey**0.75),
+    "less contrast": _tone(lambda grey: 0.75 * (grey - 0.5) + 0.5),
+    "more contrast": _tone(lambda grey: 1.3 * (grey - 0.5) + 0.5),
+    "equalized": ImageOps.equalize,
+    "noisy": _noisy,
+    "compressed": _compressed,
+}
+"""By name; pictures are square and grey."""
+
+
+def audit(model: Path, data: Prepared, out: Path) -> dict[str, dict[str, Any]]:
+    """Judge a model on the validation pictures under each of `CHANGES`, and save the result and a plot in `out`.
+
+    Args:
+        model: a bundle folder, a run folder, or a `.keras` file.
+
+    Returns:
+        The metrics of `training.metrics.summary`, at the model's own threshold, by change.
+    """
+    judged = open_model(model)
+    pixels, labels = data.pixels["validation"], data.labels["validation"]
+    result: dict[str, dict[str, Any]] = {}
+    for name, change in tqdm(CHANGES.items(), desc="changing pictures", leave=False):
+        changed = [resize(np.asarray(change(Image.fromarray(picture))), judged.size) for picture in pixels]
+        probabilities = np.concatenate([judged.predict(part) for part in _parts(np.stack(changed))])
+        result[name] = dict(summary(probabilities, labels, judged.threshold))
+    write_json(out / "audit.json", {"model": judged.about, "threshold": judged.threshold, "changes": result})
+    from training.plots import plot_audit
+
+    plot_audit(result, out / "audit.png")
+    return result
+
+
+def table(result: dict[str, dict[str, Any]]) -> str:
+    """In Markdown, as the README quotes it."""
+    lines = ["| change | AUC | sensitivity | specificity |", "| --- | ---: | ---: | ---: |"]
+    for name, metrics in result.items():
+        shares = (f"{metrics[of]:.1%}".replace("%", " %") for of in ("sensitivity", "specificity"))
+        lines.append(f"| {name} | {metrics['auc']:.4f} | {' | '.join(shares)} |")
+    return "\n".join(lines)
+
+
+def _parts(pixels: Pixels, batch: int = 32) -> list[Pixels]:
+    return [pixels[start : start + batch] for start in range(0, len(pixels), batch)]
