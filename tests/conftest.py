@@ -36,9 +36,9 @@ def vgg19_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     keras.utils.set_random_seed(0)
     model = keras.applications.VGG19(include_top=False, weights=None, input_shape=(64, 64, 3))
-    for layer in model.layers:
+    for seed, layer in enumerate(model.layers):  # no two alike: equal ones would become one tensor in ONNX
         if isinstance(layer, keras.layers.Conv2D):
-            layer.set_weights([keras.initializers.HeNormal(seed=1)(layer.kernel.shape), layer.bias])
+            layer.set_weights([keras.initializers.HeNormal(seed=seed)(layer.kernel.shape), layer.bias])
     path: Path = tmp_path_factory.mktemp("weights") / "vgg19.weights.h5"
     model.save_weights(path)
     return path

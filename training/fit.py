@@ -132,7 +132,13 @@ class State:
 
 
 def fit(
-    data: Prepared, out: Path, recipe: Recipe, init: str, source: str = "", teacher: Teacher | None = None
+    data: Prepared,
+    out: Path,
+    recipe: Recipe,
+    init: str,
+    source: str = "",
+    teacher: Teacher | None = None,
+    origin: str = "",
 ) -> dict[str, Any]:
     """Train `recipe` from the beginning, or from the last finished epoch in `out`.
 
@@ -140,6 +146,7 @@ def fit(
         init: see `training.transfer.initialise`.
         source: what the data is called in the run's records.
         teacher: whose probabilities the network learns besides the labels, see `Recipe.distillation`.
+        origin: what `init` is called in the run's records, if not by its own name.
 
     Returns:
         Metrics on validation at the chosen operating point.
@@ -148,7 +155,7 @@ def fit(
         RunError: `out` holds a run of another recipe or of other data.
         WeightsError: the initial weights do not fit.
     """
-    _claim(out, recipe, init, data, source, teacher)
+    _claim(out, recipe, origin or Path(init).name, data, source, teacher)
     keras.utils.set_random_seed(recipe.seed)
     state = _read_state(out)
     if state.phase < len(recipe.phases):
@@ -270,9 +277,9 @@ def _parts(pixels: Pixels, batch: int) -> Iterator[Pixels]:
         yield pixels[start : start + batch]
 
 
-def _claim(out: Path, recipe: Recipe, init: str, data: Prepared, source: str, teacher: Teacher | None) -> None:
+def _claim(out: Path, recipe: Recipe, origin: str, data: Prepared, source: str, teacher: Teacher | None) -> None:
     """Write the run's configuration, or hold it against the one that is there."""
-    config = {"recipe": recipe.to_dict(), "init": Path(init).name}
+    config = {"recipe": recipe.to_dict(), "init": origin}
     config |= {"teachers": teacher.names if teacher else []}
     config |= {"data": source, "pictures": {name: len(files) for name, files in data.files.items()}}
     config = json.loads(json.dumps(config))

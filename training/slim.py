@@ -9,6 +9,7 @@ VGG19: sixteen convolutions in five blocks, with learned widths.
 """
 
 import functools
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,7 +102,8 @@ def slim(
         transplant(whole, pruned, kept)
         write_atomically(start, pruned.save)
     teacher = Teacher(teachers or [run])
-    return fit(data, out, slimmed, str(start), source, teacher)
+    began = json.loads((run / "config.json").read_text(encoding="utf-8"))["init"]
+    return fit(data, out, slimmed, str(start), source, teacher, origin=f"{run.name} ({began})")
 
 
 def importance(model: keras.Model, data: Prepared, size: int, seed: int) -> dict[str, Array]:

