@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from handler.files import write_json
 from handler.image import Pixels
-from training.augment import resize
+from training.augment import frame, resize
 from training.evaluate import open_model
 from training.metrics import summary
 from training.prepare import Prepared
@@ -67,8 +67,14 @@ def _noisy(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
 
 
+def _framed(image: Image.Image) -> Image.Image:
+    pixels = np.asarray(image)
+    return Image.fromarray(frame(pixels, np.random.default_rng(int(pixels.sum()))))
+
+
 CHANGES: dict[str, Change] = {
     "none": lambda image: image,
+    "framed as in training": _framed,
     "a tenth cut off above and below": _cut(0, 0.1, 0, 0.1),
     "a tenth cut off left and right": _cut(0.1, 0, 0.1, 0),
     "a twelfth cut off all around": _cut(1 / 12, 1 / 12, 1 / 12, 1 / 12),

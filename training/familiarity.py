@@ -18,14 +18,15 @@ Array = npt.NDArray[np.float32]
 BLOCKS = (1, 2, 3)
 PICTURES = 600
 COMPONENTS = 32
+STRENGTH = 0.5
 
 
 def fit_familiarity(model: keras.Model, pixels: Pixels, size: int, seed: int) -> dict[str, Array]:
     """Fit a Gaussian whose covariance is a few principal components and one variance for all other directions
     (Tipping, Bishop 1999), on pooled features scaled by their own spread.
 
-    It is fitted on pictures and on a corrupted copy of each, so that another exposure or some blur does not make a
-    chest unfamiliar.
+    It is fitted on pictures and on a corrupted copy of each, so that another framing, exposure or some blur does not
+    make a chest unfamiliar. Half as much as in training: more of it makes clouds and retinas familiar.
 
     Args:
         model: a network of `training.network`.
@@ -38,7 +39,9 @@ def fit_familiarity(model: keras.Model, pixels: Pixels, size: int, seed: int) ->
         `|c|^2 / noise + gains . (components^T c)^2`.
     """
     chosen = np.random.default_rng(seed).permutation(len(pixels))[:PICTURES]
-    pictures = [pixels[i] for i in chosen] + [augment(pixels[i], np.random.default_rng((seed, int(i)))) for i in chosen]
+    pictures = [pixels[i] for i in chosen] + [
+        augment(pixels[i], np.random.default_rng((seed, int(i))), STRENGTH) for i in chosen
+    ]
     features = pooled_features(model, np.stack([resize(picture, size) for picture in pictures]))
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     scale = 1 / (deviation + 0.05 * deviation.mean() + 1e-6)

@@ -321,15 +321,19 @@ def _finish(data: Prepared, out: Path, recipe: Recipe, state: State) -> dict[str
     log.info("choosing the operating point on validation pictures and corrupted copies of them")
     model = build(dataclasses.replace(recipe, mixed_precision=False))  # scored, exported and served in float32 or less
     model.load_weights(out / "best.weights.h5")
-    write_atomically(out / "model.keras", model.save)
     pixels, labels = data.pixels["validation"], data.labels["validation"]
-    stressed = predict(model, operating.stress(pixels, recipe.seed), recipe.size)
-    point = operating.choose(stressed, labels)
-    calibrated = operating.calibrate(stressed, point.temperature)
+    raw = predict(model, operating.stress(pixels, recipe.seed), recipe.size)
+    shift = operating.fit_shift(raw, np.tile(labels, 1 + operating.STRESS_COPIES))
+    bias = model.get_layer("logits").bias
+    bias.assign(bias + np.array([0, shift], np.float32))
+    write_atomically(out / "model.keras", model.save)
+    shifted = operating.calibrate(raw, shift=shift)
+    point = operating.choose(shifted, labels)
+    calibrated = operating.calibrate(shifted, point.temperature)
     count = len(labels)
     metrics = {
         "epochs": len(state.history),
-        "uncalibrated": summary(stressed[:count], labels, 0.5),
+        "uncalibrated": summary(raw[:count], labels, 0.5),
         "validation": summary(calibrated[:count], labels, point.threshold),
         "stress": summary(calibrated[count:], np.tile(labels, operating.STRESS_COPIES), point.threshold),
     }

@@ -45,15 +45,15 @@ def stress(pixels: Pixels, seed: int, copies: int = STRESS_COPIES) -> Pixels:
     return np.concatenate([pixels, np.stack(corrupted)])
 
 
-def logits(probabilities: Array, temperature: float = 1.0) -> Array:
-    """Log odds `[N]` of the positive class, divided by the temperature."""
+def logits(probabilities: Array) -> Array:
+    """Log odds `[N]` of the positive class."""
     clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
-    return np.asarray(np.log(clipped / (1 - clipped)) / temperature)
+    return np.asarray(np.log(clipped / (1 - clipped)))
 
 
-def calibrate(probabilities: Array, temperature: float) -> Array:
-    """Probabilities `[N]` of the positive class at another temperature."""
-    return np.asarray(1 / (1 + np.exp(-logits(probabilities, temperature))))
+def calibrate(probabilities: Array, temperature: float = 1.0, shift: float = 0.0) -> Array:
+    """Probabilities `[N]` of the positive class with `shift` added to the log odds, and at another temperature."""
+    return np.asarray(1 / (1 + np.exp(-(logits(probabilities) + shift) / temperature)))
 
 
 def fit_temperature(probabilities: Array, labels: npt.NDArray[np.int64]) -> float:
@@ -72,6 +72,26 @@ def fit_temperature(probabilities: Array, labels: npt.NDArray[np.int64]) -> floa
         return float((weights * np.logaddexp(0, -signed / np.exp(log_temperature))).sum())
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded").x))
+
+
+def fit_shift(probabilities: Array, labels: npt.NDArray[np.int64]) -> float:
+    """What to add to the log odds of the positive class, so that a temperature alone calibrates them afterwards: Platt
+    scaling (Platt 1999) with both classes weighted alike. Distillation and averaging leave a network leaning to one
+    side, which a temperature cannot set right.
+
+    Args:
+        probabilities: `[N]` of the positive class, at temperature 1.
+        labels: `[N]`, 1 for positive.
+    """
+    from scipy.optimize import minimize
+
+    weights = np.where(labels == 1, 1 / max(1, (labels == 1).sum()), 1 / max(1, (labels == 0).sum()))
+    sign, odds = np.where(labels == 1, 1, -1), logits(probabilities)
+
+    def loss(scaling: Array) -> float:
+        return float((weights * np.logaddexp(0, -sign * (odds + scaling[1]) / np.exp(scaling[0]))).sum())
+
+    return float(minimize(loss, (0.0, 0.0), bounds=((-2.3, 2.3), (-5, 5))).x[1])
 
 
 def choose_threshold(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.operating import STRESS_COPIES, calibrate, choose, choose_threshold, fit_temperature, stress
+from training.operating import STRESS_COPIES, calibrate, choose, choose_threshold, fit_shift, fit_temperature, stress
 
 
 def overconfident(seed: int, factor: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -19,6 +19,16 @@ def overconfident(seed: int, factor: float = 3.0) -> tuple[np.ndarray, np.ndarra
 
 def test_temperature_undoes_overconfidence() -> None:
     assert fit_temperature(*overconfident(0)) == pytest.approx(3.0, rel=0.05)
+
+
+@given(seed=st.integers(0, 9), lean=st.floats(-3, 3), factor=st.floats(0.5, 3))
+def test_the_shift_undoes_a_lean_whatever_the_temperature(seed: int, lean: float, factor: float) -> None:
+    probabilities, labels = overconfident(seed, factor)
+    leaning = calibrate(probabilities, shift=lean)
+    shift = fit_shift(leaning, labels)
+
+    assert shift == pytest.approx(-lean, abs=0.15 * factor)
+    assert fit_temperature(calibrate(leaning, shift=shift), labels) == pytest.approx(factor, rel=0.1)
 
 
 def test_calibrated_probabilities_mean_what_they_say() -> None:
