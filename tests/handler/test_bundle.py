@@ -63,7 +63,7 @@ CHANGES = {
     "three labels": {"labels": ["A", "B", "C"]},
     "no distance": {"max_distance": 0},
     "a negative temperature": {"temperature": -1.0},
-    "another input size": {"input_size": 80},
+    "another input size": {"input_size": 33},
     "another input name": {"input_name": "images"},
     "another output name": {"distance_name": "length"},
 }
