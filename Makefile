@@ -31,7 +31,7 @@ model: $(VENV)/everything  ## train and export the model that is shipped: make m
 	$(BIN)/python -m training prepare --data $(DATA) --out data/prepared
 	$(BIN)/python -m training fit --data data/prepared --out runs/hed --init edges --seed 1 --sizes 64x8 --mixed-precision
 	$(BIN)/python -m training fit --data data/prepared --out runs/half --init scratch --seed 1 --set width=0.5 \
-		--sizes 64x10,96x22 --mixed-precision
+		--sizes 64x10,96x14 --mixed-precision
 	$(BIN)/python -m training slim --data data/prepared --run runs/hed --teacher runs/hed --teacher runs/half --out runs/slim \
 		--size 80 --gmacs 0.175 --epochs 40 --set mixing=0.3 --set views=10 --set distillation=0.8 --mixed-precision
 	$(BIN)/python -m export build --model runs/slim --calibration $(DATA) --out handler/model --version 3.0.0

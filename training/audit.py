@@ -7,7 +7,6 @@ A network that ranks validation pictures well may do so by how they were framed 
 takes that away. Nothing but validation pictures is needed to see it.
 """
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ from PIL import Image, ImageFilter, ImageOps
 from tqdm import tqdm
 
 from handler.files import write_json
-from handler.image import Pixels
-from training.augment import frame, resize
+from training.augment import compress, frame, resize
 from training.evaluate import open_model
 from training.metrics import summary
 from training.prepare import Prepared
@@ -55,12 +53,6 @@ def _tone(curve: Callable[[float], float]) -> Change:
     return lambda image: image.point(table)
 
 
-def _compressed(image: Image.Image) -> Image.Image:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=30)
-    return Image.open(buffer).convert("L")
-
-
 def _noisy(image: Image.Image) -> Image.Image:
     pixels = np.asarray(image)
     noise = np.random.default_rng(int(pixels.sum())).normal(0, 6, pixels.shape)
@@ -91,7 +83,7 @@ CHANGES: dict[str, Change] = {
     "more contrast": _tone(lambda grey: 1.3 * (grey - 0.5) + 0.5),
     "equalized": ImageOps.equalize,
     "noisy": _noisy,
-    "compressed": _compressed,
+    "compressed": lambda image: compress(image, 30),
 }
 """By name; pictures are square and grey."""
 
@@ -110,7 +102,7 @@ def audit(model: Path, data: Prepared, out: Path) -> dict[str, dict[str, Any]]:
     result: dict[str, dict[str, Any]] = {}
     for name, change in tqdm(CHANGES.items(), desc="changing pictures", leave=False):
         changed = [resize(np.asarray(change(Image.fromarray(picture))), judged.size) for picture in pixels]
-        probabilities = np.concatenate([judged.predict(part) for part in _parts(np.stack(changed))])
+        probabilities = judged.probabilities(np.stack(changed))
         result[name] = dict(summary(probabilities, labels, judged.threshold))
     write_json(out / "audit.json", {"model": judged.about, "threshold": judged.threshold, "changes": result})
     from training.plots import plot_audit
@@ -126,7 +118,3 @@ def table(result: dict[str, dict[str, Any]]) -> str:
         shares = (f"{metrics[of]:.1%}".replace("%", " %") for of in ("sensitivity", "specificity"))
         lines.append(f"| {name} | {metrics['auc']:.4f} | {' | '.join(shares)} |")
     return "\n".join(lines)
-
-
-def _parts(pixels: Pixels, batch: int = 32) -> list[Pixels]:
-    return [pixels[start : start + batch] for start in range(0, len(pixels), batch)]

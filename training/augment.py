@@ -40,7 +40,7 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
     if rng.random() < 0.2:
         image = _mark(image, rng)
     if rng.random() < 0.2:
-        image = _compress(image, round(rng.uniform(90 - 55 * min(strength, 1.5), 90)))
+        image = compress(image, round(rng.uniform(90 - 55 * min(strength, 1.5), 90)))
     result = np.asarray(image)
     if rng.random() < 0.3:
         noise = rng.normal(0, rng.uniform(0, 8 * strength), result.shape)
@@ -126,7 +126,8 @@ def _mark(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-def _compress(image: Image.Image, quality: int) -> Image.Image:
+def compress(image: Image.Image, quality: int) -> Image.Image:
+    """What is left of a grey picture after JPEG of this quality."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer).convert("L")

@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,12 @@ class Judged:
     predict: Callable[[Pixels], npt.NDArray[np.float64]]
     """uint8 `[N, S, S]` to calibrated probabilities `[N]` of the positive class."""
 
+    def probabilities(
+        self, pixels: Pixels, progress: Callable[[range], Iterable[int]] = iter, batch: int = 32
+    ) -> npt.NDArray[np.float64]:
+        """The same, in batches."""
+        return np.concatenate([self.predict(pixels[i : i + batch]) for i in progress(range(0, len(pixels), batch))])
+
 
 def evaluate(
     model: Path,
@@ -67,9 +73,7 @@ def evaluate(
     threshold = judged.threshold if threshold is None else threshold
     files = _held_out(data, validation) if validation else labelled_files(data)
     pixels, labels, names, unreadable = _read(files, data, judged.size)
-    probabilities = np.concatenate(
-        [judged.predict(pixels[i : i + 32]) for i in tqdm(range(0, len(pixels), 32), desc="scoring", leave=False)]
-    )
+    probabilities = judged.probabilities(pixels, lambda batches: tqdm(batches, desc="scoring", leave=False))
     patients = [patient_of(name) for name in names]
     result: dict[str, Any] = {
         "model": judged.about,

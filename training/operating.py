@@ -1,5 +1,5 @@
-"""The two numbers that turn a network into a decision, both chosen on validation alone: a temperature that calibrates
-the probabilities, and the threshold from which a picture is called positive.
+"""The numbers that turn a network into a decision, all chosen on validation alone: a shift and a temperature that
+calibrate the probabilities, and the threshold from which a picture is called positive.
 
 Plain validation saturates (AUC about 0.998) where pictures from elsewhere do not, so both numbers are chosen on the
 validation pictures as they are together with several corrupted copies of each: a stress test with `training.augment`.
@@ -65,13 +65,13 @@ def fit_temperature(probabilities: Array, labels: npt.NDArray[np.int64]) -> floa
     """
     from scipy.optimize import minimize_scalar
 
-    weights = np.where(labels == 1, 1 / max(1, (labels == 1).sum()), 1 / max(1, (labels == 0).sum()))
-    signed = np.where(labels == 1, 1, -1) * logits(probabilities)
-
-    def loss(log_temperature: float) -> float:
-        return float((weights * np.logaddexp(0, -signed / np.exp(log_temperature))).sum())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded").x))
+    odds = logits(probabilities)
+    found = minimize_scalar(
+        lambda log_temperature: _balanced_log_loss(odds / np.exp(log_temperature), labels),
+        bounds=(np.log(0.1), np.log(10)),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
 
 
 def fit_shift(probabilities: Array, labels: npt.NDArray[np.int64]) -> float:
@@ -85,13 +85,19 @@ def fit_shift(probabilities: Array, labels: npt.NDArray[np.int64]) -> float:
     """
     from scipy.optimize import minimize
 
+    odds = logits(probabilities)
+    found = minimize(
+        lambda scaling: _balanced_log_loss((odds + scaling[1]) / np.exp(scaling[0]), labels),
+        (0.0, 0.0),
+        bounds=((np.log(0.1), np.log(10)), (-5, 5)),
+    )
+    return float(found.x[1])
+
+
+def _balanced_log_loss(odds: Array, labels: npt.NDArray[np.int64]) -> float:
+    """Of log odds `[N]`, both classes weighted alike."""
     weights = np.where(labels == 1, 1 / max(1, (labels == 1).sum()), 1 / max(1, (labels == 0).sum()))
-    sign, odds = np.where(labels == 1, 1, -1), logits(probabilities)
-
-    def loss(scaling: Array) -> float:
-        return float((weights * np.logaddexp(0, -sign * (odds + scaling[1]) / np.exp(scaling[0]))).sum())
-
-    return float(minimize(loss, (0.0, 0.0), bounds=((-2.3, 2.3), (-5, 5))).x[1])
+    return float((weights * np.logaddexp(0, -np.where(labels == 1, 1, -1) * odds)).sum())
 
 
 def choose_threshold(

@@ -143,8 +143,9 @@ def _normalise(model: keras.Model, convolutions: Convolutions, pictures: Pixels)
             was = unit / factor  # what one of `seen` is to the other network
             unit = float(deviation.mean()) * was
             model.get_layer(name).set_weights([kernel * factor])
-            norm.set_weights([deviation * was / unit, (mean * was + bias) / unit, mean, variance])
-            x = ops.relu((seen - mean) / deviation * (deviation * was / unit) + (mean * was + bias) / unit)
+            gain, shift = deviation * was / unit, (mean * was + bias) / unit
+            norm.set_weights([gain, shift, mean, variance])
+            x = ops.relu((seen - mean) / deviation * gain + shift)
         x = ops.max_pool(x, 2)
 
 
