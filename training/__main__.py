@@ -55,19 +55,33 @@ def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train/, optionally test/ and val/")
     parser.add_argument("--out", type=Path, required=True, help="where the arrays and the split go")
     parser.add_argument("--size", type=int, default=SIZE, help="picture size in pixels (default: %(default)s)")
-    parser.add_argument("--validation", type=float, default=0.15, help="share to hold out (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--patient",
-        default=PATIENT,
-        type=_pattern,
-        metavar="REGEX",
-        help="regular expression on file names; group 1 is the patient",
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of the split")
+    _split_arguments(parser)
     parser.add_argument(
         "--hold-out", type=_pattern, metavar="REGEX", help="patients that go to validation besides, such as ^NORMAL2"
     )
     parser.set_defaults(run=_prepare)
+
+
+def _split_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--validation",
+        type=float,
+        default=0.15,
+        metavar="SHARE",
+        help="to hold out when pictures are prepared (default: %(default)s)",
+    )
+    _patient_argument(parser)
+
+
+def _patient_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--patient",
+        default=PATIENT,
+        type=_pattern_with_group,
+        metavar="REGEX",
+        help="regular expression on file names; group 1 is the patient (default: as Kaggle names them)",
+    )
 
 
 def _pattern(text: str) -> str:
@@ -78,21 +92,33 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _pattern_with_group(text: str) -> str:
+    if re.compile(_pattern(text)).groups == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} has no group: put what names the patient in parentheses")
+    return text
+
+
 def _prepare(options: argparse.Namespace) -> None:
-    report = prepare(
-        options.data,
-        options.out,
-        size=options.size,
-        validation=options.validation,
-        seed=options.seed,
-        pattern=options.patient,
-        hold_out=options.hold_out,
+    _tell(
+        prepare(
+            options.data,
+            options.out,
+            size=options.size,
+            validation=options.validation,
+            seed=options.seed,
+            pattern=options.patient,
+            hold_out=options.hold_out,
+        )
     )
+    print(f"written to {options.out}")
+
+
+def _tell(report: dict[str, Any]) -> None:
+    """What was left out of a data set and why, and what there is."""
     for problem in report["problems"]:
         print(problem)
     for split, counts in report["counts"].items():
         print(f"{split:10} " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-    print(f"written to {options.out}")
 
 
 def _fit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,12 +127,18 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         default="imagenet",
-        help="imagenet (default), edges (from a package), scratch, a VGG19 weights file, or a run's model.keras",
+        help="imagenet (default), edges (from a package), scratch, a VGG19 weights file, or a run's model.keras (give "
+        "--recipe as well)",
     )
     parser.add_argument(
         "--recipe", choices=sorted(RECIPES), help="default: scratch for scratch, transfer for edges, else seed"
     )
-    parser.add_argument("--sizes", help="picture size of every epoch of the last phase, such as 48x8,64x10,128x3")
+    parser.add_argument(
+        "--sizes",
+        type=_sizes,
+        metavar="PXxEPOCHS,...",
+        help="picture size of every epoch of each phase, such as 48x8,64x10,128x3",
+    )
     _choice_arguments(parser)
     parser.set_defaults(run=_fit)
 
@@ -126,17 +158,19 @@ def _fit(options: argparse.Namespace) -> None:
 
 
 def _prepared(options: argparse.Namespace, size: int) -> Prepared:
-    """The arrays of `--data`, made first if it is a data set as it was downloaded."""
+    """The arrays of `--data`, made first if it is a data set as it was downloaded. All runs validate on one split then,
+    whatever their seed."""
     folder: Path = options.data
     if not (folder / "split.json").exists():
         folder = options.out / "data"
-        if not (folder / "report.json").exists():
-            prepare(options.data, folder, size=max(SIZE, size), seed=options.seed)
+        how = {"size": max(SIZE, size), "validation": options.validation, "pattern": options.patient}
+        _tell(prepare(options.data, folder, **how))
     return load(folder)
 
 
 def _choice_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0)
+    _split_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and variation")
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
     parser.add_argument(
         "--set",
@@ -211,16 +245,26 @@ def _compare(options: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from training.experiments import compare
 
-    print(compare(options.runs))
+    table, others = compare(options.runs)
+    print(table)
+    if others:
+        print(f"left out, for they are no finished runs: {', '.join(map(str, others))}", file=sys.stderr)
 
 
-def _resized(phase: Phase, text: str) -> Phase:
+def _sizes(text: str) -> tuple[int, ...]:
     """`64x10,128x3` to ten epochs at 64 px and three at 128."""
-    sizes: list[int] = []
-    for part in text.split(","):
-        size, _, epochs = part.partition("x")
-        sizes += [int(size)] * int(epochs or 1)
-    return dataclasses.replace(phase, sizes=tuple(sizes))
+    try:
+        parts = [(int(size), int(epochs or 1)) for size, _, epochs in (part.partition("x") for part in text.split(","))]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 64x10,128x3") from None
+    return tuple(size for size, epochs in parts for _ in range(epochs))
+
+
+def _resized(phase: Phase, sizes: tuple[int, ...]) -> Phase:
+    """The phase with other epochs. A schedule that would end before they do ends with them."""
+    planned = phase.schedule_epochs
+    schedule = planned if planned and planned > len(sizes) else None
+    return dataclasses.replace(phase, sizes=sizes, schedule_epochs=schedule)
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -233,6 +277,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="for report and plots")
     parser.add_argument("--threshold", type=float, help="instead of the model's own")
+    _patient_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
     parser.set_defaults(run=_evaluate)
 
@@ -241,7 +286,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     from training.evaluate import evaluate, report
 
     result = evaluate(
-        options.model, options.data, options.out, validation=options.validation, threshold=options.threshold
+        options.model,
+        options.data,
+        options.out,
+        validation=options.validation,
+        threshold=options.threshold,
+        pattern=options.patient,
     )
     print(json.dumps(result) if options.json else report(result))
     print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)

@@ -12,8 +12,7 @@ from training.errors import ConfigError
 
 Trainable = Literal["head", "upper", "all"]
 
-CONVOLUTIONS = 16
-"""How many VGG19 has: nineteen layers with weights less three dense ones."""
+_CONVOLUTIONS = 16  # nineteen layers with weights less three dense ones
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +75,13 @@ class Recipe:
         _require(0 < self.width <= 1, f"width must lie in (0, 1], got {self.width}")
         _require(not self.channels or self.width == 1, "learned channels cannot be scaled by a width: leave it at 1")
         _require(
-            len(self.channels) in (0, CONVOLUTIONS) and min(self.channels, default=1) > 0,
-            f"channels must be {CONVOLUTIONS} positive numbers or none, got {self.channels}",
+            len(self.channels) in (0, _CONVOLUTIONS) and min(self.channels, default=1) > 0,
+            f"channels must be {_CONVOLUTIONS} positive numbers or none, got {self.channels}",
         )
         _require(0 <= self.distillation <= 1, f"distillation must lie in [0, 1], got {self.distillation}")
         _require(0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}")
         _require(self.batch_size > 0, f"batch_size must be positive, got {self.batch_size}")
+        _require(0 <= self.weight_decay < 1, f"weight_decay must lie in [0, 1), got {self.weight_decay}")
         _require(0 <= self.label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing}")
         _require(0 <= self.mixing <= 1, f"mixing must lie in [0, 1], got {self.mixing}")
         _require(self.views >= 0, f"views must not be negative, got {self.views}")

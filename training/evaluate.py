@@ -25,7 +25,7 @@ from handler.files import labelled_files, write_atomically, write_json
 from handler.image import Pixels, decode
 from training.errors import DataError, RunError
 from training.metrics import bootstrap, confusion, summary
-from training.prepare import patient_of
+from training.prepare import PATIENT, patient_of
 
 KIND = re.compile(r"_(bacteria|virus)_")
 """Where file names of this data set tell the kind of pneumonia."""
@@ -56,6 +56,7 @@ def evaluate(
     validation: Path | None = None,
     threshold: float | None = None,
     rounds: int = 1000,
+    pattern: str = PATIENT,
 ) -> dict[str, Any]:
     """Score every picture of `data/NORMAL` and `data/PNEUMONIA` and save report, metrics and plots in `out`.
 
@@ -64,6 +65,7 @@ def evaluate(
         validation: a run folder: score those pictures of the data set that this run held out, and no others.
         threshold: instead of the model's own.
         rounds: bootstrap resamples.
+        pattern: see `training.prepare.prepare`; intervals are drawn over patients.
 
     Returns:
         `n`, all metrics of `training.metrics.summary`, their `intervals`, the `confusion` counts, results `by_kind`,
@@ -74,7 +76,7 @@ def evaluate(
     files = _held_out(data, validation) if validation else labelled_files(data)
     pixels, labels, names, unreadable = _read(files, data, judged.size)
     probabilities = judged.probabilities(pixels, lambda batches: tqdm(batches, desc="scoring", leave=False))
-    patients = [patient_of(name) for name in names]
+    patients = [patient_of(name, pattern) for name in names]
     result: dict[str, Any] = {
         "model": judged.about,
         "data": f"{data.resolve().parent.name}/{data.resolve().name}",

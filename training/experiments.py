@@ -15,23 +15,32 @@ from training.slim import cost
 
 _COLUMNS = ("run", "px", "G-MACs", "epochs", "seed", "start", "taught by", "minutes", "AUC", "stressed AUC", "log loss")
 
+_FILES = ("config", "state", "metrics")
 
-def compare(runs: Sequence[Path]) -> str:
+
+def compare(folders: Sequence[Path]) -> tuple[str, list[Path]]:
     """A Markdown table of finished runs, best ranking of stressed validation pictures first.
 
     Log loss is at the chosen temperature, on validation pictures as they are; minutes are those of the machine that
     trained, where they were written down.
 
+    Returns:
+        The table, and the folders that are not in it because they are no finished runs.
+
     Raises:
-        RunError: a folder is no finished run.
+        RunError: none is.
     """
+    runs = [folder for folder in folders if all((folder / f"{name}.json").is_file() for name in _FILES)]
+    if not runs:
+        raise RunError(f"no finished run among {', '.join(map(str, folders))}: `python -m training fit` makes one")
     found = sorted(((_stressed(run), _row(run)) for run in runs), key=lambda pair: -pair[0])
     lines = [_COLUMNS, ("---", *("---:" for _ in _COLUMNS[1:])), *(row for _, row in found)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table, [folder for folder in folders if folder not in runs]
 
 
 def _row(run: Path) -> tuple[str, ...]:
-    config, state, metrics = (_read(run, name) for name in ("config", "state", "metrics"))
+    config, state, metrics = (_read(run, name) for name in _FILES)
     recipe = Recipe.from_dict(config["recipe"])
     seconds = [epoch.get("seconds") for epoch in state["history"]]
     return (
@@ -54,7 +63,4 @@ def _stressed(run: Path) -> float:
 
 
 def _read(run: Path, name: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads((run / f"{name}.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as exc:
-        raise RunError(f"{run} is no finished run: leave it out, or finish it with its own command ({exc})") from exc
+    return dict(json.loads((run / f"{name}.json").read_text(encoding="utf-8")))

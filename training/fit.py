@@ -27,7 +27,7 @@ from training import operating
 from training.augment import augment, frame, resize
 from training.config import Phase, Recipe
 from training.distil import Teacher
-from training.errors import RunError
+from training.errors import ConfigError, DataError, RunError
 from training.familiarity import fit_familiarity
 from training.metrics import summary
 from training.network import build, set_trainable
@@ -153,8 +153,13 @@ def fit(
 
     Raises:
         RunError: `out` holds a run of another recipe or of other data.
+        DataError: the pictures are smaller than the network would see them.
         WeightsError: the initial weights do not fit.
+        ConfigError: the recipe does not converge.
     """
+    largest, side = max(max(phase.sizes) for phase in recipe.phases), data.pixels["train"].shape[-1]
+    if side < largest:
+        raise DataError(f"pictures are prepared at {side} px and would be enlarged to {largest}: prepare them larger")
     _claim(out, recipe, origin or Path(init).name, data, source, teacher)
     keras.utils.set_random_seed(recipe.seed)
     state = _read_state(out)
@@ -171,7 +176,7 @@ def _train(data: Prepared, out: Path, recipe: Recipe, init: str, state: State, t
         phase = recipe.phases[state.phase]
         if state.epoch == 0:
             if state.phase > 0:  # the next phase starts from the best epoch of the one before
-                average.load_weights(out / "best.weights.h5")
+                average.load_weights(_best(out, recipe.phases[state.phase - 1]))
             model = build(recipe)
             model.set_weights(average.get_weights())
             _compile(model, phase, recipe, len(data.labels["train"]))
@@ -208,6 +213,8 @@ def _run_phase(
         model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])
         start = time.monotonic()
         fitted = model.fit(batches, epochs=1, callbacks=[averaging], shuffle=False, verbose=bar)
+        if not np.isfinite(fitted.history["loss"][0]):
+            raise ConfigError(f"the loss of epoch {number + 1} is no number: the recipe's steps are too large")
         probabilities = predict(average, stressed, size)
         metrics = summary(probabilities[: len(labels)], labels, threshold=0.5)
         stress_auc = summary(probabilities, np.tile(labels, 2), threshold=0.5)["auc"]
@@ -220,7 +227,7 @@ def _run_phase(
         final_size = size == phase.sizes[-1]
         if final_size and stress_auc > state.best:
             state.best, state.stale = stress_auc, 0
-            write_atomically(out / "best.weights.h5", average.save_weights)
+            write_atomically(_best(out, phase), average.save_weights)
         elif final_size:
             state.stale += 1
         log.info(
@@ -231,6 +238,11 @@ def _run_phase(
         )
         _checkpoint(model, average, out, state)
         plot_curves(state.history, out / "curves.png")
+
+
+def _best(out: Path, phase: Phase) -> Path:
+    """Weights of the best epoch of a phase. The next phase begins with them, so it must not write over them."""
+    return out / f"{phase.name}.weights.h5"
 
 
 def _reopen(path: Path, phase: Phase, recipe: Recipe, pictures: int) -> keras.Model:
@@ -278,18 +290,19 @@ def _parts(pixels: Pixels, batch: int) -> Iterator[Pixels]:
 
 
 def _claim(out: Path, recipe: Recipe, origin: str, data: Prepared, source: str, teacher: Teacher | None) -> None:
-    """Write the run's configuration, or hold it against the one that is there."""
+    """Write the run's configuration and split, or hold them against those of the run that is there."""
     config = {"recipe": recipe.to_dict(), "init": origin}
     config |= {"teachers": teacher.names if teacher else []}
     config |= {"data": source, "pictures": {name: len(files) for name, files in data.files.items()}}
-    config = json.loads(json.dumps(config))
-    path = out / "config.json"
-    if path.exists():
-        if json.loads(path.read_text(encoding="utf-8")) != config:
-            raise RunError(f"{out} holds a run with another configuration: give another --out, or delete the folder")
-        return
-    write_json(path, config)
-    write_json(out / "split.json", {"train": data.files["train"], "validation": data.files["validation"]})
+    wanted = json.loads(json.dumps({"config": config, "split": data.files}))
+    begun = (out / "state.json").exists()
+    for name, value in wanted.items():
+        path = out / f"{name}.json"
+        if not begun:
+            write_json(path, value)
+        elif json.loads(path.read_text(encoding="utf-8")) != value:
+            what = "with another configuration" if name == "config" else "that learned from other pictures"
+            raise RunError(f"{out} holds a run {what}: give another --out, or delete the folder")
 
 
 def _read_state(out: Path) -> State:
@@ -320,7 +333,7 @@ def _finish(data: Prepared, out: Path, recipe: Recipe, state: State) -> dict[str
     """Save the best network, choose its operating point on validation, and describe what X-rays look like to it."""
     log.info("choosing the operating point on validation pictures and corrupted copies of them")
     model = build(dataclasses.replace(recipe, mixed_precision=False))  # scored, exported and served in float32 or less
-    model.load_weights(out / "best.weights.h5")
+    model.load_weights(_best(out, recipe.phases[-1]))
     pixels, labels = data.pixels["validation"], data.labels["validation"]
     raw = predict(model, operating.stress(pixels, recipe.seed), recipe.size)
     shift = operating.fit_shift(raw, np.tile(labels, 1 + operating.STRESS_COPIES))

@@ -45,6 +45,7 @@ class Picture:
     label: int
     patient: str
     sha256: str
+    """Of the decoded pixels."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,8 +61,12 @@ class Prepared:
 
 def patient_of(name: str, pattern: str = PATIENT) -> str:
     """The patient that a file name belongs to; a name that does not tell stands for a patient of its own."""
+    return _told_patient(name, pattern) or Path(name).stem
+
+
+def _told_patient(name: str, pattern: str) -> str | None:
     match = re.search(pattern, name)
-    return match.group(1) if match else Path(name).stem
+    return match.group(1) if match else None
 
 
 def prepare(
@@ -79,7 +84,8 @@ def prepare(
     Writes `split.json`, `train.npy`, `validation.npy` and `report.json` into `out`, the last one last.
 
     Args:
-        validation: share of the training pictures to hold out, by whole patients, stratified by label.
+        validation: share of the training pictures to hold out, by whole patients, stratified by label. It is rounded to
+            one of a whole number of parts: 0.15 is a seventh.
         pattern: regular expression on the file name whose first group is the patient.
         hold_out: regular expression on patients. All that it matches go to validation besides the share of the rest: a
             source that training has never seen shows what patients of known ones hide.
@@ -100,6 +106,10 @@ def prepare(
     for name in ("train", "val", "test"):
         if (data / name).is_dir():
             pictures[name] = _read(data, name, size, pattern, pixels, problems)
+    if "val" in pictures and not _validates(pictures["val"]):
+        # Before duplicates are looked for: a folder that is not used shall not take pictures from train/.
+        few = len(pictures.pop("val"))
+        problems.append(f"val/: {few} pictures are too few to validate on; the folder is ignored")
     _drop_duplicates(pictures, problems)
     apart: list[Picture] = []
     if hold_out:
@@ -109,25 +119,25 @@ def prepare(
             raise DataError(f"{hold_out!r} matches none of the {len(patients)} patients of train/: {patients[:3]} ...")
         apart = [picture for picture in pictures["train"] if picture.patient in matched]
         pictures["train"] = [picture for picture in pictures["train"] if picture.patient not in matched]
-    _require_both_classes(pictures["train"])
-    held_out = pictures.get("val", [])
-    if len(held_out) >= MIN_VALIDATION and len({picture.label for picture in held_out}) == len(LABELS):
+    _require_both_classes(pictures["train"], problems)
+    if "val" in pictures:
+        held_out = pictures["val"]
         shared = {picture.patient for picture in held_out} & {picture.patient for picture in pictures["train"]}
         if shared:
             problems.append(f"val/: {len(shared)} patients are in train/ too; their pictures are left out of train/")
         train = [picture for picture in pictures["train"] if picture.patient not in shared]
-        _require_both_classes(train)
+        _require_both_classes(train, problems)
     else:
-        if held_out:
-            problems.append(f"val/: {len(held_out)} pictures are too few to validate on; the folder is ignored")
         train, held_out = _cut(pictures["train"], validation, seed)
     splits: dict[Split, list[Picture]] = {"train": train, "validation": held_out + apart}
     _check_overlap(splits, pictures.get("test", []), problems)
+    (out / "split.json").unlink(missing_ok=True)  # until all is new, nothing there belongs together
     for split, chosen in splits.items():
         array = np.stack([pixels[picture.file] for picture in chosen])
         write_atomically(out / f"{split}.npy", functools.partial(_save, array))
     rows = {name: [dataclasses.asdict(picture) for picture in chosen] for name, chosen in splits.items()}
-    write_json(out / "split.json", {"size": size, "seed": seed} | rows)
+    how = {"size": size, "seed": seed, "validation": validation, "patient": pattern, "hold_out": hold_out}
+    write_json(out / "split.json", how | rows)
     report = {
         "data": data.name,
         "size": size,
@@ -157,7 +167,10 @@ def load(folder: Path) -> Prepared:
         split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
         pixels: dict[Split, Pixels] = {name: np.load(folder / f"{name}.npy") for name in ("train", "validation")}
     except FileNotFoundError as exc:
-        raise DataError(f"{exc.filename} is missing: run `python -m training prepare --out {folder}` first") from exc
+        raise DataError(
+            f"{exc.filename} is missing, so {folder} is no prepared folder: give one that `python -m training prepare "
+            "--data DATA_SET --out FOLDER` has made"
+        ) from exc
     for name, array in pixels.items():
         if len(array) != len(split[name]):
             raise DataError(f"{folder / name}.npy does not belong to split.json: run `prepare` again")
@@ -178,7 +191,12 @@ def _misplaced(data: Path) -> list[str]:
         strays += [path for path in (data / split).glob("*") if path.name not in LABELS]
         for label in LABELS:
             strays += [path for path in (data / split / label).glob("*") if not path.is_file()]
-    return [f"{path.relative_to(data).as_posix()}: misplaced, ignored" for path in sorted(strays)]
+    return [f"{_printable(path.relative_to(data))}: misplaced, ignored" for path in sorted(strays)]
+
+
+def _printable(path: Path) -> str:
+    """A path as text that any file can hold, whatever bytes the name has."""
+    return path.as_posix().encode(errors="backslashreplace").decode()
 
 
 def _read(
@@ -191,20 +209,36 @@ def _read(
         if path.is_file()
     ]
     pictures: list[Picture] = []
+    untold: list[str] = []
     for path, label in tqdm(paths, desc=f"reading {split}", unit="picture", leave=False):
         file = path.relative_to(data).as_posix()
-        content = path.read_bytes()
+        if file != _printable(path.relative_to(data)):
+            problems.append(f"{_printable(path.relative_to(data))}: the name is no UTF-8, rename the file")
+            continue
         try:
-            pixels[file] = decode(content, size)
+            pixels[file] = decode(path.read_bytes(), size)
         except InputError as exc:
             problems.append(f"{file}: {exc}")
             continue
-        pictures.append(Picture(file, label, patient_of(path.name, pattern), hashlib.sha256(content).hexdigest()))
+        if _told_patient(path.name, pattern) is None:
+            untold.append(path.name)
+        digest = hashlib.sha256(pixels[file].tobytes()).hexdigest()
+        pictures.append(Picture(file, label, patient_of(path.name, pattern), digest))
+    if untold:
+        problems.append(
+            f"{split}/: {len(untold)} of {len(pictures)} file names do not tell the patient, such as {untold[0]}; each "
+            "counts as a patient of its own. If several pictures show one person, say by --patient how names tell"
+        )
     return pictures
 
 
+def _validates(pictures: list[Picture]) -> bool:
+    return len(pictures) >= MIN_VALIDATION and {picture.label for picture in pictures} == set(range(len(LABELS)))
+
+
 def _drop_duplicates(pictures: dict[str, list[Picture]], problems: list[str]) -> None:
-    """Keep one of several byte-identical files, the one in the test folder first; none where their labels differ."""
+    """Keep one of several files with the same pixels, the one in the test folder first; none where their labels
+    differ."""
     groups: dict[str, list[tuple[str, Picture]]] = collections.defaultdict(list)
     for split in sorted(pictures, key=["test", "val", "train"].index):
         for picture in pictures[split]:
@@ -215,19 +249,20 @@ def _drop_duplicates(pictures: dict[str, list[Picture]], problems: list[str]) ->
             continue
         names = ", ".join(picture.file for _, picture in group)
         if len({picture.label for _, picture in group}) > 1:
-            problems.append(f"{names}: byte-identical under different labels, none is used for training")
+            problems.append(f"{names}: identical under different labels, none is used for training")
             dropped |= {picture.file for split, picture in group if split != "test"}
         else:
-            problems.append(f"{names}: byte-identical, the first one is used")
+            problems.append(f"{names}: identical, the first one is used")
             dropped |= {picture.file for split, picture in group[1:] if split != "test"}
     for split in pictures:
         pictures[split] = [picture for picture in pictures[split] if picture.file not in dropped]
 
 
-def _require_both_classes(train: list[Picture]) -> None:
+def _require_both_classes(train: list[Picture], problems: list[str]) -> None:
     for index, label in enumerate(LABELS):
         if not any(picture.label == index for picture in train):
-            raise DataError(f"train/{label} holds no readable picture: training needs both classes")
+            found = "".join(f"\n  {problem}" for problem in problems[:5])
+            raise DataError(f"train/{label} holds no picture to learn from: training needs both classes{found}")
 
 
 def _cut(train: list[Picture], share: float, seed: int) -> tuple[list[Picture], list[Picture]]:

@@ -9,6 +9,7 @@ VGG19: sixteen convolutions in five blocks, with learned widths.
 """
 
 import functools
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from handler.files import write_atomically
 from training.augment import augment, resize
 from training.config import slim_recipe
 from training.distil import Teacher, open_run
-from training.errors import ConfigError
+from training.errors import ConfigError, RunError
 from training.fit import fit, save_arrays
 from training.network import BLOCKS, CONVOLUTIONS, build
 from training.prepare import Prepared
@@ -72,18 +73,15 @@ def slim(
         Metrics on validation at the chosen operating point.
 
     Raises:
-        RunError: `run` is not finished, or `out` holds something else.
+        RunError: `run` or a teacher is not finished or has learned from what validates here, or `out` holds something
+            else.
         ConfigError: the budget is less than every layer's least width needs.
     """
+    teacher = Teacher(teachers or [run])
+    for known in {run, *teachers}:
+        _refuse_leak(known, data)
     whole, recipe = open_run(run)
-    ranking = out / "importance.npz"
-    if not ranking.exists():
-        log.info("estimating what each channel of %s is worth", run)
-        scores = importance(whole, data, recipe.size, seed)
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(ranking, functools.partial(save_arrays, scores))
-    with np.load(ranking) as saved:
-        scores = dict(saved)
+    scores = _ranking(run, whole, data, recipe.size, seed, out)
     kept = select([scores[name] for name in CONVOLUTIONS], size=size, gmacs=gmacs, parameters=parameters)
     channels = tuple(len(indices) for indices in kept)
     spent, weights = cost(channels, size)
@@ -97,13 +95,38 @@ def slim(
         **{"dropout": recipe.dropout, **changes},
     )
     start = out / "pruned.keras"
-    if not start.exists():
+    if not (out / "state.json").exists():
         pruned = build(slimmed)
         transplant(whole, pruned, kept)
         write_atomically(start, pruned.save)
-    teacher = Teacher(teachers or [run])
     began = json.loads((run / "config.json").read_text(encoding="utf-8"))["init"]
     return fit(data, out, slimmed, str(start), source, teacher, origin=f"{run.name} ({began})")
+
+
+def _refuse_leak(run: Path, data: Prepared) -> None:
+    """What a network has learned from cannot validate what learns from the network."""
+    learned = set(json.loads((run / "split.json").read_text(encoding="utf-8"))["train"])
+    if shared := learned.intersection(data.files["validation"]):
+        raise RunError(
+            f"{run} has learned from {len(shared)} of the {len(data.files['validation'])} pictures that would validate "
+            "here: give the --data that it was trained on"
+        )
+
+
+def _ranking(run: Path, whole: keras.Model, data: Prepared, size: int, seed: int, out: Path) -> dict[str, Array]:
+    """What each channel of a run's network is worth: estimated once, then read from `out`."""
+    path = out / "importance.npz"
+    digest = hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
+    if path.exists():
+        with np.load(path) as saved:
+            scores = dict(saved)
+        if str(scores.pop("network", "")) == digest:
+            return scores
+    log.info("estimating what each channel of %s is worth", run)
+    scores = importance(whole, data, size, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, functools.partial(save_arrays, {**scores, "network": np.array(digest)}))
+    return scores
 
 
 def importance(model: keras.Model, data: Prepared, size: int, seed: int) -> dict[str, Array]:

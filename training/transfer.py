@@ -154,6 +154,6 @@ def _copy(model: keras.Model, file: str) -> None:
         model.set_weights(keras.models.load_model(file, compile=False).get_weights())
     except Exception as exc:  # Keras raises whatever its reader met
         raise WeightsError(
-            f"cannot start from {file}: give the model.keras of a run with the same widths and the same kind of "
-            f"BatchNorm ({exc})"
+            f"cannot start from {file}: it must be the model.keras of a run with the same widths and the same kind of "
+            f"BatchNorm, see --recipe and --set width=... ({exc})"
         ) from exc

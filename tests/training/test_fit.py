@@ -1,8 +1,10 @@
 """Training end to end on drawn chests: it learns, it resumes, and it refuses what does not fit."""
 
+import dataclasses
+import itertools
 import json
+import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -106,16 +108,21 @@ def test_a_killed_run_resumes_to_the_same_network(prepared: Path, tmp_path: Path
         np.testing.assert_allclose(resumed, whole, rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_folder_of_another_configuration_is_refused(prepared: Path, tmp_path: Path) -> None:
+def test_a_run_folder_of_another_configuration_or_of_other_pictures_is_refused(prepared: Path, tmp_path: Path) -> None:
     from training.fit import fit
 
+    data = load(prepared)
     phase = Phase(name="only", trainable="all", sizes=(48,), learning_rate=1e-3)
     recipe = Recipe(phases=(phase,), batch_norm=True, width=0.05)
-    fit(load(prepared), tmp_path, recipe, "scratch")
+    fit(data, tmp_path, recipe, "scratch")
     before = (tmp_path / "model.keras").read_bytes()
 
-    with pytest.raises(RunError, match="another --out"):
-        fit(load(prepared), tmp_path, scratch_recipe(width=0.05), "scratch")
+    with pytest.raises(RunError, match="another configuration: give another --out"):
+        fit(data, tmp_path, dataclasses.replace(recipe, dropout=0.1), "scratch")
+    # As many pictures, but those that validated would be learned from now.
+    swapped = {"train": data.files["train"], "validation": data.files["train"][: len(data.files["validation"])]}
+    with pytest.raises(RunError, match="other pictures: give another --out"):
+        fit(dataclasses.replace(data, files=swapped), tmp_path, recipe, "scratch")
     assert (tmp_path / "model.keras").read_bytes() == before
 
 
@@ -162,12 +169,56 @@ def test_weights_of_the_wrong_shape_are_a_clear_error(prepared: Path, tmp_path: 
 
     from training.fit import fit
 
+    phase = Phase(name="only", trainable="all", sizes=(48,), learning_rate=1e-3)
+    recipe = Recipe(phases=(phase,), batch_norm=False)
     wrong = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
     wrong.save_weights(tmp_path / "wrong.weights.h5")
     for path, message in ((tmp_path / "wrong.weights.h5", "cannot load"), (tmp_path / "none.h5", "no such weights")):
         with pytest.raises(WeightsError, match=message):
-            fit(load(prepared), tmp_path / "run", seed_recipe(), str(path))
-        shutil.rmtree(tmp_path / "run")
+            fit(load(prepared), tmp_path / "run", recipe, str(path))  # a folder where nothing was learned is free again
+
+
+def test_pictures_smaller_than_the_network_sees_them_are_refused(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "--data", str(prepared), "--out", str(tmp_path), *SMALL, "--sizes", "48x1,64x1"]) == 1
+    assert "prepared at 48 px and would be enlarged to 64" in capsys.readouterr().err
+
+
+def test_the_next_phase_begins_again_where_the_last_one_ended(
+    prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Interrupted in the first epoch of a phase after its weights were saved, but before its checkpoint was."""
+    from training.fit import fit
+
+    phases = tuple(Phase(name=name, trainable="all", sizes=(48, 48), learning_rate=1e-3) for name in ("one", "two"))
+    recipe = Recipe(phases=phases, batch_norm=True, width=0.05, batch_size=48)
+    fit(load(prepared), tmp_path / "whole", recipe, "scratch")
+
+    said = itertools.count(1)
+
+    def interrupt(record: logging.LogRecord) -> bool:
+        if "validation: log loss" in record.msg and next(said) == 3:
+            raise KeyboardInterrupt
+        return True
+
+    logger = logging.getLogger("training.fit")
+    caplog.set_level(logging.INFO)
+    logger.addFilter(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(load(prepared), tmp_path / "killed", recipe, "scratch")
+    logger.removeFilter(interrupt)
+    fit(load(prepared), tmp_path / "killed", recipe, "scratch")
+
+    assert history(tmp_path / "killed") == history(tmp_path / "whole")
+
+
+def test_a_recipe_that_does_not_converge_says_so(prepared: Path, tmp_path: Path) -> None:
+    from training.fit import fit
+
+    phase = Phase(name="wild", trainable="all", sizes=(48,), learning_rate=1e30, warmup_epochs=0)
+    with pytest.raises(ConfigError, match="steps are too large"):
+        fit(load(prepared), tmp_path, Recipe(phases=(phase,), batch_norm=False, width=0.05), "scratch")
 
 
 @pytest.mark.parametrize(
@@ -179,6 +230,7 @@ def test_weights_of_the_wrong_shape_are_a_clear_error(prepared: Path, tmp_path: 
         ({"batch_size": 0}, "batch"),
         ({"channels": (8,) * 16, "width": 0.5}, "leave it at 1"),
         ({"views": -1}, "views"),
+        ({"weight_decay": 1e30}, "weight_decay"),
         ({"mixing": 1.5}, "mixing"),
     ],
 )
@@ -192,6 +244,13 @@ def test_a_choice_that_no_recipe_has_is_refused(choice: str, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         main(["fit", "--data", "x", "--out", "y", "--set", choice])
     assert "--set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sizes", ["64y3", "64xmany", ""])
+def test_sizes_that_are_none_are_refused(sizes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--data", "x", "--out", "y", "--sizes", sizes])
+    assert "no list such as 64x10,128x3" in capsys.readouterr().err
 
 
 def test_a_recipe_survives_json_and_refuses_unknown_keys() -> None:

@@ -1,6 +1,7 @@
 """Preparing a data set: what is used, what is left out, and that no patient stands on two sides."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests import phantoms as drawn
 from training.__main__ import main
@@ -81,6 +83,64 @@ def test_a_source_can_be_held_out_whole(phantoms: Path, tmp_path: Path, capsys: 
     assert "matches none of the 48 patients" in capsys.readouterr().err
 
 
+def test_a_validation_folder_that_is_ignored_takes_nothing_from_training(data: Path, tmp_path: Path) -> None:
+    shutil.copy(data / "train/NORMAL/IM-0001-0001.jpeg", data / "val/NORMAL/IM-0001-0001.jpeg")
+
+    prepare(data, tmp_path / "out", size=32)
+
+    used = [file for files in load(tmp_path / "out").files.values() for file in files]
+    assert "train/NORMAL/IM-0001-0001.jpeg" in used
+    assert len(used) == 96
+
+
+def test_names_that_do_not_tell_the_patient_are_counted_and_said(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (data / "train/NORMAL").glob("IM-*"):
+        path.rename(path.with_name(path.name.replace("IM-", "N")))
+    command = ["prepare", "--data", str(data), "--size", "32", "--out", str(tmp_path / "out")]
+
+    assert main(command) == 0
+    assert "train/: 48 of 96 file names do not tell the patient, such as N0001-0001.jpeg" in capsys.readouterr().out
+    assert main([*command, "--patient", r"^(person\d+|N\d+|IM-\d+)"]) == 0
+    assert "do not tell" not in capsys.readouterr().out
+    assert "N0001" in {patient for people in load(tmp_path / "out").patients.values() for patient in people}
+
+
+def test_a_name_that_is_no_text_is_named_and_left_out(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = os.fsencode(data / "train/NORMAL") + b"/r\xf6ntgen.jpeg"  # Latin-1
+    shutil.copy(os.fsencode(data / "train/NORMAL/IM-0001-0001.jpeg"), odd)
+
+    assert main(["prepare", "--data", str(data), "--size", "32", "--out", str(tmp_path / "out")]) == 0
+    assert "ntgen.jpeg: the name is no UTF-8, rename the file" in capsys.readouterr().out
+
+
+def test_what_keeps_a_class_empty_is_said(data: Path, tmp_path: Path) -> None:
+    (data / "train/NORMAL").rename(data / "train/Normal")
+
+    with pytest.raises(DataError, match=r"train/NORMAL holds no picture[^$]*train/Normal: misplaced"):
+        prepare(data, tmp_path / "out", size=32)
+
+
+def test_an_interrupted_preparation_leaves_nothing_that_looks_whole(phantoms: Path, tmp_path: Path) -> None:
+    prepare(phantoms, tmp_path, size=32)
+    (tmp_path / "validation.npy").unlink()
+    (tmp_path / "validation.npy").mkdir()  # where no file can be written
+
+    with pytest.raises(IsADirectoryError):
+        prepare(phantoms, tmp_path, size=32, seed=5)
+    with pytest.raises(DataError, match="training prepare"):
+        load(tmp_path)
+
+
+def test_a_pattern_without_a_group_is_a_clear_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["prepare", "--data", "x", "--out", "y", "--patient", r"^\d+"])
+    assert "put what names the patient in parentheses" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--hold-out", "--patient"])
 def test_what_is_no_regular_expression_is_a_clear_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
@@ -107,7 +167,7 @@ def test_names_every_unreadable_and_misplaced_file(
 
 
 def test_duplicates_count_once_and_contradictions_not_at_all(data: Path, tmp_path: Path) -> None:
-    shutil.copy(data / "train/NORMAL/IM-0001-0001.jpeg", data / "train/NORMAL/IM-0002-0009.jpeg")
+    Image.open(data / "train/NORMAL/IM-0001-0001.jpeg").save(data / "train/NORMAL/IM-0002-0009.png")
     shutil.copy(data / "train/NORMAL/IM-0003-0001.jpeg", data / "train/PNEUMONIA/person77_virus_1.jpeg")
     shutil.copy(data / "test/NORMAL/IM-0500-0001.jpeg", data / "train/NORMAL/IM-0600-0001.jpeg")
 
@@ -116,11 +176,11 @@ def test_duplicates_count_once_and_contradictions_not_at_all(data: Path, tmp_pat
     used = {file for files in prepared.files.values() for file in files}
 
     assert "train/NORMAL/IM-0001-0001.jpeg" in used
-    assert "train/NORMAL/IM-0002-0009.jpeg" not in used
+    assert "train/NORMAL/IM-0002-0009.png" not in used, "other bytes, the same pixels"
     assert "train/NORMAL/IM-0003-0001.jpeg" not in used
     assert "train/PNEUMONIA/person77_virus_1.jpeg" not in used
     assert "train/NORMAL/IM-0600-0001.jpeg" not in used, "a test picture must not be trained on"
-    assert sum("byte-identical" in line for line in report["problems"]) == 3
+    assert sum("identical" in line for line in report["problems"]) == 3
 
 
 @pytest.mark.parametrize("spoil", ["train", "train/NORMAL"])

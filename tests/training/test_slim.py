@@ -108,8 +108,11 @@ def test_a_slim_network_is_trained_from_a_whole_one(
     assert json.loads((out / "metrics.json").read_text())["validation"]["auc"] > 0.5
     assert (out / "model.keras").is_file()
 
-    assert main(["compare", str(whole), str(out)]) == 0
-    header, rule, *rows = capsys.readouterr().out.splitlines()[-4:]
+    capsys.readouterr()
+    assert main(["compare", str(whole), str(tmp_path), str(out)]) == 0
+    captured = capsys.readouterr()
+    assert f"left out, for they are no finished runs: {tmp_path}" in captured.err
+    header, rule, *rows = captured.out.splitlines()
     assert header.count("|") == rule.count("|") == rows[0].count("|")
     assert {row.split("|")[1].strip() for row in rows} == {"whole", "slim"}
     assert main(["compare", str(tmp_path)]) == 1
@@ -119,6 +122,13 @@ def test_a_slim_network_is_trained_from_a_whole_one(
     capsys.readouterr()
     assert main([*command, "--gmacs", "0.02", "--parameters", "3e5"]) == 1
     assert "another --out" in capsys.readouterr().err
+
+    # Another split would validate on what the whole network has learned.
+    prepare(phantoms, tmp_path / "other", size=48, validation=0.25, seed=1)
+    again = [argument if argument != str(data) else str(tmp_path / "other") for argument in command]
+    assert main([*again, "--out", str(tmp_path / "leaking")]) == 1
+    assert "give the --data that it was trained on" in capsys.readouterr().err
+    assert not (tmp_path / "leaking").exists()
 
     # Its weights are a start for others of its shape, and for no others.
     same = build(slim_recipe(channels, size=48, epochs=1, batch_norm=True))
