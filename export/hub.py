@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.errors import PublishError
+from handler.card import KERMANY, data_set
 from handler.contract import CARD_FILE, Contract, load_bundle
 from handler.errors import BundleMissing
 from handler.hub import BUNDLE_FILES, listing, same, translated
@@ -19,7 +20,11 @@ from handler.hub import BUNDLE_FILES, listing, same, translated
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-DATA_SET = "Chest X-Ray Images (Pneumonia), Kermany et al. 2018"
+_DATA_SETS = {
+    KERMANY: ("chest-xray-pneumonia", "Chest X-Ray Images (Pneumonia), Kermany et al. 2018"),
+    None: ("own", "Pictures of whoever trained it"),
+}
+"""What the Hub's table calls a data set: an identifier and a name."""
 
 CARD_METRICS = {
     "accuracy": "Accuracy",
@@ -109,12 +114,12 @@ def card(bundle: Path, contract: Contract) -> str:
         pipeline_tag="image-classification",
         tags=["chest-x-ray", "medical", "onnx", "int8", "vgg19"],
         model_name=contract.name,
-        eval_results=_results(contract.metrics),
+        eval_results=_results(contract.metrics, *_DATA_SETS[data_set(contract)]),
     )
     return f"---\n{data.to_yaml()}\n---\n\n{text}"
 
 
-def _results(metrics: Mapping[str, Any]) -> "list[EvalResult]":
+def _results(metrics: Mapping[str, Any], identifier: str, name: str) -> "list[EvalResult]":
     """The contract's results by split, as the Hub's entries."""
     from huggingface_hub import EvalResult
 
@@ -122,8 +127,8 @@ def _results(metrics: Mapping[str, Any]) -> "list[EvalResult]":
         EvalResult(
             task_type="image-classification",
             task_name="Pneumonia in chest X-rays",
-            dataset_type="chest-xray-pneumonia",
-            dataset_name=DATA_SET,
+            dataset_type=identifier,
+            dataset_name=name,
             dataset_split=split,
             metric_type=metric,
             metric_name=title,

@@ -31,7 +31,10 @@ from handler.image import Pixels
 
 MAX_AUC_DROP = 0.002
 MAX_FLIPPED = 0.01
-"""Share of validation pictures that may fall on the other side of the threshold."""
+"""Share of validation pictures that may fall on the other side of the threshold; one may, however few there are."""
+
+_JUDGING = 128
+"""Pictures by which the layer that int8 hurts most is found."""
 
 MAX_EXCLUDED = 4
 """Convolutions left in float before giving up: each costs four times its int8 size and time."""
@@ -71,9 +74,9 @@ class Agreement:
     excluded: tuple[str, ...]
     """Convolutions that were left in float besides the first."""
 
-    @property
-    def good(self) -> bool:
-        return self.auc_float - self.auc_int8 <= MAX_AUC_DROP and self.flipped <= MAX_FLIPPED
+    def good(self, pictures: int) -> bool:
+        """Whether it may be served, judged on so many pictures."""
+        return self.auc_float - self.auc_int8 <= MAX_AUC_DROP and self.flipped <= max(MAX_FLIPPED, 1 / pictures)
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -203,15 +206,17 @@ def quantize_and_verify(
             candidate = attempt(excluded)
             found = positive_probabilities(candidate, validation.pixels, output)
             agreement = compare(expected, found, validation.labels, threshold, excluded)
-            if agreement.good:
+            if agreement.good(len(expected)):
                 return candidate, agreement
             if len(excluded) == MAX_EXCLUDED:
                 raise QuantizationError(
                     f"int8 flips {agreement.flipped:.1%} of the decisions and moves AUC from {agreement.auc_float:.4f} "
-                    f"to {agreement.auc_int8:.4f} even with {', '.join(excluded)} in float: calibrate on other pictures"
+                    f"to {agreement.auc_int8:.4f} even with {', '.join(excluded) or 'none'} in float: train longer, or "
+                    "with more pictures, until fewer decisions lie at the threshold"
                 )
             names = [name for name in convolutions(graph)[1:] if name not in excluded]
-            excluded.append(_worst(names, excluded, attempt, validation.pixels[:128], expected[:128], output))
+            some = slice(None, None, -(-len(expected) // _JUDGING))  # of both classes, which follow one another
+            excluded.append(_worst(names, excluded, attempt, validation.pixels[some], expected[some], output))
 
 
 def _worst(

@@ -7,18 +7,37 @@ from handler.image import FORMATS, MAX_PIXELS
 from handler.scoring import identity
 from handler.settings import Settings
 
+KERMANY = "Kermany et al. 2018, doi 10.17632/rscbjbr9sj"
+"""The data set that this project's own models learn from."""
+
 INTENDED_USE = (
-    "Research, teaching and engineering: a probability of pneumonia for one frontal chest X-ray of a child, as in the "
-    "data set that the network was trained on."
+    "Research, teaching and engineering: a probability of pneumonia for one frontal chest X-ray such as those that the "
+    "network was trained on."
 )
-LIMITS = (
-    "Trained on children aged one to five from a single hospital in Guangzhou. Adults, other views, other devices and "
-    "other diseases were not part of it, and the probabilities are not calibrated for them.",
+_SEEN = {
+    KERMANY: "Trained on children aged one to five from a single hospital in Guangzhou. Adults, other views, other "
+    "devices and other diseases were not part of it, and the probabilities are not calibrated for them.",
+    None: "Trained on pictures of whoever trained it: ask them about hospitals, ages, views and devices. Others were "
+    "not part of it, and the probabilities are not calibrated for them.",
+}
+_LIMITS = (
     "The picture is squeezed to a small square: fine detail is lost.",
     "The activation map shows where the network found evidence, not where the disease is.",
     "The check for pictures that are no X-ray lets some of them through and refuses some X-rays.",
 )
+
 DISCLAIMER = "This is no medical device. Do not use it to diagnose, to treat, or to decide about a person's care."
+
+
+def data_set(contract: Contract) -> str | None:
+    """What the network has learned from: `KERMANY`, or None for something else."""
+    known = contract.metrics.get("training", {}).get("data_set")
+    return KERMANY if known == KERMANY else None
+
+
+def limits(contract: Contract) -> tuple[str, ...]:
+    """What the model is not good for, a sentence or two each."""
+    return _SEEN[data_set(contract)], *_LIMITS
 
 
 def card(contract: Contract, settings: Settings) -> dict[str, Any]:
@@ -43,6 +62,6 @@ def card(contract: Contract, settings: Settings) -> dict[str, Any]:
         },
         "metrics": dict(contract.metrics),
         "intended_use": INTENDED_USE,
-        "limits": list(LIMITS),
+        "limits": list(limits(contract)),
         "disclaimer": DISCLAIMER,
     }

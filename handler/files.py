@@ -31,8 +31,25 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def replace_folder(new: Path, old: Path) -> None:
-    """Put the finished folder `new` where `old` is; renames, so that neither is ever seen half-written."""
+def require_replaceable(folder: Path, mark: str) -> None:
+    """Say before long work whether `replace_folder` will do.
+
+    Raises:
+        FileExistsError: the folder holds files, and none that is called `mark`: they would be lost.
+    """
+    if folder.exists() and not (folder / mark).is_file() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"{folder} holds other files, which would be deleted: name a new folder, such as {folder / 'bundle'}"
+        )
+
+
+def replace_folder(new: Path, old: Path, mark: str) -> None:
+    """Put the finished folder `new` where `old` is; renames, so that neither is ever seen half-written.
+
+    Raises:
+        FileExistsError: see `require_replaceable`.
+    """
+    require_replaceable(old, mark)
     retired = old.with_name(f".{old.name}.old")
     shutil.rmtree(retired, ignore_errors=True)
     if old.exists():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, load_bundle
 from handler.errors import BundleError, BundleTampered, HubMissing, HubUnauthorized, HubUnavailable
-from handler.files import replace_folder
+from handler.files import replace_folder, require_replaceable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -41,11 +41,13 @@ def fetch(repo: str, revision: str, out: Path) -> Path:
     Raises:
         HubUnavailable, HubUnauthorized, HubMissing: the download failed; see `handler.errors`.
         BundleTampered, ContractError: what was downloaded is no bundle for this release; `out` is left as it was.
+        FileExistsError: `out` holds other files.
     """
     # 150 ms of imports that only this path needs.
     from filelock import FileLock
     from huggingface_hub import HfApi
 
+    require_replaceable(out, CONTRACT_FILE)
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_name(f".{out.name}.lock")):
         if _holds(out, f"{repo}@{revision}"):
@@ -61,7 +63,7 @@ def fetch(repo: str, revision: str, out: Path) -> Path:
         _verify(staging, source, hashes)
         shutil.rmtree(staging / ".cache", ignore_errors=True)  # the client's own notes
         (staging / SOURCE_FILE).write_text(source + "\n", encoding="utf-8")
-        replace_folder(staging, out)
+        replace_folder(staging, out, CONTRACT_FILE)
     return out
 
 

