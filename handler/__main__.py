@@ -6,6 +6,8 @@ python -m handler settings
 """
 
 import argparse
+import io
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -30,15 +32,29 @@ def main(arguments: list[str] | None = None) -> int:
     predict.set_defaults(run=_predict)
     serve = commands.add_parser("serve", help="answer over HTTP")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
     serve.set_defaults(run=_serve)
     commands.add_parser("settings", help="list the environment variables").set_defaults(run=_settings)
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in any encoding
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
     except (BundleError, SettingsError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever reads the output has seen enough, and Python would try to write the rest of it at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
+    return int(text)
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -57,8 +57,7 @@ class Batches:
         uris = [_item_uri(item, wanted) for item in items]
         outcomes = self._score(uris)
         lines = [self._line(uri, outcome) for uri, outcome in zip(uris, outcomes, strict=True)]
-        digest = hashlib.sha256("\n".join(uris).encode("utf-8", "backslashreplace")).hexdigest()
-        key = f"{_text(wanted, 'output_prefix', '').strip('/')}/{digest}.jsonl".lstrip("/")
+        key = f"{_text(wanted, 'output_prefix', '').strip('/')}/{_digest(uris)}.jsonl".lstrip("/")
         self._storage.write(f"s3://{_text(wanted, 'output_bucket')}/{key}", b"".join(lines), "application/jsonl")
         failed = sum(isinstance(outcome, HandlerError) for outcome in outcomes)
         return {"output_key": key, "scored": len(outcomes) - failed, "failed": failed}, outcomes
@@ -128,7 +127,12 @@ class Batches:
     def _default_output(self, uri: str) -> str:
         if not self._settings.output_uri:
             raise SettingsError("set OUTPUT_S3_URI, or name an `output_s3_uri` in each message")
-        return f"{self._settings.output_uri}{hashlib.sha256(uri.encode()).hexdigest()}.json"
+        return f"{self._settings.output_uri}{_digest([uri])}.json"
+
+
+def _digest(uris: list[str]) -> str:
+    """A name for the answer to these. Not every string that JSON can spell has a UTF-8 form."""
+    return hashlib.sha256("\n".join(uris).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _item_uri(item: Any, wanted: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from handler.contract import EMBEDDED_BUNDLE, Contract, load_bundle
-from handler.errors import ContractError
+from handler.contract import EMBEDDED_BUNDLE, MODEL_FILE, Contract, load_bundle
+from handler.errors import BundleError, ContractError
 from handler.image import Pixels
 
 MB_PER_VCPU = 1769
@@ -50,7 +50,13 @@ class Classifier:
         options.log_severity_level = 3  # errors: it warns of every input that has a default, as our switch does
         # Idle threads that spin would burn the CPU share that the next request needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        except Exception as exc:  # ONNX Runtime's own have no ancestor of their own
+            raise BundleError(
+                f"{MODEL_FILE} cannot be loaded by ONNX Runtime {ort.__version__} ({type(exc).__name__}): rebuild the "
+                "bundle with `python -m export build`, or restore it from a release"
+            ) from exc
         _check_tensors(self._session, self.contract)
 
     def score(self, pixels: Pixels, *, explain: bool = False) -> Scores:

@@ -122,6 +122,7 @@ class Contract:
         """
         try:
             values = json.loads(text)
+            json.dumps(values, allow_nan=False)  # which `loads` lets through
         except ValueError as exc:
             raise ContractError(f"{CONTRACT_FILE} is not JSON ({exc}): restore it from the release") from exc
         if not isinstance(values, dict):

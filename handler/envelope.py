@@ -3,14 +3,15 @@
 import re
 import uuid
 from dataclasses import dataclass, field
+from http import HTTPMethod
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from handler.problems import INTERNAL, problem
-from handler.responses import ProblemResponse
+from handler.problems import INTERNAL, MEDIA_TYPE, kind_of_status, problem
+from handler.responses import ProblemResponse, encoded
 from handler.settings import Settings
 from handler.telemetry import Outcome, Telemetry
 
@@ -54,29 +55,29 @@ class Envelope:
         exchange = Exchange(_request_id(scope))
         scope.setdefault("state", {})["exchange"] = exchange
         status = 0
+        body: bytes | None = None  # in place of the one that was sent
 
         async def send_dressed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, body
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._dress(MutableHeaders(scope=message), scope, exchange)
+                headers = MutableHeaders(scope=message)
+                if status >= 400 and headers.get("content-type", "").startswith("text/plain"):
+                    body = _problem_for(status, headers, exchange)
+                self._dress(headers, scope, exchange)
+            elif body is not None:
+                message = {"type": "http.response.body", "body": body}
             await send(message)
 
         try:
             await self._app(scope, receive, send_dressed)
         except ClientDisconnect:
             status = _CLIENT_GONE
-        except Exception as exc:
-            self._telemetry.failure(exchange.request_id, exc)
-            if status:  # too late to say anything else
-                raise
-            detail = f"the request could not be answered; report it with the id {exchange.request_id}"
-            response = ProblemResponse(problem(INTERNAL, detail, exchange.request_id))
-            await response(scope, receive, send_dressed)
         finally:
             self._telemetry.request(
                 request_id=exchange.request_id,
-                method=scope["method"],
+                # Callers may call it what they like; a name of ours is fit for the log.
+                method=scope["method"] if scope["method"] in HTTPMethod.__members__ else "other",
                 route=getattr(scope.get("route"), "path", "none"),
                 status=status,
                 total_ms=(perf_counter() - start) * 1000,
@@ -91,6 +92,45 @@ class Envelope:
         # Files of the page may be kept as long as they are checked; answers about patients may not be kept at all.
         headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")
         headers[REQUEST_ID] = exchange.request_id
+
+
+class LastResort:
+    """Answers for what nobody caught."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_noticed(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noticed)
+        except ClientDisconnect:
+            raise
+        except Exception as exc:
+            request_id = scope["state"]["exchange"].request_id
+            self._telemetry.failure(request_id, exc)
+            if started:  # too late to say anything else
+                raise
+            detail = f"the request could not be answered; report it with the id {request_id}"
+            await ProblemResponse(problem(INTERNAL, detail, request_id))(scope, receive, send)
+
+
+def _problem_for(status: int, headers: MutableHeaders, exchange: Exchange) -> bytes:
+    """What the web framework refuses in its own words, such as a preflight or a range, in ours."""
+    detail = "one of the request's headers asks for what is not given here: leave it out, or see /openapi.json"
+    body = encoded(problem(kind_of_status(status), detail, exchange.request_id))
+    headers["content-type"], headers["content-length"] = MEDIA_TYPE, str(len(body))
+    return body
 
 
 def _request_id(scope: Scope) -> str:

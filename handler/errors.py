@@ -13,6 +13,7 @@ HandlerError
 │   ├── NotAnXray         a readable picture of something else
 │   ├── BucketNotAllowed  an S3 address outside the allow-list
 │   ├── InputNotFound     nothing at that address or path
+│   ├── InputArchived     an S3 object that has to be restored before it can be read
 │   └── UploadsDisabled   this deployment takes no uploads
 ├── TemporaryError        nobody's fault; answered with 503 and a time to wait
 │   ├── Overloaded        as many requests are under way as are allowed
@@ -82,6 +83,10 @@ class BucketNotAllowed(InputError):
 
 class InputNotFound(InputError):
     """There is no such S3 object or file."""
+
+
+class InputArchived(InputError):
+    """The S3 object lies in an archive, from which it must be restored first."""
 
 
 class UploadsDisabled(InputError):

@@ -3,14 +3,15 @@ all come through `decode`; there is no second resizer in this project.
 """
 
 import io
+import warnings
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from handler.codestream import refuse_many_scans
 from handler.dicom import first_frame, is_dicom
 from handler.errors import EmptyInput, InputError, InputTooLarge, SeveralFrames, UnreadableImage, UnsupportedFormat
+from handler.headers import refuse_costly_header, refuse_many_scans
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """What Pillow may try. Every further decoder is more attack surface for nobody's X-ray."""
@@ -28,7 +29,8 @@ def decode(data: bytes, size: int) -> Pixels:
     """Decode a picture to greyscale and squeeze it to a square.
 
     The aspect ratio is not kept, as in the data set that the network was trained on. Transparency is laid on black,
-    EXIF orientation is applied, 16-bit greys keep their range.
+    EXIF orientation is applied, and wider greys are scaled to 8 bits by the full scale of what they hold: see
+    `_grey_from_wide`.
 
     Args:
         data: a JPEG, PNG, WebP, BMP, TIFF or GIF file with one picture in it, or a DICOM file, of which the first frame
@@ -43,6 +45,8 @@ def decode(data: bytes, size: int) -> Pixels:
     """
     if not data:
         raise EmptyInput("the file is empty: send the bytes of a picture")
+    # They quote what they dislike, which may be a patient's name, and stand between the lines of a JSON log.
+    warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
         grey = first_frame(data, MAX_PIXELS) if is_dicom(data) else _picture(data, size)
         return np.asarray(grey.resize((size, size), _RESAMPLING, reducing_gap=_REDUCING_GAP))
@@ -56,6 +60,7 @@ def decode(data: bytes, size: int) -> Pixels:
 
 def _picture(data: bytes, size: int) -> Image.Image:
     """What Pillow reads, in 8-bit grey ("L") and no smaller than it must be to be resized to `size`."""
+    refuse_costly_header(data, MAX_PIXELS)
     with _open(data) as image:
         if image.width * image.height > MAX_PIXELS:
             raise InputTooLarge(
@@ -67,16 +72,21 @@ def _picture(data: bytes, size: int) -> Image.Image:
             raise SeveralFrames("the file is an animation or has several pages: send one picture per file")
         if image.format in ("JPEG", "MPO") or image.info.get("compression") == "jpeg":  # which TIFF has, too
             refuse_many_scans(data)
+        if any(tile[0] in Image.DECODERS for tile in image.tile):  # those written in Python, which take seconds
+            raise UnsupportedFormat(f"{image.format} in run lengths is not read here: save it uncompressed, or as PNG")
+        # Pillow sees to it up to 8 bits.
+        white_is_zero = _wide(image) and _tiff_tag(image, ExifTags.Base.PhotometricInterpretation) == 0
         # Ask the JPEG decoder for luminance at a fraction of the size; it is a no-op for all other formats.
         image.draft("L", (round(size * _REDUCING_GAP), round(size * _REDUCING_GAP)))
-        return _grey(ImageOps.exif_transpose(image))
+        grey = _grey(ImageOps.exif_transpose(image))
+    return ImageOps.invert(grey) if white_is_zero else grey
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes) -> ImageFile.ImageFile:
     """Read the header only."""
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+    except Image.DecompressionBombError as exc:
         raise InputTooLarge(f"the picture has more than {MAX_PIXELS:,} pixels: scale it down") from exc
     except UnidentifiedImageError as exc:
         raise UnsupportedFormat(
@@ -88,7 +98,7 @@ def _grey(image: Image.Image) -> Image.Image:
     """Any mode to 8-bit grey ("L")."""
     if image.mode == "L":
         return image
-    if image.mode.startswith("I") or image.mode == "F":
+    if _wide(image):
         return _grey_from_wide(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -96,15 +106,30 @@ def _grey(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
-def _grey_from_wide(image: Image.Image) -> Image.Image:
-    """16-bit greys by their own full scale, where Pillow's own conversion would cut everything above 255 off.
+def _wide(image: Image.Image) -> bool:
+    """Whether its greys have more than 8 bits: modes "I", "I;16" and the like, and "F"."""
+    return image.mode[0] in "IF"
 
-    Detectors deliver 12 bits, which software often stores as they are in a 16-bit file: a picture with no value above
-    4095 is taken to be one of those.
+
+def _tiff_tag(image: Image.Image, tag: int) -> object:
+    """A value from the directory of a TIFF; None if it is not there, or no TIFF."""
+    return getattr(image, "tag_v2", {}).get(tag)
+
+
+def _grey_from_wide(image: Image.Image) -> Image.Image:
+    """Wide greys by their own full scale, where Pillow's own conversion would cut everything above 255 off.
+
+    It is 65535, with exceptions. Detectors deliver 12 bits, which software often stores as they are in a 16-bit file: a
+    picture with no value above 4095 is taken to be one of those. No detector delivers 32 bits, but software computes
+    with them: integers and floats up to 255 are taken for 8 bits, and floats up to 1 for fractions. An unsigned 16-bit
+    picture is never taken for one of 8 bits, however dark it is.
     """
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= 0xFFFF):
-        raise ValueError(f"grey values from {low:g} to {high:g} are not the 0 to 65535 of a 16-bit picture")
-    full_scale = 0xFFF if high <= 0xFFF else 0xFFFF
+        raise UnreadableImage(
+            f"grey values from {low:g} to {high:g} are not the 0 to 65535 of a 16-bit picture: scale them to that range"
+        )
+    possible = {"F": (1, 0xFF, 0xFFF, 0xFFFF), "I": (0xFF, 0xFFF, 0xFFFF)}.get(image.mode, (0xFFF, 0xFFFF))
+    full_scale = next(limit for limit in possible if high <= limit)
     return Image.fromarray((values.astype(np.float32) * (255 / full_scale) + 0.5).astype(np.uint8))

@@ -128,7 +128,7 @@ _PREDICTIONS: dict[str, Any] = {
                 }
             },
         },
-        **_problems(400, 403, 404, 408, 413, 415, 422, 503),
+        **_problems(400, 403, 404, 408, 409, 413, 415, 422, 503),
     },
 }
 _UPLOADS: dict[str, Any] = {

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,16 @@ from starlette.staticfiles import StaticFiles
 
 from handler.card import card
 from handler.classifier import Classifier, granted_threads
-from handler.envelope import REQUEST_ID, Envelope, Exchange
-from handler.errors import HandlerError, MalformedRequest, TemporaryError, UnsupportedMedia
+from handler.envelope import REQUEST_ID, Envelope, Exchange, LastResort
+from handler.errors import HandlerError, InputTooLarge, MalformedRequest, TemporaryError, UnsupportedMedia
 from handler.gate import Gate
 from handler.inputs import RAW, read_json, read_sources
 from handler.problems import kind_of_status, problem, problem_of
 from handler.responses import ProblemResponse, encoded
-from handler.scoring import Prediction, Source, attempt, identity
+from handler.scoring import Source, attempt, identity
 from handler.settings import Settings
 from handler.storage import Storage
-from handler.telemetry import Telemetry
+from handler.telemetry import Outcome, Telemetry
 
 PAGE = Path(__file__).with_name("page")
 
@@ -68,9 +69,12 @@ class Service:
             Endpoint("GET", "/", self.page),
         )
         self.files = Mount("/page", StaticFiles(directory=PAGE))
+        telemetry = Telemetry(settings, classifier.contract)
         self.middleware = [
+            Middleware(Envelope, settings=settings, telemetry=telemetry),
             *([_cors(settings.cors_origins)] if settings.cors_origins else []),
-            Middleware(Envelope, settings=settings, telemetry=Telemetry(settings, classifier.contract)),
+            # Innermost, so that a page of another origin may read its answers too.
+            Middleware(LastResort, telemetry=telemetry),
         ]
         self.exception_handlers: dict[Any, Any] = {HandlerError: self._refused, HTTPException: _refused_by_framework}
 
@@ -79,7 +83,10 @@ class Service:
         explain, force = _flag(request, "explain"), _flag(request, "force")
         with self._gate.admitted():
             sources = await read_sources(request, self._settings, self._storage)
-            work = partial(_score_all, self._classifier, sources, explain=explain, force=force)
+            score = partial(attempt, self._classifier, explain=explain, force=force)
+            # Begins to count here, so that waiting for its turn is part of it.
+            budget = self._settings.request_budget_s
+            work = partial(_score_in_time, score, sources, budget, monotonic() + budget)
             outcomes = await self._gate.run(work)
         if len(outcomes) == 1 and isinstance(outcomes[0], HandlerError):
             raise outcomes[0]
@@ -154,10 +161,23 @@ def _cors(origins: tuple[str, ...]) -> Middleware:
     )
 
 
-def _score_all(
-    classifier: Classifier, sources: list[Source], *, explain: bool, force: bool
-) -> list[Prediction | HandlerError]:
-    return [attempt(classifier, source, explain=explain, force=force) for source in sources]
+def _score_in_time(
+    score: Callable[[Source], Outcome], sources: list[Source], budget_s: int, deadline: float
+) -> list[Outcome]:
+    """Score the first picture, and as many others as can be begun: the caller would get nothing from a gateway that has
+    given up."""
+    outcomes = [score(sources[0])]
+    for source in sources[1:]:
+        if monotonic() < deadline:
+            outcomes.append(score(source))
+        else:
+            outcomes.append(
+                InputTooLarge(
+                    f"the {budget_s} s for one request were spent before this picture's turn: send fewer or smaller "
+                    "pictures per request"
+                )
+            )
+    return outcomes
 
 
 def _flag(request: Request, name: str) -> bool:

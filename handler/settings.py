@@ -112,6 +112,14 @@ class Settings:
     retry_after_s: int = field(
         default=2, metadata=_from("RETRY_AFTER_S", _positive, "seconds that a 503 asks the caller to wait")
     )
+    request_budget_s: int = field(
+        default=20,
+        metadata=_from(
+            "REQUEST_BUDGET_S",
+            _positive,
+            "seconds after which a request's further pictures are no longer begun (API Gateway waits for 29)",
+        ),
+    )
     buckets: tuple[str, ...] = field(
         default=(),
         metadata=_from("S3_BUCKETS", _names(_BUCKET, "names of S3 buckets"), "buckets that an s3_uri may name"),

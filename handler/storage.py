@@ -10,6 +10,7 @@ from typing import Any
 
 from handler.errors import (
     BucketNotAllowed,
+    InputArchived,
     InputNotFound,
     InputTooLarge,
     MalformedRequest,
@@ -20,6 +21,8 @@ from handler.errors import (
 from handler.settings import Settings
 
 _URI = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
+# Control characters, which S3's XML cannot hold, and lone surrogates, which JSON can spell but UTF-8 cannot.
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_KEY_BYTES = 1024  # S3's own limit
 _ABSENT = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
 
@@ -31,9 +34,11 @@ def parse_uri(uri: str) -> tuple[str, str]:
         MalformedRequest: it has another form.
     """
     match = _URI.fullmatch(uri)
-    # A lone surrogate, which JSON can spell, has no UTF-8 form.
-    if not match or len(match[2].encode("utf-8", "replace")) > _MAX_KEY_BYTES or not uri.isprintable():
-        raise MalformedRequest("s3_uri must have the form s3://BUCKET/KEY")
+    if not match or _UNUSABLE.search(uri) or len(match[2].encode()) > _MAX_KEY_BYTES:
+        raise MalformedRequest(
+            f"s3_uri must have the form s3://BUCKET/KEY, with a key of at most {_MAX_KEY_BYTES:,} bytes and without "
+            "control characters"
+        )
     return match[1], match[2]
 
 
@@ -65,7 +70,8 @@ class Storage:
         """Fetch an object.
 
         Raises:
-            MalformedRequest, BucketNotAllowed, InputNotFound, InputTooLarge, StorageError: see `handler.errors`.
+            MalformedRequest, BucketNotAllowed, InputNotFound, InputArchived, InputTooLarge, StorageError: see
+                `handler.errors`.
         """
         bucket, key = parse_uri(uri)
         settings = self._settings
@@ -129,9 +135,12 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except ClientError as exc:
+        code = exc.response.get("Error", {}).get("Code")
         # Who may not list a bucket is told "access denied" of a key that does not exist.
-        if exc.response.get("Error", {}).get("Code") in _ABSENT:
+        if code in _ABSENT:
             raise InputNotFound("there is no such object, or this service may not use it: check the address") from exc
+        if code == "InvalidObjectState":
+            raise InputArchived("the object lies in an archive: restore it from there first, or send a copy") from exc
         raise StorageError("S3 refused for now: try again later") from exc
     except BotoCoreError as exc:
         raise StorageError("S3 cannot be reached: try again later") from exc

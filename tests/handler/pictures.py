@@ -1,6 +1,7 @@
 """Pictures that the tests draw themselves, in every form in which pictures arrive."""
 
 import io
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,42 @@ def animation() -> bytes:
 
 def bomb(width: int = 60_000, height: int = 60_000) -> bytes:
     """A PNG of a few hundred bytes that says it is enormous."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
-
     header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
     pixels = zlib.compress(bytes(100_000))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    chunks = {b"IHDR": header, b"IDAT": pixels, b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks.items())
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
+
+
+def tiff(
+    pixels: np.ndarray, *, order: str = "<", big: bool = False, tags: dict[int, tuple[int, ...]] | None = None
+) -> bytes:
+    """An uncompressed grey TIFF in one tile. `tags` replace or add: number to type, count and value."""
+    height, width = pixels.shape
+    word, entry, head = ("Q", "HHQ", 16) if big else ("I", "HHI", 8)
+    found = {
+        256: (4, 1, width),
+        257: (4, 1, height),
+        258: (3, 1, pixels.itemsize * 8),
+        262: (3, 1, 1),
+        277: (3, 1, 1),
+        322: (4, 1, width),
+        323: (4, 1, height),
+        324: (4, 1, 0),
+        325: (4, 1, pixels.nbytes),
+    } | (tags or {})
+    start = head + struct.calcsize("<Q" if big else "<H") + (20 if big else 12) * len(found) + (8 if big else 4)
+    found[324] = (4, 1, start)
+    directory = struct.pack(order + ("Q" if big else "H"), len(found))
+    for tag, (kind, count, value) in sorted(found.items()):
+        content = struct.pack(order + {3: "H", 4: "I", 16: "Q"}[kind], value)
+        directory += struct.pack(order + entry, tag, kind, count) + content.ljust(8 if big else 4, b"\0")
+    magic = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "H", 43 if big else 42)
+    header = magic + (struct.pack(order + "HHQ", 8, 0, head) if big else struct.pack(order + "I", head))
+    return header + directory + struct.pack(order + word, 0) + pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
 
 
 def dicom(pixels: np.ndarray | None = None, **attributes: Any) -> bytes:

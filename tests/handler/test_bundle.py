@@ -1,6 +1,7 @@
 """A bundle is served as it was built, or not at all."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -62,6 +63,8 @@ CHANGES = {
     "a band beside the threshold": {"uncertain_from": 0.0, "uncertain_to": 0.01},
     "three labels": {"labels": ["A", "B", "C"]},
     "no distance": {"max_distance": 0},
+    "an endless distance": {"max_distance": float("inf")},
+    "a metric that is no number": {"metrics": {"auc": float("nan")}},
     "a negative temperature": {"temperature": -1.0},
     "another input size": {"input_size": 33},
     "another input name": {"input_name": "images"},
@@ -74,6 +77,14 @@ def test_a_contract_that_does_not_hold_is_refused(bundle: Path, changes: dict[st
     rewrite(bundle, **changes)
 
     with pytest.raises(ContractError):
+        Classifier(bundle)
+
+
+def test_weights_that_are_no_graph_are_refused_whatever_their_hash_says(bundle: Path) -> None:
+    (bundle / MODEL_FILE).write_bytes(b"no graph")
+    rewrite(bundle, sha256=hashlib.sha256(b"no graph").hexdigest())
+
+    with pytest.raises(BundleError, match="rebuild the bundle"):
         Classifier(bundle)
 
 

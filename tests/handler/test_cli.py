@@ -1,6 +1,7 @@
 """The command line, as people call it."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -70,6 +71,45 @@ def test_what_cannot_be_started_is_one_line(
     assert main(["predict", "x.jpg"]) == 2
 
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "http"])
+def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], port: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--port", port])
+
+    assert "from 0 to 65535" in capsys.readouterr().err
+
+
+def test_a_file_name_need_not_be_text(tmp_path: Path) -> None:
+    picture = os.fsencode(tmp_path) + b"/\xff.png"
+    try:
+        Path(os.fsdecode(picture)).write_bytes(png())
+    except OSError:
+        pytest.skip("this file system has no such names")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "handler", "predict", "--force", picture],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(os.fsencode(tmp_path) + rb"/\udcff.png")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "handler", "settings"], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_settings_are_listed_with_what_they_do(

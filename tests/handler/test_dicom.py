@@ -1,6 +1,10 @@
 """DICOM as it really arrives, with pydicom's own test files where it brings them along."""
 
+import logging
+import struct
+import tracemalloc
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.processing import apply_voi_lut
 from pydicom.sequence import Sequence
 
@@ -89,6 +93,13 @@ def test_windows_agree_with_pydicom(function: str | None) -> None:
     theirs = (apply_voi_lut(values, file) / 4095 * 255 + 0.5).astype(np.uint8)
 
     assert np.abs(shown(data) - decode(png(Image.fromarray(theirs)), SIZE)).max() <= 1
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [("-1", "255"), ("-1", "0"), ("-4", "-1024")])
+def test_eight_bits_may_be_rescaled_upside_down(slope: str, intercept: str) -> None:
+    data = dicom(255 - SHADES, RescaleSlope=slope, RescaleIntercept=intercept)
+
+    assert np.array_equal(shown(data), PLAIN)
 
 
 def test_a_lookup_table_is_applied() -> None:
@@ -175,16 +186,92 @@ def test_a_compressed_picture_may_not_be_larger_than_it_says() -> None:
         shown(data.getvalue())
 
 
+def recompressed(name: str, change: Callable[[bytes], bytes]) -> bytes:
+    """One of pydicom's files with its compressed pixels changed."""
+    file = pydicom.dcmread(get_testdata_file(name, download=False))
+    file.PixelData = encapsulate([change(get_frame(file.PixelData, 0))])
+    data = pydicom.filebase.DicomBytesIO()
+    file.save_as(data)
+    return data.getvalue()
+
+
+def patched(stream: bytes, at: int, form: str, *values: int) -> bytes:
+    changed = bytearray(stream)
+    struct.pack_into(form, changed, at, *values)
+    return bytes(changed)
+
+
+J2K, JLS = "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"
+SIZ = 4  # where the size of a JPEG 2000 picture is described, its marker left out
+
+
+def in_precincts(stream: bytes, exponents: int) -> bytes:
+    """With the coding style rewritten to name the size of its precincts."""
+    at = stream.index(b"\xff\x52")
+    length = int.from_bytes(stream[at + 2 : at + 4])
+    style = patched(stream[at : at + 14], 4, "B", stream[at + 4] | 1) + bytes([exponents] * (stream[at + 9] + 1))
+    return stream[:at] + patched(style, 2, ">H", len(style) - 2) + stream[at + 2 + length :]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "error", "named"),
+    [
+        (J2K, lambda s: b"\0\0\0\x0cjP  \r\n\x87\n" + s, UnreadableImage, "JP2"),
+        (J2K, lambda s: patched(s, SIZ + 36, ">H", 100), UnreadableImage, "64 x 64 of 100"),
+        (J2K, lambda s: patched(s, SIZ + 20, ">II", 2, 2), InputTooLarge, "1,024 tiles"),
+        (J2K, lambda s: patched(s, SIZ + 20, ">II", 0, 0), UnreadableImage, "tiles of no size"),
+        (J2K, lambda s: in_precincts(s, 0x11), InputTooLarge, "precincts"),
+        (J2K, lambda s: patched(s, s.index(b"\xff\x52") + 10, "BB", 0, 0), InputTooLarge, "code-blocks"),
+        (J2K, lambda s: s[:51] + b"\xff\x30" + s[51:], UnreadableImage, "unknown here"),
+        (JLS, lambda s: patched(s, s.index(b"\xff\xf7") + 9, "B", 30), UnreadableImage, "64 x 64 of 30"),
+    ],
+    ids=["JP2", "components", "tiles", "no tiles", "precincts", "code-blocks", "unknown", "JPEG-LS components"],
+)
+def test_compressed_pixels_may_not_take_more_than_they_say(
+    name: str, change: Callable[[bytes], bytes], error: type[InputError], named: str
+) -> None:
+    with pytest.raises(error, match=named):
+        shown(recompressed(name, change))
+
+
+def test_compressed_pixels_may_come_in_precincts() -> None:
+    assert np.array_equal(shown(recompressed(J2K, lambda s: in_precincts(s, 0x88))), shown(bundled(J2K)))
+
+
+FIRST = b"\x08\x00\x16\x00"
+"""Begins what follows the file's meta information."""
+
+
+def deflated(data: bytes) -> bytes:
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return squeezer.compress(data) + squeezer.flush()
+
+
 def test_a_deflated_file_may_not_swell() -> None:
     plain = dicom()
     uid = b"1.2.840.10008.1.2.1\0"
-    start = plain.index(b"\x08\x00\x16\x00")  # the first element after the file's meta information
-    squeezer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    swollen = squeezer.compress(plain[start:] + bytes(200_000_000)) + squeezer.flush()
+    start = plain.index(FIRST)
     head = plain[:start].replace(b"UI\x14\x00" + uid, b"UI\x16\x00" + b"1.2.840.10008.1.2.1.99")
 
+    assert np.array_equal(shown(head + deflated(plain[start:])), shown(plain))
     with pytest.raises(InputTooLarge, match="swells"):
-        shown(head + swollen)
+        shown(head + deflated(plain[start:] + bytes(200_000_000)))
+
+
+def test_a_file_is_inflated_once() -> None:
+    # GIVEN a file whose deflated data completes the very statement that it is deflated
+    uid = b"1.2.840.10008.1.2.1.99"
+    statement = struct.pack("<HH2sHI", 2, 5, b"OF", 32, 0) + struct.pack("<HH2sH", 2, 0x10, b"UI", 22) + uid[:-2]
+    twice = deflated(uid[-2:] + deflated(bytes(50_000_000)))
+    data = uid.ljust(128, b"\0") + b"DICM" + struct.pack("<HH2sH6s", 2, 2, b"UI", 6, b"1.2.3\0") + statement + twice
+
+    tracemalloc.start()
+    with pytest.raises(InputError):
+        shown(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 25_000_000
 
 
 @pytest.mark.parametrize(
@@ -201,13 +288,76 @@ def test_run_lengths_that_do_not_fit_are_corrupt(runs: bytes) -> None:
         shown(data.getvalue())
 
 
-def test_a_file_may_not_be_full_of_nested_items() -> None:
-    plain = dicom()
-    start = plain.index(b"\x08\x00\x16\x00")
-    crowd = b"\x28\x00\x10\x30SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * 20_000
+TABLES = b"\x28\x00\x10\x30SQ\0\0"  # a sequence that is read
+ITEM = b"\xfe\xff\x00\xe0"
+UNBOUNDED = b"\xff\xff\xff\xff"
+ELEMENT = b"\x09\x00\x10\x10LO\0\0"
+LONG = ELEMENT * 40_000
 
-    with pytest.raises(InputTooLarge, match="nested items"):
+
+@pytest.mark.parametrize(
+    ("crowd", "named"),
+    [
+        (TABLES + UNBOUNDED + (ITEM + bytes(4)) * 20_000, "nested items"),
+        (ELEMENT * 60_000, "far more elements"),
+        (TABLES + UNBOUNDED + ITEM + UNBOUNDED + ELEMENT * 60_000, "far more elements"),
+        (TABLES + struct.pack("<I4sI", len(LONG) + 8, ITEM, len(LONG)) + LONG, "320,008 bytes"),
+    ],
+    ids=["items", "elements", "elements of an item", "a long sequence"],
+)
+def test_a_file_may_not_be_full_of_trifles(crowd: bytes, named: str) -> None:
+    plain = dicom()
+    start = plain.index(FIRST)
+
+    with pytest.raises(InputTooLarge, match=named):
         shown(plain[:start] + crowd + plain[start:])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"RescaleSlope": "", "RescaleIntercept": "0"}, "RescaleSlope"),
+        ({"RescaleSlope": "nan", "RescaleIntercept": "0"}, "RescaleSlope"),
+        ({"RescaleSlope": "1e308", "RescaleIntercept": "0"}, "out of all bounds"),
+        ({"WindowWidth": "nan", "WindowCenter": "5"}, "WindowWidth"),
+        ({"WindowWidth": "5", "WindowCenter": "nan"}, "WindowCenter"),
+    ],
+    ids=str,
+)
+def test_an_attribute_that_is_no_number_is_named(attributes: dict, named: str) -> None:
+    with pytest.raises(UnreadableImage, match=named):
+        shown(dicom(**attributes))
+
+
+@pytest.mark.parametrize(("tag", "name"), [(0x0120, "PixelPaddingValue"), (0x0008, "NumberOfFrames")])
+def test_an_attribute_that_is_text_is_named_and_not_quoted(tag: int, name: str) -> None:
+    text = struct.pack("<HH2sH", 0x28, tag, b"LO", 8) + b"DOE_JANE"
+    pixels = b"\xe0\x7f\x10\x00"
+
+    with pytest.raises(UnreadableImage, match=name) as raised:
+        shown(dicom().replace(pixels, text + pixels, 1))
+
+    assert "DOE" not in str(raised.value)
+
+
+def test_empty_windows_are_none() -> None:
+    assert np.array_equal(shown(dicom(SHADES, WindowCenter="", WindowWidth="")), PLAIN)
+
+
+def test_bits_that_are_stored_in_another_place_are_refused() -> None:
+    with pytest.raises(UnsupportedFormat, match="HighBit 11"):
+        shown(dicom(BitsStored=12, HighBit=15))
+
+
+def test_nothing_of_the_file_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    charset = b"\x08\x00\x05\x00CS\x08\0DOE_JANE"
+    plain = dicom()
+    start = plain.index(FIRST)
+
+    with caplog.at_level(logging.INFO):
+        shown(plain[:start] + charset + plain[start:])
+
+    assert "DOE" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -230,10 +380,12 @@ def test_contradictions_are_errors_of_ours(attributes: dict) -> None:
 
 def test_the_patient_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    real = pydicom.dcmread
-    monkeypatch.setattr(pydicom, "dcmread", lambda *a, **named: seen.append(real(*a, **named)) or seen[-1])
+    real = pydicom.filereader.read_dataset
+    monkeypatch.setattr(
+        pydicom.filereader, "read_dataset", lambda *a, **named: seen.append(real(*a, **named)) or seen[-1]
+    )
 
     shown(dicom())
 
-    assert "Rows" in seen[0]
-    assert "PatientName" not in seen[0]
+    assert "Rows" in seen[-1]
+    assert "PatientName" not in seen[-1]

@@ -1,5 +1,6 @@
 """`handler.image.decode`: every form of a picture gives the same pixels, and hostile bytes give errors of ours."""
 
+import warnings
 from contextlib import suppress
 
 import numpy as np
@@ -8,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from handler.errors import InputError, InputTooLarge
+from handler.errors import InputError, InputTooLarge, UnreadableImage, UnsupportedFormat
 from handler.image import FORMATS, decode
-from tests.handler.pictures import dicom, encode, jpeg, phantom, png
+from tests.handler.pictures import dicom, encode, jpeg, phantom, png, png_chunk, tiff
 
 SIZE = 64
 
@@ -54,6 +55,93 @@ def test_twelve_bits_in_a_sixteen_bit_file_fill_the_range() -> None:
     twelve = Image.fromarray(np.asarray(phantom()).astype(np.uint16) * 16)
 
     assert np.abs(grey(png(twelve)) - grey(png())).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.float32, 1 / 255), (np.float32, 1), (np.float32, 257), (np.int32, 1), (np.int32, 16)]
+)
+def test_wide_values_are_scaled_by_what_they_span(dtype: type, scale: float) -> None:
+    wide = Image.fromarray((np.asarray(phantom()).astype(float) * scale).astype(dtype))
+
+    assert np.abs(grey(encode(wide, "TIFF")) - grey(png())).max() <= 2
+
+
+def test_a_dark_sixteen_bit_picture_stays_dark() -> None:
+    assert grey(png(Image.fromarray(np.asarray(phantom()).astype(np.uint16)))).max() < 16
+
+
+def test_wide_values_that_are_no_greys_are_refused_with_their_range() -> None:
+    hounsfield = Image.fromarray(np.asarray(phantom()).astype(np.float32) - 100)
+
+    with pytest.raises(UnreadableImage, match=r"grey values from -.* to .* scale them"):
+        grey(encode(hounsfield, "TIFF"))
+
+
+SHADES = np.asarray(phantom())
+CONTAINERS = [("<", False), (">", False), ("<", True)]
+
+
+@pytest.mark.parametrize(("order", "big"), CONTAINERS)
+def test_a_tiff_may_come_in_tiles(order: str, big: bool) -> None:
+    assert np.array_equal(grey(tiff(SHADES, order=order, big=big)), grey(png()))
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 1), (np.uint16, 257), (np.uint16, 16)])
+def test_a_tiff_in_which_zero_is_white_is_inverted(dtype: type, scale: int) -> None:
+    values = (255 - SHADES).astype(dtype) * dtype(scale)
+
+    assert np.abs(grey(tiff(values, tags={262: (3, 1, 0)})) - grey(png())).max() <= 1
+
+
+@pytest.mark.parametrize(("order", "big"), CONTAINERS)
+@pytest.mark.parametrize(
+    ("tags", "named"),
+    [
+        ({322: (4, 1, 46336), 323: (4, 1, 46336)}, "tiles of 46336 x 46336"),
+        ({273: (3, 65_537, 8)}, "65,537 values in its tag 273"),
+    ],
+    ids=["tiles", "strips"],
+)
+def test_a_tiff_of_a_few_bytes_may_not_take_gigabytes(order: str, big: bool, tags: dict, named: str) -> None:
+    with pytest.raises(InputTooLarge, match=named):
+        decode(tiff(SHADES, order=order, big=big, tags=tags), SIZE)
+
+
+def test_a_tiff_that_hides_the_size_of_its_tiles_is_refused() -> None:
+    with pytest.raises(UnreadableImage, match="how large its tiles are"):
+        decode(tiff(SHADES, tags={322: (16, 1, 8)}), SIZE)
+
+
+def test_a_tiff_that_pillow_misreads_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedFormat, match="BigTIFF in big-endian"):
+        decode(tiff(SHADES, order=">", big=True), SIZE)
+
+
+@pytest.mark.parametrize("compression", [1, 2])
+def test_a_bitmap_in_run_lengths_is_refused(compression: int) -> None:
+    data = bytearray(encode(phantom(), "BMP"))
+    data[30] = compression
+
+    with pytest.raises(UnsupportedFormat, match="BMP in run lengths"):
+        decode(bytes(data), SIZE)
+
+
+def test_a_png_may_have_a_colour_profile_but_not_many() -> None:
+    assert np.array_equal(grey(encode(phantom(), "PNG", icc_profile=b"profile")), grey(png()))
+    header = 8 + 25
+
+    with pytest.raises(InputTooLarge, match="colour profiles"):
+        decode(png()[:header] + png_chunk(b"iCCP", b"a\0\0x") * 9 + png()[header:], SIZE)
+
+
+def test_what_pillow_warns_of_is_not_written_between_the_lines_of_the_log() -> None:
+    # GIVEN a picture whose directory breaks off, of which Pillow warns
+    with warnings.catch_warnings(record=True) as written:
+        warnings.simplefilter("always")
+        with suppress(InputError):
+            decode(encode(phantom(), "TIFF")[:60], SIZE)
+
+    assert not written
 
 
 def test_transparency_lies_on_black() -> None:

@@ -52,6 +52,17 @@ def test_too_many_files_are_assert_refused(make_client) -> None:
     assert_refused(client.post(PATH, json={"items": [{"image": ""}] * 4}), 413, "input-too-large")
 
 
+def test_pictures_that_are_not_begun_in_time_are_told_so(make_client) -> None:
+    parts = [("file", ("x", jpeg()))]
+
+    answer = make_client(request_budget_s=0).post(PATH, files=parts * 3)
+
+    first, *late = answer.json()["predictions"]
+    assert first["label"]
+    assert [picture["error"]["status"] for picture in late] == [413, 413]
+    assert "send fewer or smaller pictures" in late[0]["error"]["detail"]
+
+
 def test_a_crowd_is_told_to_come_back(make_client, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     # GIVEN a service for two requests at a time, and a network that does not finish
     client = make_client(max_in_flight=2, workers=2, retry_after_s=7)

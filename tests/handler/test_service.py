@@ -11,6 +11,7 @@ from handler.classifier import Classifier
 from handler.schemas import Health, ModelCard
 from handler.service import create_service
 from handler.settings import Settings
+from tests.handler.answers import assert_refused
 from tests.handler.pictures import jpeg
 
 
@@ -122,6 +123,44 @@ def test_other_origins_may_call_only_if_they_are_named(make_client) -> None:
     assert refused.headers["access-control-allow-origin"] == "https://a.example"
     stranger = opened.post("/v1/predictions", content=jpeg(), headers={"origin": "https://b.example"})
     assert "access-control-allow-origin" not in stranger.headers
+
+
+def test_answers_of_the_framework_look_like_all_others(make_client, caplog: pytest.LogCaptureFixture) -> None:
+    client = make_client(cors_origins=("https://a.example",))
+    preflight = {"origin": "https://a.example", "access-control-request-method": "POST"}
+
+    allowed = client.options("/v1/predictions", headers=preflight)
+    refused = [
+        client.options("/v1/predictions", headers=preflight | {"origin": "https://b.example"}),
+        client.get("/page/style.css", headers={"range": "lines=1-2"}),
+    ]
+
+    assert allowed.status_code == 200
+    for response in refused:
+        assert_refused(response, 400, "bad-request")
+    beyond = client.get("/page/style.css", headers={"range": "bytes=9999999-"})
+    assert (beyond.status_code, beyond.headers["content-type"]) == (416, "application/problem+json")
+    for response in (allowed, *refused):
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert [record.request_id for record in caplog.records].count(response.headers["x-request-id"]) == 1
+
+
+def test_other_origins_may_read_what_went_wrong(make_client, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = {"origin": "https://a.example"}
+    client = make_client(cors_origins=("https://a.example",))
+    monkeypatch.setattr("handler.service.attempt", None)
+
+    broken = client.post("/v1/predictions", content=jpeg(), headers=origin)
+
+    assert_refused(broken, 500, "internal-error")
+    assert broken.headers["access-control-allow-origin"] == "https://a.example"
+
+
+def test_a_method_of_the_callers_own_is_not_logged(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    client.request("DOE_JANE", "/healthz")
+    client.get("/healthz")
+
+    assert [record.method for record in caplog.records if record.name == "xray-inference"] == ["other", "GET"]
 
 
 def test_logs_hold_nothing_of_the_picture(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

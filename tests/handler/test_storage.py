@@ -86,6 +86,8 @@ def test_an_object_is_scored_like_its_bytes(client: TestClient) -> None:
         ("s3://uploads/uploads/x.jpg", (404, "input-not-found")),
         ("s3://xrays/text.jpg", (415, "unsupported-format")),
         ("s3://xrays/" + "k" * 1025, (400, "malformed-request")),
+        ("s3://xrays/a\nb.jpg", (400, "malformed-request")),
+        ("s3://xrays/a\x85b.jpg", (400, "malformed-request")),
         ("s3://xrays", (400, "malformed-request")),
         ("http://xrays/x.jpg", (400, "malformed-request")),
         ("file:///etc/passwd", (400, "malformed-request")),
@@ -99,6 +101,17 @@ def test_an_object_that_is_too_large_is_not_read(client: TestClient, s3) -> None
     s3.put_object(Bucket="xrays", Key="large.bin", Body=bytes(100_001))
 
     assert status(client.post(PATH, json={"s3_uri": "s3://xrays/large.bin"})) == (413, "input-too-large")
+
+
+def test_an_archived_object_is_an_error_of_its_own(client: TestClient, entry, s3) -> None:
+    s3.put_object(Bucket="xrays", Key="cold.jpg", Body=jpeg(), StorageClass="GLACIER")
+
+    alone = client.post(PATH, json={"s3_uri": "s3://xrays/cold.jpg"})
+    batch = entry(load("map_batch", Items=[{"Key": "cold.jpg"}, {"Key": "text.jpg"}]))
+
+    assert status(alone) == (409, "input-archived")
+    assert "restore it" in alone.json()["detail"]
+    assert [line["error"]["status"] for line in lines(s3, batch["output_key"])] == [409, 415]
 
 
 def test_trouble_with_s3_is_worth_another_try(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +248,19 @@ def test_queue_messages_are_scored_and_only_the_hopeless_come_again(entry, s3) -
     assert text["error"]["status"] == 415
 
 
+def test_a_message_with_half_a_letter_spoils_no_other(entry, s3) -> None:
+    bodies = {"half": '{"s3_uri": "s3://xrays/\\ud800"}', "whole": '{"s3_uri": "s3://xrays/two.jpg"}'}
+    records = [{"eventSource": "aws:sqs", "messageId": name, "body": body} for name, body in bodies.items()]
+
+    # A picture that can never be scored is an answer, and no failure.
+    assert entry({"Records": records}) == {"batchItemFailures": []}
+
+    keys = [found["Key"] for found in s3.list_objects_v2(Bucket="answers")["Contents"]]
+    by_uri = {line["s3_uri"]: line for key in keys for line in lines(s3, key)}
+    assert by_uri["s3://xrays/\ud800"]["error"]["status"] == 400
+    assert "s3://xrays/two.jpg" in by_uri
+
+
 def test_messages_in_times_of_trouble_come_again(entry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
 
@@ -253,6 +279,9 @@ def test_a_message_without_a_place_for_its_answer_comes_again(classifier: Classi
     assert isinstance(outcome, SettingsError)
 
 
-@pytest.mark.parametrize("uri", ["s3://b/k", "s3://b/a/b c", "s3://b/ä", "s3://b//"])
+@pytest.mark.parametrize(
+    "uri",
+    ["s3://b/k", "s3://b/a/b c", "s3://b/ä", "s3://b//", "s3://b/a\u3000b", "s3://b/a\u00a0b", "s3://b/a\u202fb"],
+)
 def test_addresses_are_split_at_the_bucket(uri: str) -> None:
     assert "s3://{}/{}".format(*parse_uri(uri)) == uri
