@@ -6,7 +6,7 @@ PORT ?= 8000
 
 DATA ?= chest_xray
 BUNDLE ?= handler/model
-VERSION ?= 3.0.0
+VERSION ?= 3.1.0
 
 .PHONY: help serve test model lint types lock clean policy sam-build sam-local deploy undeploy smoke space
 
@@ -35,7 +35,7 @@ model: $(VENV)/everything  ## train and export the model that is shipped: make m
 	$(BIN)/python -m training fit --data data/prepared --out runs/half --init scratch --seed 1 --set width=0.5 \
 		--sizes 64x10,96x14 --mixed-precision
 	$(BIN)/python -m training slim --data data/prepared --run runs/hed --teacher runs/hed --teacher runs/half --out runs/slim \
-		--size 80 --gmacs 0.175 --epochs 40 --set mixing=0.3 --set views=10 --set distillation=0.8 --mixed-precision
+		--seed 1 --size 80 --gmacs 0.175 --epochs 60 --set mixing=0.3 --set views=10 --set distillation=0.8 --mixed-precision
 	$(BIN)/python -m export build --model runs/slim --calibration "$(DATA)" --out "$(BUNDLE)" --version $(VERSION)
 	$(BIN)/python -m training evaluate --model "$(BUNDLE)" --data "$(DATA)" --validation runs/slim --out runs/held-out
 	$(BIN)/python -m export card "$(BUNDLE)" --evaluation runs/held-out/metrics.json
