@@ -77,12 +77,15 @@ def record_evaluation(bundle: Path, evaluation: Path) -> None:
     """Put a reading of the validation or test split, as `python -m training evaluate` saved it, into contract and card.
 
     Raises:
-        ValueError: the reading was made with other weights or another threshold.
+        ValueError: it is no such reading, or one of other weights, of another threshold, or of training pictures.
     """
     contract = Contract.from_json((bundle / CONTRACT_FILE).read_text(encoding="utf-8"))
     reading = json.loads(evaluation.read_text(encoding="utf-8"))
-    if reading["model"].get("sha256") != contract.sha256 or reading["threshold"] != contract.threshold:
+    measured = reading.get("model", {}).get("sha256"), reading.get("threshold")
+    if measured != (contract.sha256, contract.threshold):
         raise ValueError(f"{evaluation} was not measured on {bundle}: run `python -m training evaluate` on this bundle")
+    if reading["split"] not in _READINGS:
+        raise ValueError(f"{evaluation} is of pictures that were trained on: evaluate others, or give --validation RUN")
     contract = dataclasses.replace(contract, metrics={**contract.metrics, _READINGS[reading["split"]]: reading})
     write_atomically(bundle / CONTRACT_FILE, lambda path: path.write_text(contract.to_json(), encoding="utf-8"))
     write_card(bundle)

@@ -8,7 +8,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +50,6 @@ class Quantization:
     seven_bit_weights: bool
     """On x86 without VNNI two products are added in 16 bits and saturate; weights of seven bits cannot overflow them.
     https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html"""
-    method: Literal["minmax", "entropy", "percentile"] = "minmax"
-    """How calibration picks the range of an activation."""
 
 
 PRESETS = {
@@ -113,11 +111,6 @@ def quantize(
         QuantizationError: fewer convolutions came out quantized than were asked for.
     """
     first, *others = convolutions(graph)
-    method = {
-        "minmax": CalibrationMethod.MinMax,
-        "entropy": CalibrationMethod.Entropy,
-        "percentile": CalibrationMethod.Percentile,
-    }[options.method]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         quantize_static(
@@ -133,7 +126,7 @@ def quantize(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[first, *excluded],
-            calibrate_method=method,
+            calibrate_method=CalibrationMethod.MinMax,
             calibration_cache_path=ranges,
         )
         result = onnx.load(path)

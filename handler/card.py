@@ -31,8 +31,10 @@ DISCLAIMER = "This is no medical device. Do not use it to diagnose, to treat, or
 
 def data_set(contract: Contract) -> str | None:
     """What the network has learned from: `KERMANY`, or None for something else."""
-    known = contract.metrics.get("training", {}).get("data_set")
-    return KERMANY if known == KERMANY else None
+    match contract.metrics:
+        case {"training": {"data_set": str(known)}} if known == KERMANY:
+            return KERMANY
+    return None
 
 
 def limits(contract: Contract) -> tuple[str, ...]:

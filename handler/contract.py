@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_origin, get_type_hints
 
 from handler.errors import BundleMissing, BundleTampered, ContractError
 
@@ -73,14 +73,11 @@ class Contract:
     pixel_scale: float = PIXEL_SCALE
     contract_version: int = CONTRACT_VERSION
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Measured results by split, for people to read; serving does not interpret them."""
+    """Measured results by split, for people to read. Serving looks up no more than what the network learned from, see
+    `handler.card.data_set`."""
 
     def __post_init__(self) -> None:
-        if self.contract_version != CONTRACT_VERSION:
-            raise ContractError(
-                f"the bundle speaks contract version {self.contract_version}, this code speaks {CONTRACT_VERSION}: "
-                "rebuild the bundle with this release's `python -m export build`, or install the matching release"
-            )
+        _require_version(self.contract_version)
         if len(self.labels) != 2 or not all(isinstance(label, str) for label in self.labels):
             raise ContractError(f"labels must be two class names, got {self.labels!r}")
         if not 0.0 < self.threshold < 1.0:
@@ -128,45 +125,33 @@ class Contract:
         if not isinstance(values, dict):
             raise ContractError(f"{CONTRACT_FILE} must hold one JSON object: restore it from the release")
         # Checked before the keys are: a bundle of another version may well have other ones.
-        if values.get("contract_version") != CONTRACT_VERSION:
-            raise ContractError(
-                f"the bundle speaks contract version {values.get('contract_version')!r}, this code speaks "
-                f"{CONTRACT_VERSION}: rebuild it with `python -m export build` or install the matching release"
-            )
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        if unknown := sorted(values.keys() - fields.keys()):
-            raise ContractError(f"{CONTRACT_FILE} has unknown keys: {', '.join(unknown)}")
-        if missing := sorted(fields.keys() - values.keys()):
-            raise ContractError(f"{CONTRACT_FILE} lacks: {', '.join(missing)}")
+        _require_version(values.get("contract_version"))
+        if unknown := sorted(values.keys() - _TYPES.keys()):
+            raise ContractError(f"{CONTRACT_FILE} has unknown keys: {', '.join(unknown)}: restore it from the release")
+        if missing := sorted(_TYPES.keys() - values.keys()):
+            raise ContractError(f"{CONTRACT_FILE} lacks {', '.join(missing)}: restore it from the release")
         if isinstance(values["labels"], list):
             values["labels"] = tuple(values["labels"])
         for name, value in values.items():
-            expected = _JSON_TYPES[name]
-            if isinstance(value, bool) or not isinstance(value, expected):
-                raise ContractError(f"{CONTRACT_FILE}: {name} has the wrong type: {value!r}")
+            if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
+                raise ContractError(
+                    f"{CONTRACT_FILE}: {name} has the wrong type: {value!r}: restore it from the release"
+                )
         return cls(**values)
 
 
-_JSON_TYPES: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "version": str,
-    "sha256": str,
-    "input_size": int,
-    "threshold": (int, float),
-    "uncertain_from": (int, float),
-    "uncertain_to": (int, float),
-    "temperature": (int, float),
-    "max_distance": (int, float),
-    "labels": tuple,
-    "input_name": str,
-    "explain_name": str,
-    "output_name": str,
-    "map_name": str,
-    "distance_name": str,
-    "pixel_scale": (int, float),
-    "contract_version": int,
-    "metrics": dict,
+_TYPES: dict[str, Any] = {
+    name: (int, float) if hint is float else get_origin(hint) or hint for name, hint in get_type_hints(Contract).items()
 }
+"""What `isinstance` takes for each field."""
+
+
+def _require_version(found: object) -> None:
+    if found != CONTRACT_VERSION:
+        raise ContractError(
+            f"the bundle speaks contract version {found!r}, this code speaks {CONTRACT_VERSION}: rebuild the bundle "
+            "with this release's `python -m export build`, or install the matching release"
+        )
 
 
 def load_bundle(folder: str | os.PathLike[str]) -> tuple[Contract, bytes]:
@@ -177,7 +162,7 @@ def load_bundle(folder: str | os.PathLike[str]) -> tuple[Contract, bytes]:
         nothing can change between the check and the use.
 
     Raises:
-        BundleMissing: a file is absent.
+        BundleMissing: a file is absent or may not be read.
         ContractError: `model.json` is malformed or of another version.
         BundleTampered: the hash does not match.
     """
@@ -190,6 +175,8 @@ def load_bundle(folder: str | os.PathLike[str]) -> tuple[Contract, bytes]:
             f"{folder} is not a model bundle: {exc.filename} is missing. "
             "Build one with `python -m export build`, or restore handler/model from the repository"
         ) from exc
+    except OSError as exc:
+        raise BundleMissing(f"{exc.filename} cannot be read ({exc.strerror}): check the path and its rights") from exc
     except UnicodeDecodeError as exc:
         raise ContractError(f"{CONTRACT_FILE} is not UTF-8 text: restore it from the release") from exc
     digest = hashlib.sha256(weights).hexdigest()

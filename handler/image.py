@@ -1,5 +1,6 @@
 """From the bytes of a picture to the pixels that the network sees. Training, calibration, evaluation and serving
-all come through `decode`; there is no second resizer in this project.
+all come through `decode`. Only training shrinks once more, from its prepared size to that of an epoch, see
+`training.augment.resize`.
 """
 
 import io

@@ -60,6 +60,7 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     Raises:
         UnknownEvent: it is none of those handled here.
         HandlerError: a batch of a Distributed Map failed as a whole, for Step Functions to try again or to report.
+        RuntimeError: this code has a bug; the log says where.
     """
     # Mangum runs the application in the current loop, which newer Pythons do not make unasked.
     asyncio.set_event_loop(_loop)
@@ -94,6 +95,10 @@ def _logged(route: str, work: Any, event: dict[str, Any], context: Any) -> dict[
     except HandlerError as exc:
         outcomes = [exc]
         raise
+    except Exception as exc:
+        # Lambda would write the message to the log, and that may quote the picture.
+        _telemetry.failure(context.aws_request_id, exc)
+        raise RuntimeError(f"unexpected {type(exc).__name__}: see the log, and report it") from None
     finally:
         _telemetry.request(
             request_id=context.aws_request_id,

@@ -1,8 +1,10 @@
 """From settings to a classifier that is ready to answer."""
 
+import importlib.util
 import io
 from typing import TYPE_CHECKING
 
+from handler.errors import SettingsError
 from handler.settings import Settings
 
 if TYPE_CHECKING:
@@ -14,15 +16,23 @@ def load(settings: Settings) -> "Classifier":
 
     Raises:
         BundleError: the model cannot be served; the message names the remedy.
+        SettingsError: it is to come from the Hub, whose client is not installed or whose cache holds something else.
     """
     from handler.classifier import Classifier
     from handler.image import decode
 
     bundle = settings.bundle
     if settings.repo:
+        if importlib.util.find_spec("huggingface_hub") is None:
+            raise SettingsError(
+                "MODEL_REPO is set, but huggingface_hub is not installed: install this package with its extra `hub`"
+            )
         from handler.hub import fetch
 
-        bundle = fetch(settings.repo, settings.revision, settings.cache)
+        try:
+            bundle = fetch(settings.repo, settings.revision, settings.cache)
+        except FileExistsError as exc:
+            raise SettingsError(f"MODEL_CACHE: {exc}") from exc
     classifier = Classifier(bundle)
     # The first picture loads decoders and the first run allocates what later runs reuse: let no caller wait for that.
     classifier.score(decode(_any_picture(), classifier.contract.input_size)[None])

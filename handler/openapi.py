@@ -3,7 +3,7 @@
 from typing import Any
 
 from handler.inputs import JSON, MULTIPART, PICTURES, RAW
-from handler.problems import KINDS, MEDIA_TYPE, Kind, problem
+from handler.problems import KINDS, MEDIA_TYPE, problem
 from handler.schemas import Answer, Base64Item, Health, ModelCard, S3Item, Upload, UploadRequest
 
 TITLE = "Pneumonia from chest X-rays"
@@ -37,11 +37,11 @@ def _answer(*predictions: dict[str, Any]) -> dict[str, Any]:
     return {"model": model, "request_id": _REQUEST_ID, "predictions": list(predictions)}
 
 
-def _problems(*statuses: int, also: tuple[Kind, ...] = ()) -> dict[int | str, dict[str, Any]]:
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a path for these statuses, with an example for each kind of problem."""
     found: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        kinds = [kind for kind in (*KINDS.values(), *also) if kind.status == status]
+        kinds = [kind for kind in KINDS.values() if kind.status == status]
         examples = {
             kind.slug: {
                 "value": problem(kind, "What is wrong with this request, and what to do about it.", _REQUEST_ID)

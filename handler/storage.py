@@ -25,6 +25,7 @@ _URI = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_KEY_BYTES = 1024  # S3's own limit
 _ABSENT = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
+_UNSIGNED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken")
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
@@ -61,17 +62,21 @@ class Storage:
     def _client(self) -> Any:
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import NoCredentialsError
 
         # A session of its own: boto3's default one is not safe to build clients from in several threads.
         config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-        return boto3.session.Session().client("s3", config=config)
+        session = boto3.session.Session()
+        if session.get_credentials() is None:
+            raise NoCredentialsError
+        return session.client("s3", config=config)
 
     def read(self, uri: str) -> bytes:
         """Fetch an object.
 
         Raises:
-            MalformedRequest, BucketNotAllowed, InputNotFound, InputArchived, InputTooLarge, StorageError: see
-                `handler.errors`.
+            MalformedRequest, BucketNotAllowed, InputNotFound, InputArchived, InputTooLarge, StorageError,
+                SettingsError: see `handler.errors`.
         """
         bucket, key = parse_uri(uri)
         settings = self._settings
@@ -83,7 +88,8 @@ class Storage:
             with found["Body"] as body:
                 if found["ContentLength"] > settings.max_body_bytes:
                     raise InputTooLarge(
-                        f"the object has {found['ContentLength']:,} bytes, the limit is {settings.max_body_bytes:,}"
+                        f"the object has {found['ContentLength']:,} bytes, the limit is {settings.max_body_bytes:,}: "
+                        "store a smaller copy"
                     )
                 data: bytes = body.read()
         return data
@@ -92,12 +98,12 @@ class Storage:
         """Store an object, replacing what is there.
 
         Raises:
-            MalformedRequest, BucketNotAllowed, StorageError: see `handler.errors`.
+            MalformedRequest, BucketNotAllowed, StorageError, SettingsError: see `handler.errors`.
         """
         bucket, key = parse_uri(uri)
         if bucket not in self._settings.output_buckets:
             raise BucketNotAllowed("this deployment does not write to that bucket: add it to S3_OUTPUT_BUCKETS")
-        with _translated():
+        with _translated(writing=True):
             self._client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=media_type)
 
     def upload_form(self, media_type: str) -> dict[str, Any]:
@@ -105,6 +111,7 @@ class Storage:
 
         Raises:
             UploadsDisabled: there is no such bucket here.
+            SettingsError: there are no credentials to sign it with.
         """
         settings = self._settings
         if not settings.upload_bucket:
@@ -128,14 +135,23 @@ class Storage:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*, writing: bool = False) -> Iterator[None]:
     """Turn botocore's exceptions into this project's."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
+    unsigned = "S3 takes no credentials of this service: its operator may renew AWS_ACCESS_KEY_ID, or give it a role"
     try:
         yield
+    except (NoCredentialsError, PartialCredentialsError) as exc:
+        raise SettingsError(unsigned) from exc
     except ClientError as exc:
         code = exc.response.get("Error", {}).get("Code")
+        if code in _UNSIGNED:
+            raise SettingsError(unsigned) from exc
+        if writing and code in _ABSENT:
+            raise SettingsError(
+                "this service may not write to the output's bucket: make sure that it exists, and grant s3:PutObject"
+            ) from exc
         # Who may not list a bucket is told "access denied" of a key that does not exist.
         if code in _ABSENT:
             raise InputNotFound("there is no such object, or this service may not use it: check the address") from exc

@@ -13,7 +13,6 @@ import dataclasses
 import json
 import re
 import sys
-from pathlib import PurePosixPath
 from typing import Any
 
 from handler.errors import HandlerError
@@ -68,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stack", required=True, help="name of the deployed stack")
-    parser.add_argument("--source", required=True, help="s3://BUCKET/PREFIX, or a manifest's address")
+    parser.add_argument("--source", required=True, help="s3://BUCKET or s3://BUCKET/PREFIX, or a manifest's address")
     parser.add_argument("--manifest", action="store_true", help="the source is a CSV file with one key on each line")
     parser.add_argument("--name", help="folder of the answers (default: from the source)")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="default: %(default)s")
@@ -80,8 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="percentage of batches (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
+    whole = None if options.manifest else re.fullmatch(r"s3://([^/]+)/?", options.source)
     try:
-        bucket, key = parse_uri(options.source)
+        bucket, key = (whole[1], "") if whole else parse_uri(options.source)
     except HandlerError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return 2
@@ -94,12 +94,19 @@ def main(arguments: list[str] | None = None) -> int:
         max_concurrency=options.concurrency,
         tolerated_failure_percentage=options.tolerate,
     )
-    sys.stdout.write(f"{start(options.stack, run)}\n")
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        sys.stdout.write(f"{start(options.stack, run)}\n")
+    except (BotoCoreError, ClientError) as exc:
+        sys.stderr.write(f"error: {exc}: check the stack's name and region, and log in, as with `aws configure`\n")
+        return 1
     return 0
 
 
 def _name(bucket: str, key: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{bucket}-{PurePosixPath(key).with_suffix('')}").strip("-")
+    without_suffix = re.sub(r"\.[^./]+$", "", key)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{bucket}-{without_suffix}").strip("-")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from infra.golden import picture
+from infra.golden import PICTURE
 
 TIMEOUT_S = 60
 """A cold start and then some."""
@@ -32,7 +32,7 @@ def smoke(url: str, sign: Signer) -> list[tuple[str, bool, str]]:
     Returns:
         What was asked, whether the answer was right, and what it was.
     """
-    data = picture()
+    data = PICTURE.read_bytes()
     multipart = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'.encode()
         + data
@@ -80,11 +80,12 @@ def _signed_by_iam(request: urllib.request.Request) -> None:
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 
-    session = boto3.Session()
+    if (credentials := boto3.Session().get_credentials()) is None:
+        raise SystemExit("error: --iam needs AWS credentials: log in, as with `aws configure`")
     # ID.execute-api.REGION.amazonaws.com
     region = str(urlsplit(request.full_url).hostname).split(".")[2]
     unsigned = AWSRequest(request.get_method(), request.full_url, dict(request.headers), request.data)
-    SigV4Auth(session.get_credentials(), "execute-api", region).add_auth(unsigned)
+    SigV4Auth(credentials, "execute-api", region).add_auth(unsigned)
     for name, value in unsigned.headers.items():
         request.add_header(name, value)
 

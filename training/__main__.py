@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: what was finished is saved; the same command goes on from there", file=sys.stderr)
+        resumes = options.command in ("fit", "slim")
+        how = "what was finished is saved; the same command goes on from there" if resumes else "start it again"
+        print(f"interrupted: {how}", file=sys.stderr)
         return 130
     return 0
 

@@ -85,7 +85,9 @@ def grain(pixels: Pixels) -> float:
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:
-    """A decoded picture `[S, S]` at a smaller size, for the early epochs of progressive resizing."""
+    """A decoded picture `[S, S]` at a smaller size: that of an epoch, or that which a network is served at. Of an
+    original of `S` by `S` this is what `handler.image.decode` gives at that size, to the bit; of larger ones, which it
+    shrinks once and not twice, it differs by about one grey level."""
     if pixels.shape[0] == size:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))

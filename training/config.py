@@ -80,6 +80,7 @@ class Recipe:
         )
         _require(0 <= self.distillation <= 1, f"distillation must lie in [0, 1], got {self.distillation}")
         _require(0 <= self.dropout < 1, f"dropout must lie in [0, 1), got {self.dropout}")
+        _require(0 <= self.augmentation <= 2, f"augmentation must lie in [0, 2], got {self.augmentation}")
         _require(self.batch_size > 0, f"batch_size must be positive, got {self.batch_size}")
         _require(0 <= self.weight_decay < 1, f"weight_decay must lie in [0, 1), got {self.weight_decay}")
         _require(0 <= self.label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing}")

@@ -23,6 +23,7 @@ from handler.contract import CONTRACT_FILE, LABELS
 from handler.errors import InputError
 from handler.files import labelled_files, write_atomically, write_json
 from handler.image import Pixels, decode
+from handler.scoring import identity
 from training.errors import DataError, RunError
 from training.metrics import bootstrap, confusion, summary
 from training.prepare import PATIENT, patient_of
@@ -68,8 +69,14 @@ def evaluate(
         pattern: see `training.prepare.prepare`; intervals are drawn over patients.
 
     Returns:
-        `n`, all metrics of `training.metrics.summary`, their `intervals`, the `confusion` counts, results `by_kind`,
-        the `threshold`, and which files could not be read.
+        All metrics of `training.metrics.summary`, their `intervals`, the `confusion` counts, results `by_kind`, and
+        what they are of: `model`, `data`, `split`, `date`, `threshold`, `n` pictures, `patients`, `unreadable` files.
+
+    Raises:
+        RunError: `model` is none, or `validation` is no run.
+        BundleError: see `handler.errors`.
+        DataError: a class has no readable picture, or one of the run's split is not in `data`.
+        FileNotFoundError: `data` has no folder for one of the classes.
     """
     judged = open_model(model)
     threshold = judged.threshold if threshold is None else threshold
@@ -80,7 +87,7 @@ def evaluate(
     result: dict[str, Any] = {
         "model": judged.about,
         "data": f"{data.resolve().parent.name}/{data.resolve().name}",
-        "split": "validation" if validation else "test",
+        "split": _split(data, validation),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "n": len(labels),
         "patients": len(set(patients)),
@@ -109,9 +116,8 @@ def open_model(path: Path) -> Judged:
     if (path / CONTRACT_FILE).is_file():
         classifier = Classifier(path)
         contract = classifier.contract
-        about = {"name": contract.name, "version": contract.version, "sha256": contract.sha256}
         return Judged(
-            about,
+            dict(identity(contract)),
             contract.threshold,
             contract.input_size,
             lambda pixels: classifier.score(pixels).probabilities[:, -1].astype(np.float64),
@@ -144,6 +150,13 @@ def report(result: dict[str, Any]) -> str:
         lines += ["", f"{len(result['unreadable'])} files could not be read:", *result["unreadable"]]
     lines += ["", "This is no medical device; see the model card for what these numbers do not say."]
     return "\n".join(lines) + "\n"
+
+
+def _split(data: Path, validation: Path | None) -> str:
+    """What the pictures were to the model: in the layout of `training.prepare` the folder's name tells."""
+    if validation:
+        return "validation"
+    return "train" if data.resolve().name == "train" else "test"
 
 
 def _held_out(data: Path, run: Path) -> list[tuple[Path, int]]:

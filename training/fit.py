@@ -149,7 +149,8 @@ def fit(
         origin: what `init` is called in the run's records, if not by its own name.
 
     Returns:
-        Metrics on validation at the chosen operating point.
+        How many `epochs` were run, and the metrics of `training.metrics.summary` on `validation`, on its corrupted
+        copies (`stress`), and on validation before calibration (`uncalibrated`, at a threshold of one half).
 
     Raises:
         RunError: `out` holds a run of another recipe or of other data.

@@ -47,13 +47,17 @@ def expected_calibration_error(probabilities: Array, labels: Labels, weights: Ar
     """Mean gap between predicted and observed share of positives over ten equal bins of probability, weighted by how
     many pictures fall into each (Naeini et al. 2015, for the probability of the positive class)."""
     w = np.ones(len(labels)) if weights is None else weights
-    bins = np.minimum((probabilities * ECE_BINS).astype(int), ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=w * (probabilities - labels), minlength=ECE_BINS)
+    gaps = np.bincount(ece_bins(probabilities), weights=w * (probabilities - labels), minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / w.sum())
 
 
+def ece_bins(probabilities: Array) -> Labels:
+    """Which of `ECE_BINS` equal bins `[N]` each probability falls into."""
+    return np.minimum((probabilities * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+
+
 def confusion(probabilities: Array, labels: Labels, threshold: float) -> list[list[int]]:
-    """Counts by true class (rows) and called class (columns), negative first."""
+    """Counts by true class (rows) and predicted class (columns), negative first."""
     called = (probabilities >= threshold).astype(int)
     return [[int(((labels == row) & (called == column)).sum()) for column in (0, 1)] for row in (0, 1)]
 

@@ -11,7 +11,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from handler.contract import LABELS
 from handler.files import write_atomically
-from training.metrics import ECE_BINS, confusion
+from training.metrics import ECE_BINS, confusion, ece_bins
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -58,7 +58,7 @@ def plot_audit(result: Mapping[str, Mapping[str, float]], path: Path) -> None:
     _save(figure, path)
 
 
-def plot_evaluation(probabilities: Array, labels: Labels, threshold: float, folder: Path) -> list[Path]:
+def plot_evaluation(probabilities: Array, labels: Labels, threshold: float, folder: Path) -> None:
     """ROC, precision-recall, reliability and confusion plots as four files."""
     drawings = {
         "roc": _roc,
@@ -66,13 +66,10 @@ def plot_evaluation(probabilities: Array, labels: Labels, threshold: float, fold
         "reliability": _reliability,
         "confusion": _confusion,
     }
-    paths = []
     for name, draw in drawings.items():
         figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
         draw(axes, probabilities, labels, threshold)
-        paths.append(folder / f"{name}.png")
-        _save(figure, paths[-1])
-    return paths
+        _save(figure, folder / f"{name}.png")
 
 
 def _roc(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
@@ -96,7 +93,7 @@ def _precision_recall(axes: Axes, probabilities: Array, labels: Labels, threshol
 
 
 def _reliability(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
-    bins = np.minimum((probabilities * ECE_BINS).astype(int), ECE_BINS - 1)
+    bins = ece_bins(probabilities)
     filled = [b for b in range(ECE_BINS) if (bins == b).any()]
     said = [probabilities[bins == b].mean() for b in filled]
     seen = [labels[bins == b].mean() for b in filled]
@@ -115,6 +112,6 @@ def _confusion(axes: Axes, probabilities: Array, labels: Labels, threshold: floa
         for column in (0, 1):
             colour = "white" if counts[row, column] > counts.max() / 2 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=16)
-    axes.set(xlabel="called", ylabel="true", title="Confusion", xticks=[0, 1], yticks=[0, 1])
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion", xticks=[0, 1], yticks=[0, 1])
     axes.set_xticklabels(LABELS)
     axes.set_yticklabels(LABELS, rotation=90, va="center")

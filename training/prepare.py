@@ -30,6 +30,9 @@ PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 SIZE = 224
 """Of prepared pictures, in pixels; they are augmented at this size and then shrunk to that of the epoch."""
 
+LEAST_SIZE = 32
+"""Smaller ones have nothing left after the last pooling."""
+
 MIN_VALIDATION = 100
 """A ready-made validation folder smaller than this is ignored; Kaggle's has 16 pictures and no viral case."""
 
@@ -94,8 +97,11 @@ def prepare(
         The report: counts, and what was left out and why.
 
     Raises:
-        DataError: no training folder, an empty class, too few patients to split, or nobody to hold out.
+        DataError: too small a size, no training folder, an empty class, too few patients to split, or nobody to hold
+            out.
     """
+    if size < LEAST_SIZE:
+        raise DataError(f"VGG19 halves five times: prepare pictures of at least {LEAST_SIZE} px, not {size}")
     if not 0 < validation < 0.5:
         raise DataError(f"the validation share must lie between 0 and 0.5, got {validation}")
     if not (data / "train").is_dir():

@@ -70,12 +70,12 @@ def slim(
         changes: other numbers of the recipe.
 
     Returns:
-        Metrics on validation at the chosen operating point.
+        See `training.fit.fit`.
 
     Raises:
         RunError: `run` or a teacher is not finished or has learned from what validates here, or `out` holds something
             else.
-        ConfigError: the budget is less than every layer's least width needs.
+        ConfigError: the budget is no positive number, or less than every layer's least width needs.
     """
     teacher = Teacher(teachers or [run])
     for known in {run, *teachers}:
@@ -179,8 +179,10 @@ def select(scores: Sequence[Array], *, size: int, gmacs: float, parameters: floa
         For each convolution the indices that stay, in ascending order.
 
     Raises:
-        ConfigError: the budget is too small.
+        ConfigError: the budget is too small, or no positive number.
     """
+    if not (gmacs > 0 and parameters > 0):
+        raise ConfigError(f"the budget must be above zero, got {gmacs} G-MACs and {parameters} weights")
     # By layer, for the estimates of different depths do not compare (Molchanov et al. 2017, arXiv:1611.06440, 2.2).
     scores = [score / max(float(np.linalg.norm(score)), 1e-30) for score in scores]
     orders = [np.argsort(score, kind="stable") for score in scores]

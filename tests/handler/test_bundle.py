@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from handler import startup
+from handler.card import card
 from handler.classifier import Classifier, granted_threads
 from handler.contract import CONTRACT_FILE, MODEL_FILE, Contract, load_bundle
 from handler.errors import BundleError, BundleMissing, BundleTampered, ContractError
 from handler.image import decode
+from handler.settings import Settings
 from tests.handler.pictures import jpeg, phantom, png
 
 
@@ -77,6 +79,21 @@ def test_a_contract_that_does_not_hold_is_refused(bundle: Path, changes: dict[st
     rewrite(bundle, **changes)
 
     with pytest.raises(ContractError):
+        Classifier(bundle)
+
+
+@pytest.mark.parametrize("training", [None, [], {"data_set": 3}])
+def test_what_the_network_learned_from_need_not_be_known(bundle: Path, training: object) -> None:
+    rewrite(bundle, metrics={"training": training})
+
+    assert "whoever trained it" in " ".join(card(Classifier(bundle).contract, Settings())["limits"])
+
+
+def test_a_bundle_that_cannot_be_read_is_named(bundle: Path) -> None:
+    (bundle / "model.onnx").unlink()
+    (bundle / "model.onnx").mkdir()
+
+    with pytest.raises(BundleMissing, match=r"model\.onnx cannot be read"):
         Classifier(bundle)
 
 

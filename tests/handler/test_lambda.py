@@ -1,6 +1,7 @@
 """Stored events through the real entry point."""
 
 import json
+import traceback
 from typing import Any
 
 import pytest
@@ -87,6 +88,25 @@ def test_an_unknown_event_gets_a_clear_error(event: Any) -> None:
         invoke(event)
 
     assert "PATIENT" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["map_batch", "queue"])
+def test_a_bug_in_a_batch_keeps_its_secrets(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # GIVEN a bug whose message quotes the patient
+    def explode(*_args: object, **_named: object) -> None:
+        raise ZeroDivisionError("PATIENT-4711")
+
+    monkeypatch.setattr("handler.batch.attempt", explode)
+    monkeypatch.setattr("handler.batch._digest", lambda _uris: "digest")
+
+    # THEN Lambda, which writes what is raised to the log, learns its kind, and the log the place
+    with pytest.raises(RuntimeError, match="ZeroDivisionError") as raised:
+        invoke(load(name))
+    log = " ".join(str(vars(record)) for record in caplog.records)
+    assert "explode" in log
+    assert "PATIENT-4711" not in "".join(traceback.format_exception(raised.value)) + log
 
 
 def test_a_body_that_is_no_base64_is_no_crash() -> None:

@@ -24,7 +24,7 @@ from starlette.routing import Mount
 
 from handler.app import create_app
 from handler.classifier import Scores
-from handler.contract import EMBEDDED_BUNDLE, Contract
+from handler.contract import Contract
 from handler.settings import Settings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")
@@ -337,7 +337,6 @@ def test_dropped_files_are_taken(page: Any) -> None:
     scored(page, 1, of=1)
 
 
-@pytest.mark.skipif(not (PAGE / "phantom.png").exists(), reason="handler/page/phantom.png is not there")
 def test_the_synthetic_phantom_is_sent(page: Any) -> None:
     page.get_by_role("button", name="Try the synthetic phantom").click()
     expect(page.get_by_role("heading", name="synthetic-phantom.png")).to_be_visible()
@@ -350,10 +349,6 @@ def test_a_missing_phantom_is_said(page: Any) -> None:
     expect(page.locator("#trouble")).to_contain_text("could not be loaded")
 
 
-@pytest.mark.skipif(
-    not ((PAGE / "phantom.png").exists() and (EMBEDDED_BUNDLE / "model.json").exists()),
-    reason="the embedded bundle or the phantom is not there",
-)
 def test_the_embedded_network_answers_the_phantom(browser: Any) -> None:
     from handler.classifier import Classifier
 

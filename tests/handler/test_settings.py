@@ -1,6 +1,7 @@
 """Environment variables: read once, checked all together."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from handler.contract import EMBEDDED_BUNDLE
 from handler.errors import SettingsError
+from handler.loading import load
 from handler.settings import Settings, described
 
 
@@ -97,3 +99,21 @@ def test_every_setting_says_what_it_does() -> None:
 
     assert len(rows) == len(dataclasses.fields(Settings))
     assert all(variable.isupper() and about for variable, _, about in rows)
+
+
+HUB = {"repo": "radiology/chest", "revision": "v1"}
+
+
+def test_a_model_of_the_hub_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+
+    with pytest.raises(SettingsError, match="its extra `hub`"):
+        load(Settings(**HUB))
+
+
+def test_a_cache_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+
+    with pytest.raises(SettingsError, match=r"MODEL_CACHE: .* other files"):
+        load(Settings(**HUB, cache=tmp_path))
+    assert (tmp_path / "precious").exists()

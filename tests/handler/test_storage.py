@@ -1,8 +1,11 @@
 """S3 input, uploads and batches, against a server that speaks S3 over HTTP, with the real client."""
 
 import base64
+import dataclasses
 import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from starlette.testclient import TestClient
@@ -121,6 +124,54 @@ def test_trouble_with_s3_is_worth_another_try(client: TestClient, monkeypatch: p
 
     assert status(response) == (503, "storage-error")
     assert response.headers["retry-after"] == "2"
+
+
+def test_a_service_without_credentials_says_so_to_its_operator(
+    client: TestClient, entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+
+    for response in (client.post(PATH, json={"s3_uri": "s3://xrays/two.jpg"}), client.post("/v1/uploads", json={})):
+        assert status(response) == (500, "internal-error")
+        assert "credentials" in response.json()["detail"]
+    with pytest.raises(SettingsError, match="credentials"):
+        entry(load("map_batch"))
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """S3, to whom the key is unknown."""
+
+    def do_GET(self) -> None:
+        self.send_response(403)
+        self.end_headers()
+        self.wfile.write(b"<Error><Code>InvalidAccessKeyId</Code><Message>who?</Message></Error>")
+
+    def log_message(self, *_args: object) -> None: ...
+
+
+def test_credentials_that_are_no_longer_good_are_no_passing_trouble(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as refusing:
+        Thread(target=refusing.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{refusing.server_port}")
+        response = client.post(PATH, json={"s3_uri": "s3://xrays/two.jpg"})
+        refusing.shutdown()
+
+    assert status(response) == (500, "internal-error")
+    assert "renew" in response.json()["detail"]
+
+
+def test_an_output_bucket_that_is_not_there_is_no_missing_picture(s3, classifier: Classifier) -> None:  # noqa: ARG001
+    settings = dataclasses.replace(SETTINGS, output_buckets=("gone",))
+    event = load("map_batch")
+    event["BatchInput"]["output_bucket"] = "gone"
+
+    with pytest.raises(SettingsError, match="s3:PutObject"):
+        Batches(settings, classifier, Storage(settings)).map_batch(event)
 
 
 def test_a_large_file_goes_by_way_of_an_upload(client: TestClient) -> None:

@@ -177,9 +177,16 @@ def test_one_command_starts_a_run(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert main(["--stack", "xray", "--source", "s3://xrays/keys.csv", "--manifest", "--name", "mine"]) == 0
     assert main(["--stack", "xray", "--source", "https://example.com/"]) == 2
     assert "s3://BUCKET/KEY" in capsys.readouterr().err
-    [(_, prefix), (_, manifest)] = started
+    assert main(["--stack", "xray", "--source", "s3://xrays"]) == 0
+    [(_, prefix), (_, manifest), (_, whole)] = started
+    assert (whole.bucket, whole.prefix, whole.output_prefix) == ("xrays", "", "xrays")
     assert (prefix.prefix, prefix.manifest, prefix.output_prefix) == ("ward 3/2026/", None, "xrays-ward-3-2026")
     assert (manifest.prefix, manifest.manifest, manifest.output_prefix) == ("", "keys.csv", "mine")
+
+
+def test_a_stack_that_is_not_there_is_named(aws: str, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
+    assert main(["--stack", "gone", "--source", "s3://xrays/ward/"]) == 1
+    assert "gone" in capsys.readouterr().err
 
 
 def test_a_run_is_started_on_the_stack_s_own_state_machine(aws: str) -> None:  # noqa: ARG001

@@ -232,6 +232,7 @@ def test_a_recipe_that_does_not_converge_says_so(prepared: Path, tmp_path: Path)
         ({"views": -1}, "views"),
         ({"weight_decay": 1e30}, "weight_decay"),
         ({"mixing": 1.5}, "mixing"),
+        ({"augmentation": -1}, "augmentation"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(changes: dict[str, object], message: str) -> None:

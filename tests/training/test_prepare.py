@@ -45,6 +45,13 @@ def test_the_same_seed_cuts_the_same_split(phantoms: Path, tmp_path: Path) -> No
     assert first == second != other
 
 
+def test_a_size_that_vgg19_cannot_halve_is_no_fault_of_the_files(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prepare", "--data", str(phantoms), "--out", str(tmp_path / "out"), "--size", "0"]) == 1
+    assert "at least 32 px" in capsys.readouterr().err
+
+
 def test_a_validation_folder_too_small_to_use_is_ignored_and_said(phantoms: Path, tmp_path: Path) -> None:
     report = prepare(phantoms, tmp_path, size=32)
 

@@ -47,6 +47,12 @@ def test_both_budgets_hold_and_the_least_important_channels_go(
         assert len(gone) == 0 or score[kept].min() >= score[gone].max()
 
 
+@pytest.mark.parametrize(("gmacs", "parameters"), [(0, 1e6), (-1, 1e6), (float("nan"), 1e6), (0.2, 0)])
+def test_a_budget_that_is_none_is_refused(gmacs: float, parameters: float) -> None:
+    with pytest.raises(ConfigError, match="above zero"):
+        select([np.ones(64)] * 16, size=64, gmacs=gmacs, parameters=parameters)
+
+
 def test_a_budget_that_nothing_fits_is_refused() -> None:
     with pytest.raises(ConfigError, match="make the picture smaller"):
         select(scores(0), size=128, gmacs=0.01, parameters=1e6)
