@@ -8,17 +8,24 @@ DATA ?= chest_xray
 BUNDLE ?= handler/model
 VERSION ?= 3.1.0
 
-.PHONY: help serve test model lint types lock clean policy sam-build sam-local deploy undeploy smoke space
+.PHONY: help serve test model lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+define require-python
+@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	|| { echo "error: this needs Python 3.11, 3.12 or 3.13, name one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
+endef
+
 $(VENV)/serving: requirements.lock
+	$(require-python)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	@touch $@
 
 $(VENV)/everything: requirements-dev.lock
+	$(require-python)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	@touch $@
@@ -83,10 +90,14 @@ undeploy: .venv-sam/ready  ## take it off again; the bucket of results stays
 smoke: $(VENV)/everything  ## ask a running service everything once: make smoke URL=... [ARGS=--iam]
 	$(BIN)/python -m infra.smoke $(URL) $(ARGS)
 
-space: $(VENV)/everything  ## the server as a Hugging Face Space: make space REPO=USER/NAME
+# The Hub shows a Space in a frame, which the page otherwise forbids.
+space-files:
 	rm -rf build/space && mkdir -p build/space
 	git archive HEAD Dockerfile .dockerignore requirements-image.lock handler infra LICENSE | tar -x -C build/space
 	cp infra/spaces/README.md build/space/README.md
+	printf '\nENV FRAME_ANCESTORS="https://huggingface.co"\n' >> build/space/Dockerfile
+
+space: $(VENV)/everything space-files  ## the server as a Hugging Face Space: make space REPO=USER/NAME
 	$(BIN)/hf repos create $(REPO) --repo-type space --space-sdk docker --exist-ok
 	$(BIN)/hf upload $(REPO) build/space . --repo-type space
 

@@ -87,7 +87,7 @@ def _print_table(results: list[dict[str, Any]], positive: str) -> None:
     width = max(len(result["file"]) for result in results)
     for result in results:
         if "error" in result:
-            verdict = f"{result['error']['title']}: {result['error']['detail']}"
+            verdict = f"{result['error']['title']}: {result['error']['detail']}".replace("force=true", "--force")
         else:
             doubt = "  uncertain: have it read" if result["uncertain"] else ""
             verdict = f"{result['label']:<9}  {positive} {result['probabilities'][positive]:.1%}{doubt}"

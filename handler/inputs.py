@@ -63,8 +63,8 @@ async def read_json(request: Request, settings: Settings) -> Any:
 async def _chunks(request: Request, settings: Settings) -> AsyncIterator[bytes]:
     """The body as it arrives, cut off at the limits."""
     limit = settings.max_body_bytes
-    too_large = (
-        f"the request's body has more than {limit:,} bytes: send fewer or smaller files, or see POST /v1/uploads"
+    too_large = f"the request's body has more than {limit:,} bytes: send fewer or smaller files" + (
+        ", or see POST /v1/uploads" if settings.upload_bucket else ""
     )
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > len(str(limit)) or int(declared) > limit):

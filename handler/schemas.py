@@ -35,7 +35,10 @@ class ModelIdentity(Strict):
 class Explanation(Strict):
     """Where the network found evidence for the positive class. Not where the disease is."""
 
-    map: list[list[Fraction]] = Field(description="Rows of numbers, top to bottom, over the whole picture.")
+    map: list[list[Fraction]] = Field(
+        description="Rows of numbers, top to bottom, over the whole picture; 1 where this picture has most evidence, "
+        "however little that is: numbers of different pictures do not compare."
+    )
     overlay: str = Field(
         description="PNG in base64: a heat map without the picture, transparent where there is no evidence. Stretch it "
         "over the original picture.",

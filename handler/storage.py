@@ -1,6 +1,7 @@
 """S3: pictures by address, forms for uploads, answers of batches; only ever in buckets that the settings name."""
 
 import importlib.util
+import os
 import re
 import uuid
 from collections.abc import Iterator
@@ -65,7 +66,16 @@ class Storage:
         from botocore.exceptions import NoCredentialsError
 
         # A session of its own: boto3's default one is not safe to build clients from in several threads.
-        config = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+        # Unasked, upload forms would name the global host, which redirects from a bucket that is new, and some would be
+        # signed in the way that buckets no longer take. A server of one's own need not know hosts by buckets' names.
+        own_server = "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL_S3" in os.environ
+        config = Config(
+            connect_timeout=3,
+            read_timeout=10,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            signature_version="s3v4",
+            s3={"addressing_style": "auto" if own_server else "virtual"},
+        )
         session = boto3.session.Session()
         if session.get_credentials() is None:
             raise NoCredentialsError

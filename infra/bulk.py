@@ -45,18 +45,15 @@ class BulkRun:
         return json.dumps({name: value for name, value in dataclasses.asdict(self).items() if value is not None})
 
 
-def start(stack: str, run: BulkRun, session: Any = None) -> str:
+def start(stack: str, run: BulkRun, session: Any) -> str:
     """Start a run.
 
     Args:
-        session: a `boto3.Session`; by default one from the environment.
+        session: a `boto3.Session`.
 
     Returns:
         ARN of the execution.
     """
-    import boto3
-
-    session = session or boto3.Session()
     outputs = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
     machine = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "BulkArn")
     answer = session.client("stepfunctions").start_execution(stateMachineArn=machine, input=run.to_json())
@@ -69,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stack", required=True, help="name of the deployed stack")
     parser.add_argument("--source", required=True, help="s3://BUCKET or s3://BUCKET/PREFIX, or a manifest's address")
     parser.add_argument("--manifest", action="store_true", help="the source is a CSV file with one key on each line")
+    parser.add_argument("--region", help="of the stack (default: that of the AWS profile)")
     parser.add_argument("--name", help="folder of the answers (default: from the source)")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="default: %(default)s")
     parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="batches at once (default: %(default)s)")
@@ -94,12 +92,13 @@ def main(arguments: list[str] | None = None) -> int:
         max_concurrency=options.concurrency,
         tolerated_failure_percentage=options.tolerate,
     )
+    import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        sys.stdout.write(f"{start(options.stack, run)}\n")
+        sys.stdout.write(f"{start(options.stack, run, boto3.Session(region_name=options.region))}\n")
     except (BotoCoreError, ClientError) as exc:
-        sys.stderr.write(f"error: {exc}: check the stack's name and region, and log in, as with `aws configure`\n")
+        sys.stderr.write(f"error: {exc}: check --stack and --region, and log in, as with `aws configure`\n")
         return 1
     return 0
 

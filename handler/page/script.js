@@ -222,8 +222,9 @@ function select(item) {
   $("preview").hidden = item.preview === false;
   $("preview").src = item.url;
   paint(item);
-  const { top } = $("viewer").getBoundingClientRect();
-  if (top < 0 || top > innerHeight / 2) $("viewer").scrollIntoView();
+  // Where the answer stands below the picture, it is the answer that must be in sight.
+  const [viewer, reading] = ["viewer", "reading"].map((id) => $(id).getBoundingClientRect().top);
+  if (viewer < 0 || reading > 0.6 * innerHeight) $("viewer").scrollIntoView();
 }
 
 function paintReading() {
@@ -261,7 +262,7 @@ function paintAnswer(item, { tone, long, label, p }) {
   show("band", prediction.uncertain || !band ? "" : `Hatched, ${band}: uncertain, have it read.`);
   $("forced").hidden = !item.force;
   $("map").hidden = !prediction.explanation?.overlay;
-  $("map-hint").textContent = `Coloured where the evidence for ${label.toLowerCase()} lies. It is coarse, and no outline of disease.`;
+  $("map-hint").textContent = `Brightest where this picture has most evidence for ${label.toLowerCase()}, however little that is: do not compare pictures by it. It is coarse, and no outline of disease.`;
   paintFacts(item, model ?? {});
 }
 
@@ -290,13 +291,15 @@ function paintProblem({ problem, file }) {
   const { type, status, wait, instance } = problem;
   const transient = status === 0 || status === 408 || status === 429 || status >= 500;
   const maybeSize = file.size > BODY_LIMIT && (status === 0 || status === 413 || status >= 500);
+  const stranger = /not-an-xray\/?$/.test(type ?? "");
   $("problem-title").textContent = problem.title;
-  $("problem-detail").textContent = problem.detail;
+  // What follows tells programs how to insist; here is a button for that.
+  $("problem-detail").textContent = stranger ? problem.detail?.split(";")[0] : problem.detail;
   show("problem-hint", [
     maybeSize && `The file has ${megabytes(file.size)}; behind AWS Lambda at most about 4.5\u00a0MB get through.${status === 413 ? "" : " Export it as JPEG or scale it down."}`,
     /^\d+$/.test(wait ?? "") && `The service asks to wait ${wait}\u00a0s.`,
   ].filter(Boolean).join(" "));
-  $("force").hidden = !/not-an-xray\/?$/.test(type ?? "");
+  $("force").hidden = !stranger;
   $("retry").hidden = !transient;
   show("problem-code", [status && `Status ${status}`, instance].filter(Boolean).join(" · "));
 }

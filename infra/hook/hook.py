@@ -47,7 +47,8 @@ def difference(answer: dict[str, Any], expected: dict[str, Any] | None) -> str:
     if expected is None:
         return ""
     if body["model"]["sha256"] != expected["sha256"]:
-        return f"the model is {body['model']['sha256']}, expected {expected['sha256']}"
+        model = body["model"]["sha256"]
+        return f"the model is {model}, expected {expected['sha256']}: run `python -m infra.golden` after a new bundle"
     off = {
         label: found["probabilities"][label]
         for label, probability in expected["probabilities"].items()

@@ -254,6 +254,8 @@ def test_an_error_shows_what_the_service_says(page: Any) -> None:
 def test_no_xray_can_be_scored_all_the_same(page: Any) -> None:
     choose(page, BLANK)
     expect(page.locator("#problem-title")).to_have_text("The picture does not look like a chest X-ray")
+    expect(page.locator("#problem-detail")).to_contain_text("the limit is")
+    expect(page.locator("#problem-detail")).not_to_contain_text("force")  # which is for programs
     page.get_by_role("button", name="Score it anyway").click()
     expect(page.locator("#verdict")).to_have_text("Uncertain: have it read")
     expect(page.get_by_text("did not take it for a chest X-ray")).to_be_visible()
@@ -443,6 +445,13 @@ def test_no_width_scrolls_sideways(page: Any) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     # The picture and its answer come into view when a row far below is chosen.
     expect(page.locator("#name")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("options", [{"viewport": {"width": w, "height": h}} for w, h in ((375, 667), (430, 740))])
+def test_on_a_phone_the_answer_is_in_sight(page: Any) -> None:
+    page.get_by_role("button", name="Try the synthetic phantom").click()
+    scored(page, 1, of=1)
+    expect(page.locator("#percent")).to_be_in_viewport(ratio=1)
 
 
 # Without transitions, so that no colour is measured half way.

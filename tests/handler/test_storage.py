@@ -193,6 +193,20 @@ def test_a_large_file_goes_by_way_of_an_upload(client: TestClient) -> None:
     assert {"Content-Type": "image/jpeg"} in policy["conditions"]
 
 
+@pytest.mark.parametrize("region", ["eu-west-1", "eu-central-1", "af-south-1"])
+def test_a_form_is_for_the_bucket_s_own_region_and_signed_as_new_buckets_want_it(
+    client: TestClient, region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+
+    form = client.post("/v1/uploads", json={"content_type": "image/jpeg"}).json()
+
+    assert form["url"] == f"https://uploads.s3.{region}.amazonaws.com/"
+    assert f"/{region}/s3/aws4_request" in form["fields"]["x-amz-credential"]
+    assert "x-amz-signature" in form["fields"]
+
+
 def test_uploads_are_unguessable(client: TestClient) -> None:
     uris = {client.post("/v1/uploads").json()["s3_uri"] for _ in range(5)}
 

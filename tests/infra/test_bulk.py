@@ -172,7 +172,7 @@ def test_queue_messages_are_scored_come_again_or_end_in_the_dead_letter_queue(s3
 
 def test_one_command_starts_a_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     started: list[tuple[str, BulkRun]] = []
-    monkeypatch.setattr("infra.bulk.start", lambda stack, run: started.append((stack, run)) or "arn:of:execution")
+    monkeypatch.setattr("infra.bulk.start", lambda stack, run, _: started.append((stack, run)) or "arn:of:execution")
     assert main(["--stack", "xray", "--source", "s3://xrays/ward 3/2026/", "--concurrency", "7"]) == 0
     assert main(["--stack", "xray", "--source", "s3://xrays/keys.csv", "--manifest", "--name", "mine"]) == 0
     assert main(["--stack", "xray", "--source", "https://example.com/"]) == 2

@@ -224,6 +224,15 @@ def test_a_space_listens_where_its_front_matter_says() -> None:
     assert f'"--port", "{front["app_port"]}"' in dockerfile.splitlines()[-1]
 
 
+def test_a_space_may_be_shown_in_the_hub_s_frame() -> None:
+    run("make", "space-files").check_returncode()
+
+    dockerfile = (ROOT / "build" / "space" / "Dockerfile").read_text(encoding="utf-8")
+    last_stage = dockerfile.rpartition("\nFROM ")[2]
+    assert 'ENV FRAME_ANCESTORS="https://huggingface.co"' in last_stage
+    assert 'CMD ["python", "-m", "handler", "serve"' in last_stage
+
+
 def test_the_image_installs_what_the_tests_ran_with() -> None:
     def pins(name: str) -> set[str]:
         return set(re.findall(r"^([\w.-]+==[^ ;]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
