@@ -13,6 +13,8 @@ OPSET = 17
 MAX_DIFFERENCE = 1e-4
 """Largest allowed difference of a probability between Keras and the float graph, on real pictures."""
 
+_REMEDY = "install the versions of requirements-dev.lock, and report it if it stays"
+
 
 def convert(model: keras.Model) -> onnx.ModelProto:
     """Convert a network of `export.fold` to ONNX with channels first and any batch size.
@@ -34,7 +36,7 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     )
     _drop_input_reshape(graph.graph)
     if transposes := [node.name for node in graph.graph.node if node.op_type == "Transpose"]:
-        raise ConversionError(f"transposes are left in the graph: {', '.join(transposes)}")
+        raise ConversionError(f"transposes are left in the graph ({', '.join(transposes)}): {_REMEDY}")
     share_transposes(graph.graph)
     onnx.checker.check_model(graph)
     result: onnx.ModelProto = graph
@@ -80,5 +82,7 @@ def assert_parity(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float
     """
     difference = float(np.abs(expected - found).max())
     if difference > MAX_DIFFERENCE:
-        raise ConversionError(f"the graph differs from Keras by {difference:.2e}, allowed are {MAX_DIFFERENCE:.0e}")
+        raise ConversionError(
+            f"the graph differs from Keras by {difference:.2e}, allowed are {MAX_DIFFERENCE:.0e}: {_REMEDY}"
+        )
     return difference

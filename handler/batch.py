@@ -111,7 +111,7 @@ class Batches:
         try:
             message = json.loads(body)
         except (TypeError, ValueError, RecursionError) as exc:
-            raise MalformedRequest("the message is not JSON") from exc
+            raise MalformedRequest("the message is not JSON: send an object with `s3_uri`") from exc
         match message:
             case {"s3_uri": str(uri), "output_s3_uri": str(output)}:
                 return [(uri, output)]
@@ -148,7 +148,7 @@ def _notified_uri(record: Any) -> str:
     match record:
         case {"s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
             return f"s3://{bucket}/{unquote_plus(key)}"
-    raise MalformedRequest("the record is no S3 notification")
+    raise MalformedRequest("the record is no S3 notification: send one, or an object with `s3_uri`")
 
 
 def _text(wanted: dict[str, Any], name: str, default: str | None = None) -> str:

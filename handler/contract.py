@@ -78,21 +78,19 @@ class Contract:
 
     def __post_init__(self) -> None:
         _require_version(self.contract_version)
-        if len(self.labels) != 2 or not all(isinstance(label, str) for label in self.labels):
-            raise ContractError(f"labels must be two class names, got {self.labels!r}")
-        if not 0.0 < self.threshold < 1.0:
-            raise ContractError(f"threshold must lie between 0 and 1, got {self.threshold}")
-        if not 0.0 <= self.uncertain_from <= self.threshold <= self.uncertain_to <= 1.0:
-            raise ContractError(
-                f"the threshold {self.threshold} must lie in the abstention band "
-                f"{self.uncertain_from} to {self.uncertain_to}, and that in 0 to 1"
-            )
-        if not self.max_distance > 0.0:
-            raise ContractError(f"max_distance must be positive, got {self.max_distance}")
-        if not self.temperature > 0.0:
-            raise ContractError(f"temperature must be positive, got {self.temperature}")
-        if self.input_size < 32:
-            raise ContractError(f"input_size must be at least 32 pixels, got {self.input_size}")
+        _require(
+            len(self.labels) == 2 and all(isinstance(label, str) for label in self.labels),
+            f"labels must be two class names, got {self.labels!r}",
+        )
+        _require(0.0 < self.threshold < 1.0, f"threshold must lie between 0 and 1, got {self.threshold}")
+        _require(
+            0.0 <= self.uncertain_from <= self.threshold <= self.uncertain_to <= 1.0,
+            f"the threshold {self.threshold} must lie in the abstention band {self.uncertain_from} to "
+            f"{self.uncertain_to}, and that in 0 to 1",
+        )
+        _require(self.max_distance > 0.0, f"max_distance must be positive, got {self.max_distance}")
+        _require(self.temperature > 0.0, f"temperature must be positive, got {self.temperature}")
+        _require(self.input_size >= 32, f"input_size must be at least 32 pixels, got {self.input_size}")
 
     @property
     def positive(self) -> str:
@@ -121,22 +119,18 @@ class Contract:
             values = json.loads(text)
             json.dumps(values, allow_nan=False)  # which `loads` lets through
         except ValueError as exc:
-            raise ContractError(f"{CONTRACT_FILE} is not JSON ({exc}): restore it from the release") from exc
-        if not isinstance(values, dict):
-            raise ContractError(f"{CONTRACT_FILE} must hold one JSON object: restore it from the release")
+            raise ContractError(f"{CONTRACT_FILE} is not JSON ({exc}): {_REMEDY}") from exc
+        _require(isinstance(values, dict), "it must hold one JSON object")
         # Checked before the keys are: a bundle of another version may well have other ones.
         _require_version(values.get("contract_version"))
-        if unknown := sorted(values.keys() - _TYPES.keys()):
-            raise ContractError(f"{CONTRACT_FILE} has unknown keys: {', '.join(unknown)}: restore it from the release")
-        if missing := sorted(_TYPES.keys() - values.keys()):
-            raise ContractError(f"{CONTRACT_FILE} lacks {', '.join(missing)}: restore it from the release")
+        unknown, missing = sorted(values.keys() - _TYPES.keys()), sorted(_TYPES.keys() - values.keys())
+        _require(not unknown, f"it has unknown keys, {', '.join(unknown)}")
+        _require(not missing, f"it lacks {', '.join(missing)}")
         if isinstance(values["labels"], list):
             values["labels"] = tuple(values["labels"])
         for name, value in values.items():
-            if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
-                raise ContractError(
-                    f"{CONTRACT_FILE}: {name} has the wrong type: {value!r}: restore it from the release"
-                )
+            right = isinstance(value, _TYPES[name]) and not isinstance(value, bool)
+            _require(right, f"{name} has the wrong type: {value!r}")
         return cls(**values)
 
 
@@ -144,6 +138,14 @@ _TYPES: dict[str, Any] = {
     name: (int, float) if hint is float else get_origin(hint) or hint for name, hint in get_type_hints(Contract).items()
 }
 """What `isinstance` takes for each field."""
+
+
+_REMEDY = "restore it from the release, or rebuild the bundle with `python -m export build`"
+
+
+def _require(condition: bool, wrong: str) -> None:
+    if not condition:
+        raise ContractError(f"{CONTRACT_FILE}: {wrong}: {_REMEDY}")
 
 
 def _require_version(found: object) -> None:
@@ -178,7 +180,7 @@ def load_bundle(folder: str | os.PathLike[str]) -> tuple[Contract, bytes]:
     except OSError as exc:
         raise BundleMissing(f"{exc.filename} cannot be read ({exc.strerror}): check the path and its rights") from exc
     except UnicodeDecodeError as exc:
-        raise ContractError(f"{CONTRACT_FILE} is not UTF-8 text: restore it from the release") from exc
+        raise ContractError(f"{CONTRACT_FILE} is not UTF-8 text: {_REMEDY}") from exc
     digest = hashlib.sha256(weights).hexdigest()
     if digest != contract.sha256:
         raise BundleTampered(

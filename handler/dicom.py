@@ -212,7 +212,9 @@ def _refuse_oversized(file: "Dataset", max_pixels: int) -> None:
         raise InputTooLarge(f"the DICOM file has {frames} frames, the limit is {MAX_FRAMES}: send single pictures")
     columns, rows, samples = (int(number(file, name)) for name in ("Columns", "Rows", "SamplesPerPixel"))
     if not (0 < columns * rows <= max_pixels):
-        raise InputTooLarge(f"the DICOM picture has {columns} x {rows} pixels, the limit is {max_pixels:,} in all")
+        raise InputTooLarge(
+            f"the DICOM picture has {columns} x {rows} pixels, the limit is {max_pixels:,} in all: scale it down"
+        )
     syntax = file.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated and syntax.name != "RLE Lossless":
         stream = get_frame(file.PixelData, 0, number_of_frames=frames)

@@ -1,1 +1,1 @@
-"""What runs the service on AWS besides the template: events, smoke test, bulk scoring, cost, the size to choose."""
+"""What runs the service on AWS besides the template: smoke test, bulk scoring, cost, the size to choose."""

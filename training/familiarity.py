@@ -1,4 +1,5 @@
-"""What the network's features look like on X-rays, so that anything else can be told from them.
+"""What the network's features look like on X-rays, so that anything else (out-of-distribution inputs) can be told from
+them by its Mahalanobis distance.
 
 A softmax is as sure of a cat as of a chest, so confidence cannot tell them apart. The features of the convolutions can:
 on X-rays they vary in few directions, and anything else leaves those. They are pooled by quarters of the picture, for a
