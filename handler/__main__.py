@@ -101,8 +101,20 @@ def _serve(options: argparse.Namespace) -> int:
     from handler.app import app
 
     # One JSON line for each request is written already.
-    uvicorn.run(app, host=options.host, port=options.port, access_log=False, server_header=False)
+    uvicorn.run(
+        app,
+        host=options.host,
+        port=options.port,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_MAX_CONNECTIONS,
+    )
     return 0
+
+
+_MAX_CONNECTIONS = 500
+"""Idle ones included; others get 503. A process may usually have 1024 open files, and without room for one more a
+server does nothing but complain."""
 
 
 def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001

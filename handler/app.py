@@ -24,6 +24,7 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
         redoc_url=None,
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
+        redirect_slashes=False,  # see `handler.service.create_service`
     )
     for endpoint in service.endpoints:
         described = openapi.PATHS.get(endpoint.path, {"include_in_schema": False})

@@ -8,15 +8,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import unquote_plus
 
-from handler.classifier import Classifier
-from handler.errors import HandlerError, MalformedRequest, SettingsError, TemporaryError
+from handler.classifier import Classifier, granted_threads
+from handler.errors import HandlerError, InputError, MalformedRequest, SettingsError, TemporaryError
 from handler.problems import problem_of
 from handler.responses import encoded
-from handler.scoring import attempt, identity
+from handler.scoring import identity, predict
 from handler.settings import Settings
 from handler.storage import Storage
 from handler.telemetry import Outcome
@@ -32,6 +32,8 @@ class Batches:
         self._settings = settings
         self._classifier = classifier
         self._storage = storage
+        # Large pictures take tens of megabytes each while they are decoded: no more at a time than there are CPUs.
+        self._turn = BoundedSemaphore(granted_threads())
 
     def map_batch(self, event: dict[str, Any]) -> tuple[dict[str, Any], list[Outcome]]:
         """Score one batch of a Distributed Map into one JSON Lines object.
@@ -90,13 +92,20 @@ class Batches:
         Raises:
             TemporaryError: any of them met trouble that may pass.
         """
-        score = partial(attempt, self._classifier)
         with ThreadPoolExecutor(_READERS) as pool:
-            outcomes: list[Outcome] = list(pool.map(lambda uri: score(partial(self._storage.read, uri)), uris))
+            outcomes = list(pool.map(self._attempt, uris))
         for outcome in outcomes:
             if isinstance(outcome, TemporaryError):
                 raise outcome
         return outcomes
+
+    def _attempt(self, uri: str) -> Outcome:
+        try:
+            data = self._storage.read(uri)
+            with self._turn:
+                return predict(self._classifier, data)
+        except (InputError, TemporaryError) as exc:
+            return exc
 
     def _line(self, uri: str, outcome: Outcome) -> bytes:
         """One picture's answer as a line of JSON. Timings would differ from attempt to attempt."""
@@ -120,7 +129,7 @@ class Batches:
             case {"Event": "s3:TestEvent"}:  # S3 sends it once, when the notification is set up
                 return []
             case {"Records": list(records)}:
-                uris = [_notified_uri(record) for record in records]
+                uris = [_notified_uri(record) for record in records if _tells_of_a_new_object(record)]
                 return [(uri, self._default_output(uri)) for uri in uris]
         raise MalformedRequest("the message is neither an S3 notification nor an object with `s3_uri`")
 
@@ -142,6 +151,14 @@ def _item_uri(item: Any, wanted: dict[str, Any]) -> str:
         case {"Key": str(key)}:
             return f"s3://{_text(wanted, 'bucket')}/{key}"
     raise MalformedRequest("each of `Items` must be an object with `Key` or `s3_uri`")
+
+
+def _tells_of_a_new_object(record: Any) -> bool:
+    """Whether there is something to score: of what was deleted there is not, and its answer shall stay."""
+    match record:
+        case {"eventName": str(name)}:
+            return name.startswith("ObjectCreated")
+    return True
 
 
 def _notified_uri(record: Any) -> str:

@@ -79,7 +79,8 @@ class Contract:
     def __post_init__(self) -> None:
         _require_version(self.contract_version)
         _require(
-            len(self.labels) == 2 and all(isinstance(label, str) for label in self.labels),
+            len(set(self.labels)) == len(self.labels) == 2
+            and all(label and isinstance(label, str) for label in self.labels),
             f"labels must be two class names, got {self.labels!r}",
         )
         _require(0.0 < self.threshold < 1.0, f"threshold must lie between 0 and 1, got {self.threshold}")
@@ -118,7 +119,7 @@ class Contract:
         try:
             values = json.loads(text)
             json.dumps(values, allow_nan=False)  # which `loads` lets through
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise ContractError(f"{CONTRACT_FILE} is not JSON ({exc}): {_REMEDY}") from exc
         _require(isinstance(values, dict), "it must hold one JSON object")
         # Checked before the keys are: a bundle of another version may well have other ones.

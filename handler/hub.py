@@ -4,6 +4,8 @@ place whole. What was half downloaded or does not have the recorded hash is neve
 
 import contextlib
 import hashlib
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ SOURCE_FILE = "source.txt"
 """Says which repository and commit a fetched bundle is, for people and for the next `fetch` into the same folder."""
 
 _TIMEOUT_S = 30.0
+_SHA = re.compile("[0-9a-f]{40}")
 
 
 def fetch(repo: str, revision: str, out: Path) -> Path:
@@ -40,13 +43,15 @@ def fetch(repo: str, revision: str, out: Path) -> Path:
 
     Raises:
         HubUnavailable, HubUnauthorized, HubMissing: the download failed; see `handler.errors`.
-        BundleTampered, ContractError: what was downloaded is no bundle for this release; `out` is left as it was.
-        FileExistsError: `out` holds other files.
+        BundleTampered, ContractError: what was downloaded is no bundle for this release, or of another commit; `out` is
+            left as it was.
+        FileExistsError: `out` holds other files, or is another user's.
     """
     # 150 ms of imports that only this path needs.
     from filelock import FileLock
     from huggingface_hub import HfApi
 
+    _require_own(out)
     require_replaceable(out, CONTRACT_FILE)
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_name(f".{out.name}.lock")):
@@ -54,6 +59,8 @@ def fetch(repo: str, revision: str, out: Path) -> Path:
             return out
         with translated(repo, revision):
             commit, hashes = listing(HfApi(), repo, revision)
+            if _SHA.fullmatch(revision) and commit != revision:
+                raise BundleTampered(f"{repo}@{revision} was asked for, and {commit} given: check HF_ENDPOINT")
             source = f"{repo}@{commit}"
             if _holds(out, source):
                 return out
@@ -126,6 +133,14 @@ def _from_status(status: int, place: str, exc: Exception) -> BundleError:
     if status == 429:
         return HubUnavailable(f"the Hub limits the rate of requests for {place}: wait some minutes, then try again")
     return HubUnavailable(f"the Hub answered {place} with status {status}: try again later ({exc})")
+
+
+def _require_own(folder: Path) -> None:
+    """In a place for everybody, such as /tmp, others may have laid out a bundle of theirs."""
+    if not (folder.exists() or folder.is_symlink()):
+        return
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        raise FileExistsError(f"{folder} is a link or belongs to another user: name a folder of your own")
 
 
 def _holds(folder: Path, source: str) -> bool:

@@ -5,6 +5,7 @@ all come through `decode`. Only training shrinks once more, from its prepared si
 
 import io
 import warnings
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from handler.dicom import first_frame, is_dicom
 from handler.errors import EmptyInput, InputError, InputTooLarge, SeveralFrames, UnreadableImage, UnsupportedFormat
 from handler.headers import refuse_costly_header, refuse_many_scans
+from handler.parts import refuse_many_parts
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """What Pillow may try. Every further decoder is more attack surface for nobody's X-ray."""
@@ -21,6 +23,8 @@ MAX_PIXELS = 32_000_000
 """Twice the largest chest radiographs in common use (about 4300 x 3500); checked before pixels take memory."""
 
 _RESAMPLING = Image.Resampling.BILINEAR  # antialiased in Pillow: its support grows with the scale
+_BAND = 256  # rows
+_DETECTORS = tuple(2**bits - 1 for bits in (12, 14, 15, 16))  # 15 are what is left of 16 with a sign
 _REDUCING_GAP = 2.0  # a cheap box reduction may go first as long as twice the final size is left
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,7 +35,7 @@ def decode(data: bytes, size: int) -> Pixels:
 
     The aspect ratio is not kept, as in the data set that the network was trained on. Transparency is laid on black,
     EXIF orientation is applied, and wider greys are scaled to 8 bits by the full scale of what they hold: see
-    `_grey_from_wide`.
+    `_scaled`.
 
     Args:
         data: a JPEG, PNG, WebP, BMP, TIFF or GIF file with one picture in it, or a DICOM file, of which the first frame
@@ -61,6 +65,7 @@ def decode(data: bytes, size: int) -> Pixels:
 
 def _picture(data: bytes, size: int) -> Image.Image:
     """What Pillow reads, in 8-bit grey ("L") and no smaller than it must be to be resized to `size`."""
+    refuse_many_parts(data)
     refuse_costly_header(data, MAX_PIXELS)
     with _open(data) as image:
         if image.width * image.height > MAX_PIXELS:
@@ -79,7 +84,7 @@ def _picture(data: bytes, size: int) -> Image.Image:
         white_is_zero = _wide(image) and _tiff_tag(image, ExifTags.Base.PhotometricInterpretation) == 0
         # Ask the JPEG decoder for luminance at a fraction of the size; it is a no-op for all other formats.
         image.draft("L", (round(size * _REDUCING_GAP), round(size * _REDUCING_GAP)))
-        grey = _grey(ImageOps.exif_transpose(image))
+        grey = ImageOps.exif_transpose(_grey(image))
     return ImageOps.invert(grey) if white_is_zero else grey
 
 
@@ -96,15 +101,30 @@ def _open(data: bytes) -> ImageFile.ImageFile:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """Any mode to 8-bit grey ("L")."""
+    """Any mode to 8-bit grey ("L"), by bands: the four bytes that some modes take for a pixel never stand beside the
+    picture for all of it."""
+    image.load()
     if image.mode == "L":
         return image
-    if _wide(image):
-        return _grey_from_wide(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-    return image.convert("L")
+    convert = _scaled(image) if _wide(image) else _on_black
+    grey = Image.new("L", image.size)
+    for top, band in _bands(image):
+        grey.paste(convert(band), (0, top))
+    grey.info = image.info  # EXIF and its like
+    return grey
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """All of a picture, by so many rows, and where they begin."""
+    for top in range(0, image.height, _BAND):
+        yield top, image.crop((0, top, image.width, min(top + _BAND, image.height)))
+
+
+def _on_black(band: Image.Image) -> Image.Image:
+    if band.has_transparency_data:
+        band = band.convert("RGBA")
+        band = Image.alpha_composite(Image.new("RGBA", band.size, "black"), band)
+    return band.convert("L")
 
 
 def _wide(image: Image.Image) -> bool:
@@ -117,20 +137,29 @@ def _tiff_tag(image: Image.Image, tag: int) -> object:
     return getattr(image, "tag_v2", {}).get(tag)
 
 
-def _grey_from_wide(image: Image.Image) -> Image.Image:
-    """Wide greys by their own full scale, where Pillow's own conversion would cut everything above 255 off.
+def _scaled(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What makes 8-bit greys of the wide ones of a picture or its bands, by their own full scale, where Pillow's own
+    conversion would cut everything above 255 off.
 
-    It is 65535, with exceptions. Detectors deliver 12 bits, which software often stores as they are in a 16-bit file: a
-    picture with no value above 4095 is taken to be one of those. No detector delivers 32 bits, but software computes
-    with them: integers and floats up to 255 are taken for 8 bits, and floats up to 1 for fractions. An unsigned 16-bit
+    Detectors deliver 12 to 16 bits, which software often stores as they are in a 16-bit file: the full scale is that of
+    the fewest of these bits that hold the greatest value. No detector delivers 32 bits, but software computes with
+    them: integers and floats up to 255 are taken for 8 bits, and floats up to 1 for fractions. An unsigned 16-bit
     picture is never taken for one of 8 bits, however dark it is.
+
+    Raises:
+        UnreadableImage: the values are not within 0 to 65535.
     """
-    values = np.asarray(image)
-    low, high = float(values.min()), float(values.max())
+    extremes = [(values.min(), values.max()) for _, band in _bands(image) for values in [np.asarray(band)]]
+    low, high = float(np.min(extremes)), float(np.max(extremes))
     if not (low >= 0 and high <= 0xFFFF):
         raise UnreadableImage(
             f"grey values from {low:g} to {high:g} are not the 0 to 65535 of a 16-bit picture: scale them to that range"
         )
-    possible = {"F": (1, 0xFF, 0xFFF, 0xFFFF), "I": (0xFF, 0xFFF, 0xFFFF)}.get(image.mode, (0xFFF, 0xFFFF))
-    full_scale = next(limit for limit in possible if high <= limit)
-    return Image.fromarray((values.astype(np.float32) * (255 / full_scale) + 0.5).astype(np.uint8))
+    narrow = {"F": (1, 0xFF), "I": (0xFF,)}.get(image.mode, ())
+    full_scale = next(limit for limit in (*narrow, *_DETECTORS) if high <= limit)
+
+    def scaled(band: Image.Image) -> Image.Image:
+        values = np.asarray(band).astype(np.float32)
+        return Image.fromarray((values * (255 / full_scale) + 0.5).astype(np.uint8))
+
+    return scaled

@@ -15,15 +15,17 @@ from starlette.types import Receive, Scope, Send
 
 from handler import startup
 from handler.batch import Batches
-from handler.errors import HandlerError, UnknownEvent
-from handler.problems import MEDIA_TYPE
+from handler.errors import HandlerError, MalformedRequest, UnknownEvent
+from handler.problems import MEDIA_TYPE, problem_of
+from handler.responses import encoded
 from handler.scoring import identity
 from handler.service import create_service
 from handler.storage import Storage
 from handler.telemetry import Outcome, Telemetry
 
-# Its line for each request holds the path as it was sent, which is for nobody's log.
-logging.getLogger("mangum").setLevel(logging.WARNING)
+# Lambda's runtime gives the root the level that was meant for this service, whose logger has its own. What libraries
+# say below a warning is for nobody's log: paths as they were sent, keys, tags of pictures, tokens.
+logging.getLogger().setLevel(logging.WARNING)
 
 _TEXT = ["text/", "application/json", MEDIA_TYPE]
 """What is answered as it is; Mangum encodes the rest in base64."""
@@ -66,9 +68,9 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     asyncio.set_event_loop(_loop)
     match event:
         case {"requestContext": {"elb": _}} | {"requestContext": {"http": _}, "version": "2.0"}:
-            return _http(event, context)
+            return _answered(event, context)
         case {"requestContext": _, "resource": _, "httpMethod": _}:
-            return _http(event, context)
+            return _answered(event, context)
         case {"Items": _}:
             return _logged("map", _batches.map_batch, event, context)
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
@@ -82,6 +84,17 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
         f"the event is {shape}; expected an HTTP request, a batch with `Items` and `BatchInput`, messages of an SQS "
         'queue, or {"warmup": true}'
     )
+
+
+def _answered(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer an HTTP event. The application answers whatever comes to it, but an event may not even be a request."""
+    try:
+        return _http(event, context)
+    except Exception as exc:  # Lambda would write its message to the log, which may quote the request
+        _telemetry.failure(context.aws_request_id, exc)
+        refused = MalformedRequest("the request cannot be taken apart: check its headers and its encoding")
+        body = encoded(problem_of(refused, context.aws_request_id)).decode()
+        return {"statusCode": 400, "headers": {"content-type": MEDIA_TYPE}, "body": body, "isBase64Encoded": False}
 
 
 def _logged(route: str, work: Any, event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def load(settings: Settings) -> "Classifier":
 
         try:
             bundle = fetch(settings.repo, settings.revision, settings.cache)
-        except FileExistsError as exc:
-            raise SettingsError(f"MODEL_CACHE: {exc}") from exc
+        except OSError as exc:
+            raise SettingsError(f"MODEL_CACHE cannot be used: {exc}") from exc
     classifier = Classifier(bundle)
     # The first picture loads decoders and the first run allocates what later runs reuse: let no caller wait for that.
     classifier.score(decode(_any_picture(), classifier.contract.input_size)[None])

@@ -137,11 +137,14 @@ def create_service(settings: Settings, classifier: Classifier) -> Starlette:
     service = Service(settings, classifier)
 
     routes = [Route(endpoint.path, endpoint.answer, methods=[endpoint.method]) for endpoint in service.endpoints]
-    return Starlette(
+    app = Starlette(
         routes=[*routes, Route("/openapi.json", _description), service.files],
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
     )
+    # Behind a proxy that ends TLS it would send pictures on to an address without.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _description(request: Request) -> Response:
@@ -151,12 +154,16 @@ async def _description(request: Request) -> Response:
     return _json(app.openapi() | servers)
 
 
+_SIGNATURE = ("Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256")
+"""Headers by which a browser signs for AWS."""
+
+
 def _cors(origins: tuple[str, ...]) -> Middleware:
     return Middleware(
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=["GET", "POST"],
-        allow_headers=["Authorization", "Content-Type", "X-Api-Key", REQUEST_ID],
+        allow_headers=["Content-Type", "X-Api-Key", REQUEST_ID, *_SIGNATURE],
         expose_headers=[REQUEST_ID, "Retry-After"],
     )
 

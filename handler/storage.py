@@ -26,6 +26,7 @@ _URI = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_KEY_BYTES = 1024  # S3's own limit
 _ABSENT = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
+_PASSING = ("RequestTimeout", "RequestTimeTooSkewed", "ThrottlingException", "KMS.ThrottlingException")
 _UNSIGNED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken")
 
 
@@ -167,6 +168,11 @@ def _translated(*, writing: bool = False) -> Iterator[None]:
             raise InputNotFound("there is no such object, or this service may not use it: check the address") from exc
         if code == "InvalidObjectState":
             raise InputArchived("the object lies in an archive: restore it from there first, or send a copy") from exc
+        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        if 400 <= status < 500 and status not in (408, 429) and code not in _PASSING:
+            raise InputNotFound(
+                f"S3 does not give that object out ({code}): check how it is encrypted, or send a copy"
+            ) from exc
         raise StorageError("S3 refused for now: try again later") from exc
     except BotoCoreError as exc:
         raise StorageError("S3 cannot be reached: try again later") from exc

@@ -10,6 +10,7 @@ again and nothing else.
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import re
 import sys
@@ -104,8 +105,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _name(bucket: str, key: str) -> str:
-    without_suffix = re.sub(r"\.[^./]+$", "", key)
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{bucket}-{without_suffix}").strip("-")
+    """Readable, and another one for each source."""
+    digest = hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()[:8]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{bucket}-{key}").strip("-.") + f"-{digest}"
 
 
 if __name__ == "__main__":

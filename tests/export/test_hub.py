@@ -2,18 +2,19 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import HfApi, ModelCard
 
 from export.errors import PublishError
 from export.hub import publish
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract, load_bundle
 from handler.errors import BundleError, BundleMissing, BundleTampered, HubMissing, HubUnauthorized, HubUnavailable
-from handler.hub import SOURCE_FILE, fetch
+from handler.hub import SOURCE_FILE, fetch, listing
 from tests.hub_server import HubServer
 
 REPO = "radiology/chest"
@@ -195,6 +196,34 @@ def test_fetching_what_is_there_needs_no_network(hub: HubServer, bundle: Path, t
     before = len(hub.log)
     assert fetch(REPO, commit, out) == out
     assert len(hub.log) == before
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_place_that_others_can_fill_is_not_trusted(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = publish(bundle, REPO)
+    out = fetch(REPO, commit, tmp_path / "model")
+    (tmp_path / "link").symlink_to(out)
+    with pytest.raises(FileExistsError, match="folder of your own"):
+        fetch(REPO, commit, tmp_path / "link")
+
+    monkeypatch.setattr(os, "geteuid", lambda: out.stat().st_uid + 1)
+    with pytest.raises(FileExistsError, match="folder of your own"):
+        fetch(REPO, commit, out)
+
+
+@pytest.mark.usefixtures("hub")
+def test_another_commit_than_the_one_that_is_pinned_is_refused(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(bundle, REPO)
+    told = listing(HfApi(), REPO, "1.2.0")
+    monkeypatch.setattr("handler.hub.listing", lambda *_args: told)  # a mirror that answers with what it likes
+
+    with pytest.raises(BundleTampered, match="was asked for"):
+        fetch(REPO, "a" * 40, tmp_path / "model")
+    assert leftovers(tmp_path) == ["bundle"]
 
 
 @pytest.mark.usefixtures("hub")

@@ -63,6 +63,8 @@ CHANGES = {
     "a text for a number": {"threshold": "0.5"},
     "a threshold of one": {"threshold": 1.0},
     "a band beside the threshold": {"uncertain_from": 0.0, "uncertain_to": 0.01},
+    "one label twice": {"labels": ["A", "A"]},
+    "a label of nothing": {"labels": ["", "A"]},
     "three labels": {"labels": ["A", "B", "C"]},
     "no distance": {"max_distance": 0},
     "an endless distance": {"max_distance": float("inf")},
@@ -105,7 +107,7 @@ def test_weights_that_are_no_graph_are_refused_whatever_their_hash_says(bundle: 
         Classifier(bundle)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\udcff"])
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", "null", '"x"', "\udcff"])
 def test_a_contract_that_is_no_json_object_is_refused(bundle: Path, text: str) -> None:
     (bundle / CONTRACT_FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
 

@@ -1,5 +1,7 @@
 """`handler.image.decode`: every form of a picture gives the same pixels, and hostile bytes give errors of ours."""
 
+import subprocess
+import sys
 import warnings
 from contextlib import suppress
 
@@ -51,10 +53,11 @@ def test_a_cmyk_jpeg_is_not_inverted() -> None:
     assert np.abs(grey(encode(phantom().convert("CMYK"), "JPEG", quality=95)) - grey(png())).mean() < 4
 
 
-def test_twelve_bits_in_a_sixteen_bit_file_fill_the_range() -> None:
-    twelve = Image.fromarray(np.asarray(phantom()).astype(np.uint16) * 16)
+@pytest.mark.parametrize("bits", [12, 14, 15, 16])
+def test_the_bits_of_a_detector_fill_the_range_of_a_sixteen_bit_file(bits: int) -> None:
+    stored = Image.fromarray(np.asarray(phantom()).astype(np.uint16) * 2 ** (bits - 8))
 
-    assert np.abs(grey(png(twelve)) - grey(png())).max() <= 2
+    assert np.abs(grey(png(stored)) - grey(png())).max() <= 2
 
 
 @pytest.mark.parametrize(
@@ -132,6 +135,74 @@ def test_a_png_may_have_a_colour_profile_but_not_many() -> None:
 
     with pytest.raises(InputTooLarge, match="colour profiles"):
         decode(png()[:header] + png_chunk(b"iCCP", b"a\0\0x") * 9 + png()[header:], SIZE)
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2) + content
+
+
+def after(start: int, data: bytes, more: bytes) -> bytes:
+    return data[:start] + more + data[start:]
+
+
+GIF_HEADER = 13 + 3 * 256
+PARTS = {
+    "JPEG comments": lambda n: after(2, jpeg(), segment(0xFE, b"") * n),
+    "JPEG fill bytes": lambda n: after(2, jpeg(), b"\xff" * n),
+    "PNG chunks": lambda n: after(33, png(), png_chunk(b"prVt", b"") * n),
+    "PNG data": lambda n: after(33, png(), png_chunk(b"IDAT", b"") * n),
+    "GIF comment": lambda n: after(GIF_HEADER, encode(phantom(), "GIF"), b"!\xfe" + b"\x01x" * n + b"\0"),
+    "GIF extensions": lambda n: after(GIF_HEADER, encode(phantom(), "GIF"), b"!\x01\x01x\0" * n),
+}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_file_of_nothing_but_parts_is_refused_before_pillow_collects_them(kind: str) -> None:
+    assert np.array_equal(grey(PARTS[kind](20)), grey(PARTS[kind](0)))
+    with pytest.raises(InputTooLarge, match="small parts"):
+        decode(PARTS[kind](20_000), SIZE)
+
+
+@pytest.mark.parametrize("extension", [b"!\x01\0", b"!\xff\x0bNETSCAPE2.0\0"])
+def test_a_gif_extension_without_content_hides_no_parts(extension: bytes) -> None:
+    hidden = b"," + bytes(10) + (b"\xff" + b"\x01x" * 127 + b"x") * 100 + b"\0"
+
+    with pytest.raises(UnreadableImage, match="without content"):
+        decode(after(GIF_HEADER, encode(phantom(), "GIF"), extension + hidden), SIZE)
+
+
+def test_a_jpeg_segment_that_pillow_takes_for_a_mere_marker_hides_no_parts() -> None:
+    with pytest.raises(InputTooLarge, match="small parts"):
+        decode(after(2, jpeg(), segment(0xF0, segment(0xFE, b"") * 16_000) * 2), SIZE)
+
+
+def test_a_jpeg_of_many_exif_segments_is_refused() -> None:
+    exif = segment(0xE1, b"Exif\0\0" + bytes(60_000))
+
+    assert grey(after(2, jpeg(), exif)).any()
+    with pytest.raises(InputTooLarge, match="EXIF"):
+        decode(after(2, jpeg(), exif * 20), SIZE)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "I", "F"])
+def test_a_large_picture_of_any_mode_takes_no_more_than_its_pixels(mode: str) -> None:
+    """In a process of its own, for the peak of this one is that of its tests."""
+    code = (
+        "import io, resource, sys\n"
+        "from PIL import Image\n"
+        "from handler.image import decode\n"
+        "image = Image.new(sys.argv[1], (4000, 4000))\n"
+        "if image.mode == 'P': image.info['transparency'] = 0\n"
+        "file = io.BytesIO(); image.save(file, 'TIFF' if image.mode in 'IF' else 'PNG'); del image\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "small = io.BytesIO(); Image.new('L', (9, 9)).save(small, 'PNG'); decode(small.getvalue(), 64)\n"
+        "before = peak()\n"
+        "decode(file.getvalue(), 64); print((peak() - before) / 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, mode], capture_output=True, text=True, check=True)
+
+    bytes_of_a_pixel = {"I;16": 2, "LA": 4, "P": 1}.get(mode, 4)
+    assert float(done.stdout) < 16 * (bytes_of_a_pixel + 1) * 2
 
 
 def test_what_pillow_warns_of_is_not_written_between_the_lines_of_the_log() -> None:

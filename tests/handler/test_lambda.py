@@ -1,6 +1,8 @@
 """Stored events through the real entry point."""
 
 import json
+import subprocess
+import sys
 import traceback
 from typing import Any
 
@@ -98,8 +100,7 @@ def test_a_bug_in_a_batch_keeps_its_secrets(
     def explode(*_args: object, **_named: object) -> None:
         raise ZeroDivisionError("PATIENT-4711")
 
-    monkeypatch.setattr("handler.batch.attempt", explode)
-    monkeypatch.setattr("handler.batch._digest", lambda _uris: "digest")
+    monkeypatch.setattr("handler.batch.Storage.read", explode)
 
     # THEN Lambda, which writes what is raised to the log, learns its kind, and the log the place
     with pytest.raises(RuntimeError, match="ZeroDivisionError") as raised:
@@ -107,6 +108,27 @@ def test_a_bug_in_a_batch_keeps_its_secrets(
     log = " ".join(str(vars(record)) for record in caplog.records)
     assert "explode" in log
     assert "PATIENT-4711" not in "".join(traceback.format_exception(raised.value)) + log
+
+
+def test_a_request_that_is_none_is_answered_and_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
+    headers = {"X-Forwarded-Port": ["DOE^JANE"], "Host": ["a.example"]}
+
+    answer = invoke(load("rest_api", multiValueHeaders=headers, headers={k: v[0] for k, v in headers.items()}))
+
+    assert answer["statusCode"] == 400
+    assert body(answer)["title"] == "The request is malformed"
+    assert "DOE" not in " ".join(str(vars(record)) for record in caplog.records) + answer["body"]
+
+
+def test_no_library_may_say_in_the_log_what_it_sees() -> None:
+    code = (
+        "import logging; logging.basicConfig(level='DEBUG')  # as Lambda's runtime does for LogLevel=DEBUG\n"
+        "import handler.lambda_entry\n"
+        "print(*[name for name in ('PIL.TiffImagePlugin', 'botocore.auth', 'mangum.http', 'pydicom')\n"
+        "        if logging.getLogger(name).isEnabledFor(logging.INFO)])"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
 def test_a_body_that_is_no_base64_is_no_crash() -> None:

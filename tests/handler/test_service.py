@@ -84,6 +84,11 @@ def test_nothing_but_the_page_is_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/v1/predictions/", "/healthz/"])
+def test_a_slash_too_many_sends_no_picture_elsewhere(client: TestClient, path: str) -> None:
+    assert client.post(path, content=jpeg(), follow_redirects=False).status_code == 404
+
+
 def test_every_answer_forbids_what_the_page_does_not_need(client: TestClient) -> None:
     for response in (client.get("/"), client.get("/nothing"), client.post("/v1/predictions", content=b"x")):
         policy = response.headers["content-security-policy"]
@@ -112,7 +117,8 @@ def test_a_harmless_request_id_is_kept(client: TestClient, given: str, kept: boo
 
 def test_other_origins_may_call_only_if_they_are_named(make_client) -> None:
     origin = {"origin": "https://a.example"}
-    preflight = {**origin, "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    headers = "authorization,content-type,x-amz-date,x-amz-security-token"  # of one who signs
+    preflight = {**origin, "access-control-request-method": "POST", "access-control-request-headers": headers}
 
     closed, opened = make_client(), make_client(cors_origins=("https://a.example",))
 

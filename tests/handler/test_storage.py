@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -141,28 +142,49 @@ def test_a_service_without_credentials_says_so_to_its_operator(
         entry(load("map_batch"))
 
 
-class _Refusing(BaseHTTPRequestHandler):
-    """S3, to whom the key is unknown."""
+@contextmanager
+def refusing(http_status: int, code: str) -> Iterator[str]:
+    """An S3 that refuses everything so."""
 
-    def do_GET(self) -> None:
-        self.send_response(403)
-        self.end_headers()
-        self.wfile.write(b"<Error><Code>InvalidAccessKeyId</Code><Message>who?</Message></Error>")
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(http_status)
+            self.end_headers()
+            self.wfile.write(f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
 
-    def log_message(self, *_args: object) -> None: ...
+        def log_message(self, *_args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as s3_that_refuses:
+        Thread(target=s3_that_refuses.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{s3_that_refuses.server_port}"
+        s3_that_refuses.shutdown()
 
 
-def test_credentials_that_are_no_longer_good_are_no_passing_trouble(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("http_status", "code", "expected", "said"),
+    [
+        (403, "InvalidAccessKeyId", (500, "internal-error"), "renew"),
+        (400, "ExpiredToken", (500, "internal-error"), "renew"),
+        (400, "InvalidRequest", (404, "input-not-found"), "how it is encrypted"),
+        (400, "KMS.DisabledException", (404, "input-not-found"), "KMS.DisabledException"),
+        (400, "ThrottlingException", (503, "storage-error"), "try again later"),
+    ],
+)
+def test_what_s3_refuses_for_good_is_no_passing_trouble(
+    client: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    http_status: int,
+    code: str,
+    expected: tuple[int, str],
+    said: str,
 ) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as refusing:
-        Thread(target=refusing.serve_forever, daemon=True).start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{refusing.server_port}")
+    with refusing(http_status, code) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         response = client.post(PATH, json={"s3_uri": "s3://xrays/two.jpg"})
-        refusing.shutdown()
 
-    assert status(response) == (500, "internal-error")
-    assert "renew" in response.json()["detail"]
+    assert status(response) == expected
+    assert said in response.json()["detail"]
 
 
 def test_an_output_bucket_that_is_not_there_is_no_missing_picture(s3, classifier: Classifier) -> None:  # noqa: ARG001
@@ -324,6 +346,20 @@ def test_a_message_with_half_a_letter_spoils_no_other(entry, s3) -> None:
     by_uri = {line["s3_uri"]: line for key in keys for line in lines(s3, key)}
     assert by_uri["s3://xrays/\ud800"]["error"]["status"] == 400
     assert "s3://xrays/two.jpg" in by_uri
+
+
+def test_an_answer_outlives_its_picture(entry, s3) -> None:
+    def told(event: str) -> dict:
+        record = {"eventName": event, "s3": {"bucket": {"name": "xrays"}, "object": {"key": "two.jpg"}}}
+        body = json.dumps({"Records": [record]})
+        return entry({"Records": [{"eventSource": "aws:sqs", "messageId": "m", "body": body}]})
+
+    assert told("ObjectCreated:Put") == {"batchItemFailures": []}
+    [key] = [found["Key"] for found in s3.list_objects_v2(Bucket="answers")["Contents"]]
+    s3.delete_object(Bucket="xrays", Key="two.jpg")
+    assert told("ObjectRemoved:Delete") == {"batchItemFailures": []}
+
+    assert lines(s3, key)[0]["label"]
 
 
 def test_messages_in_times_of_trouble_come_again(entry, monkeypatch: pytest.MonkeyPatch) -> None:

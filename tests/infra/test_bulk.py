@@ -1,6 +1,7 @@
 """Bulk runs: the committed state machine and the real function, S3 and SQS over HTTP, with failures injected."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,9 +180,21 @@ def test_one_command_starts_a_run(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "s3://BUCKET/KEY" in capsys.readouterr().err
     assert main(["--stack", "xray", "--source", "s3://xrays"]) == 0
     [(_, prefix), (_, manifest), (_, whole)] = started
-    assert (whole.bucket, whole.prefix, whole.output_prefix) == ("xrays", "", "xrays")
-    assert (prefix.prefix, prefix.manifest, prefix.output_prefix) == ("ward 3/2026/", None, "xrays-ward-3-2026")
+    assert (whole.bucket, whole.prefix) == ("xrays", "")
+    assert re.fullmatch(r"xrays-[0-9a-f]{8}", whole.output_prefix)
+    assert (prefix.prefix, prefix.manifest) == ("ward 3/2026/", None)
+    assert re.fullmatch(r"xrays-ward-3-2026-[0-9a-f]{8}", prefix.output_prefix)
     assert (manifest.prefix, manifest.manifest, manifest.output_prefix) == ("", "keys.csv", "mine")
+
+
+def test_each_source_has_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    monkeypatch.setattr("infra.bulk.start", lambda _stack, run, _session: names.append(run.output_prefix) or "arn")
+    sources = ["s3://a/2024.05/", "s3://a/2024.06/", "s3://a/b/c/", "s3://a/b-c/", "s3://a-b/c/"]
+    for source in sources:
+        assert main(["--stack", "xray", "--source", source]) == 0
+
+    assert len(set(names)) == len(sources)
 
 
 def test_a_stack_that_is_not_there_is_named(aws: str, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
