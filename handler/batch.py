@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from handler.classifier import Classifier, granted_threads
-from handler.errors import HandlerError, InputError, MalformedRequest, SettingsError, TemporaryError
+from handler.errors import HandlerError, InputError, MalformedRequest, SettingsError, TemporaryError, Unexpected
 from handler.problems import problem_of
 from handler.responses import encoded
 from handler.scoring import identity, predict
@@ -106,6 +106,12 @@ class Batches:
                 return predict(self._classifier, data)
         except (InputError, TemporaryError) as exc:
             return exc
+        except HandlerError:
+            raise
+        except Exception as exc:  # it shall spoil no other picture
+            bug = Unexpected(f"something unexpected went wrong with this picture ({type(exc).__name__}): report it")
+            bug.__cause__ = exc
+            return bug
 
     def _line(self, uri: str, outcome: Outcome) -> bytes:
         """One picture's answer as a line of JSON. Timings would differ from attempt to attempt."""

@@ -19,6 +19,7 @@ HandlerError
 │   ├── Overloaded        as many requests are under way as are allowed
 │   └── StorageError      S3 did not answer
 ├── SettingsError         an environment variable; the service refuses to start
+├── Unexpected            a bug met by one picture of a batch; its cause is for the log alone
 ├── UnknownEvent          Lambda was invoked with something that is no event of these kinds
 └── BundleError           the model on disk; the service refuses to start
     ├── BundleMissing     a file of the bundle is not there
@@ -107,6 +108,10 @@ class StorageError(TemporaryError):
 
 class SettingsError(HandlerError):
     """An environment variable has a value that cannot be used."""
+
+
+class Unexpected(HandlerError):
+    """This code has a bug. What it was raised from may quote the input, so nobody is shown its message."""
 
 
 class UnknownEvent(HandlerError):

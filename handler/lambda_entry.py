@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from handler import startup
 from handler.batch import Batches
-from handler.errors import HandlerError, MalformedRequest, UnknownEvent
+from handler.errors import HandlerError, MalformedRequest, Unexpected, UnknownEvent
 from handler.problems import MEDIA_TYPE, problem_of
 from handler.responses import encoded
 from handler.scoring import identity
@@ -105,6 +105,9 @@ def _logged(route: str, work: Any, event: dict[str, Any], context: Any) -> dict[
     try:
         answer, outcomes = work(event)
         status = 200
+        for outcome in outcomes:
+            if isinstance(outcome, Unexpected) and outcome.__cause__:
+                _telemetry.failure(context.aws_request_id, outcome.__cause__)
     except HandlerError as exc:
         outcomes = [exc]
         raise

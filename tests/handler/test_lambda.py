@@ -12,6 +12,7 @@ from handler import lambda_entry, startup
 from handler.errors import UnknownEvent
 from handler.settings import Settings
 from tests.handler.events import Context, load
+from tests.handler.pictures import jpeg
 
 HTTP = ["rest_api", "http_api", "function_url", "load_balancer"]
 
@@ -100,7 +101,8 @@ def test_a_bug_in_a_batch_keeps_its_secrets(
     def explode(*_args: object, **_named: object) -> None:
         raise ZeroDivisionError("PATIENT-4711")
 
-    monkeypatch.setattr("handler.batch.Storage.read", explode)
+    monkeypatch.setattr("handler.batch.Batches._line", explode)
+    monkeypatch.setattr("handler.batch.Storage.read", lambda *_args: jpeg())
 
     # THEN Lambda, which writes what is raised to the log, learns its kind, and the log the place
     with pytest.raises(RuntimeError, match="ZeroDivisionError") as raised:

@@ -15,6 +15,7 @@ from handler import lambda_entry
 from handler.batch import Batches
 from handler.classifier import Classifier
 from handler.errors import BucketNotAllowed, HandlerError, MalformedRequest, SettingsError, StorageError
+from handler.scoring import Prediction, predict
 from handler.settings import Settings
 from handler.storage import Storage, parse_uri
 from tests.handler.events import Context, load
@@ -304,6 +305,27 @@ def test_a_batch_in_times_of_trouble_is_left_for_another_attempt(entry, s3, monk
         entry(load("map_batch"))
 
     assert s3.list_objects_v2(Bucket="answers")["KeyCount"] == 0
+
+
+def test_a_bug_that_one_picture_meets_is_told_of_that_one(
+    entry, s3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def explode(classifier: Classifier, data: bytes) -> Prediction:
+        if data == b"text":
+            raise ZeroDivisionError("PATIENT-4711")
+        return predict(classifier, data)
+
+    monkeypatch.setattr("handler.batch.predict", explode)
+
+    answer = entry(load("map_batch", Items=[{"Key": "two.jpg"}, {"Key": "text.jpg"}]))
+
+    assert (answer["scored"], answer["failed"]) == (1, 1)
+    scored, failed = lines(s3, answer["output_key"])
+    assert scored["label"]
+    assert failed["error"]["status"] == 500
+    log = " ".join(str(vars(record)) for record in caplog.records)
+    assert "explode" in log
+    assert "PATIENT-4711" not in log + json.dumps(failed)
 
 
 @pytest.mark.parametrize(
