@@ -11,7 +11,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from tqdm import tqdm
 
 from handler.contract import LABELS
 from handler.files import write_atomically, write_json
@@ -40,10 +42,13 @@ log = logging.getLogger(__name__)
 _AVERAGE_EVERY = 4
 """Steps between two updates of the averaged weights; each update touches all 80 MB of them."""
 
+Batch = tuple[Pixels, npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Pictures `[B, S, S, 1]`, probabilities to learn `[B, 2]`, and how much each counts `[B]`."""
+
 _ONE_HOT = np.eye(len(LABELS), dtype=np.float32)
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+class Batches(Sequence[Batch]):
     """One epoch of shuffled, augmented, class-weighted pictures. The same seed and epoch give the same pictures."""
 
     def __init__(
@@ -55,7 +60,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         epoch: int,
         teacher: Teacher | None = None,
     ) -> None:
-        super().__init__(workers=1)
         self._pixels, self._labels, self._recipe, self._size = pixels, labels, recipe, size
         self._teacher = teacher
         self._view = epoch % recipe.views if recipe.views else epoch
@@ -66,7 +70,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return -(-len(self._order) // self._recipe.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Pixels, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]  # nobody asks for a slice
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         chosen = self._order[index * self._recipe.batch_size :][: self._recipe.batch_size]
         examples = [self._example(i) for i in chosen]
         pictures, targets = [picture for picture, _ in examples], np.stack([target for _, target in examples])
@@ -92,27 +98,49 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return picture, target
 
 
-class Average(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps an exponential moving average of all weights, BatchNorm statistics included, in a second network."""
+class Average:
+    """Keeps an exponential moving average of all weights, BatchNorm statistics included, in a second network.
 
-    def __init__(self, average: keras.Model, decay: float, step: int) -> None:
-        super().__init__()
-        self._average, self._decay, self._step = average, decay, step
+    Args:
+        step: how many have been made.
+    """
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+    def __init__(self, model: keras.Model, average: keras.Model, decay: float, step: int) -> None:
+        self._model, self._average, self._decay, self._step = model, average, decay, step
+
+    def after_step(self) -> None:
         self._step += 1
         if self._decay > 0 and self._step % _AVERAGE_EVERY == 0:
             # A short memory at first, so that the random start is soon forgotten.
             decay = min(self._decay, self._step / (10 + self._step)) ** _AVERAGE_EVERY
             self._update(decay)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+    def after_epoch(self) -> None:
         if self._decay == 0:
             self._update(0.0)
 
     def _update(self, decay: float) -> None:
-        for mean, weight in zip(self._average.weights, self.model.weights, strict=True):
+        for mean, weight in zip(self._average.weights, self._model.weights, strict=True):
             mean.assign(decay * mean + (1 - decay) * keras.ops.cast(weight, mean.dtype))
+
+
+def train_epoch(model: keras.Model, batches: Batches, averaging: Average) -> float:
+    """Show all batches once, and give the mean loss. One thread makes the next batch while the network learns from this
+    one. `model.fit` would do the same, but on TensorFlow waits for many seconds at the end of each epoch, until what
+    tunes its pipeline awakes."""
+    total, seen = 0.0, 0
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as ahead:
+        coming = ahead.submit(batches.__getitem__, 0)
+        for index in (bar := tqdm(range(len(batches)), leave=False, disable=not sys.stderr.isatty())):
+            pixels, targets, weights = coming.result()
+            if index + 1 < len(batches):
+                coming = ahead.submit(batches.__getitem__, index + 1)
+            loss = model.train_on_batch(pixels, targets, sample_weight=weights, return_dict=True)["loss"]
+            averaging.after_step()
+            total, seen = total + float(loss) * len(targets), seen + len(targets)
+            bar.set_postfix(loss=f"{total / seen:.4f}")
+    averaging.after_epoch()
+    return total / seen
 
 
 @dataclasses.dataclass(slots=True)
@@ -208,18 +236,17 @@ def _run_phase(
         number = len(state.history)
         log.info("%s: epoch %d of %d at %d px", phase.name, state.epoch + 1, len(phase.sizes), size)
         batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number, teacher)
-        averaging = Average(average, recipe.average_decay, number * len(batches))
-        bar = 1 if sys.stdout.isatty() else 2  # a line per epoch where nobody watches
+        averaging = Average(model, average, recipe.average_decay, number * len(batches))
         # Keras does not save the state of the dropout's random numbers, so each epoch begins with one of its own.
         model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])
         start = time.monotonic()
-        fitted = model.fit(batches, epochs=1, callbacks=[averaging], shuffle=False, verbose=bar)
-        if not np.isfinite(fitted.history["loss"][0]):
+        loss = train_epoch(model, batches, averaging)
+        if not np.isfinite(loss):
             raise ConfigError(f"the loss of epoch {number + 1} is no number: the recipe's steps are too large")
         probabilities = predict(average, stressed, size)
         metrics = summary(probabilities[: len(labels)], labels, threshold=0.5)
         stress_auc = summary(probabilities, np.tile(labels, 2), threshold=0.5)["auc"]
-        row = {"phase": phase.name, "epoch": state.epoch + 1, "size": size, "loss": fitted.history["loss"][0]}
+        row = {"phase": phase.name, "epoch": state.epoch + 1, "size": size, "loss": loss}
         row["seconds"] = round(time.monotonic() - start, 1)
         row |= {f"validation_{name}": metrics[name] for name in ("log_loss", "auc", "sensitivity", "specificity")}
         row["stress_auc"] = stress_auc
@@ -232,7 +259,9 @@ def _run_phase(
         elif final_size:
             state.stale += 1
         log.info(
-            "  validation: log loss %.4f, AUC %.4f (stressed %.4f), sensitivity %.3f, specificity %.3f at 0.5",
+            "  loss %.4f in %.0f s; validation: log loss %.4f, AUC %.4f (stressed %.4f), sensitivity %.3f, specificity "
+            "%.3f at 0.5",
+            *(row[name] for name in ("loss", "seconds")),
             *(metrics[name] for name in ("log_loss", "auc")),
             stress_auc,
             *(metrics[name] for name in ("sensitivity", "specificity")),
