@@ -56,8 +56,8 @@ class Recipe:
     """Share of varied pictures that another one shines through (mixup, Zhang et al. 2018, arXiv:1710.09412). On them a
     teacher says more than on pictures whose labels it has learned (Beyer et al. 2022, arXiv:2106.05237)."""
     views: int = 0
-    """How many varied versions of a picture there are: later epochs show them again, and whoever teaches need not be
-    asked again. 0: new ones in every epoch."""
+    """How many varied versions of a picture there are: later epochs show them again from memory, and whoever teaches
+    need not be asked again. 0: new ones in every epoch."""
     average_decay: float = 0.0
     """Per step, of the exponential moving average of all weights that is validated and saved; 0 keeps the raw ones.
     Raw weights swing by many points of accuracy between epochs at a fixed threshold, their average does not."""

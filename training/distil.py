@@ -6,7 +6,7 @@ the same varied picture, each at its own size (Beyer et al. 2022, arXiv:2106.052
 
 import dataclasses
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -51,20 +51,9 @@ class Teacher:
         self.names = [run.name for run in runs]
         opened = [open_run(run, as_trained=True) for run in runs]
         self._networks = [(model, recipe.size) for model, recipe in opened]
-        self._said: dict[Hashable, npt.NDArray[np.float32]] = {}
 
-    def __call__(self, pictures: Sequence[Pixels], names: Sequence[Hashable] | None = None) -> npt.NDArray[np.float32]:
-        """Probabilities `[N, 2]` of pictures `[S, S]` each. Where pictures have names, which always stand for the same
-        ones, what was said is remembered; that takes memory for each, so name only what comes again."""
-        if names is None:
-            return self._ask(pictures)
-        unheard = [i for i, name in enumerate(names) if name not in self._said]
-        if unheard:
-            answers = self._ask([pictures[i] for i in unheard])
-            self._said.update(zip([names[i] for i in unheard], answers, strict=True))
-        return np.stack([self._said[name] for name in names])
-
-    def _ask(self, pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:
+    def __call__(self, pictures: Sequence[Pixels]) -> npt.NDArray[np.float32]:
+        """Probabilities `[N, 2]` of pictures `[S, S]` each."""
         said = [
             np.asarray(model.predict_on_batch(np.stack([resize(p, size) for p in pictures])[..., np.newaxis]))
             for model, size in self._networks

@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 _AVERAGE_EVERY = 4
 """Steps between two updates of the averaged weights; each update touches all 80 MB of them."""
 
+Example = tuple[Pixels, npt.NDArray[np.float32]]
+"""A picture `[S, S]`, and the probabilities `[2]` to learn of it."""
+
 Batch = tuple[Pixels, npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """Pictures `[B, S, S, 1]`, probabilities to learn `[B, 2]`, and how much each counts `[B]`."""
 
@@ -49,7 +52,13 @@ _ONE_HOT = np.eye(len(LABELS), dtype=np.float32)
 
 
 class Batches(Sequence[Batch]):
-    """One epoch of shuffled, augmented, class-weighted pictures. The same seed and epoch give the same pictures."""
+    """One epoch of shuffled, augmented, class-weighted pictures. The same seed and epoch give the same pictures.
+
+    Args:
+        teacher: gives probabilities `[N, 2]` of pictures `[S, S]` each.
+        seen: where views that come again are kept, for all epochs: asking a teacher and varying pictures takes longer
+            than learning from them. A view takes as many bytes as it has pixels.
+    """
 
     def __init__(
         self,
@@ -58,8 +67,10 @@ class Batches(Sequence[Batch]):
         recipe: Recipe,
         size: int,
         epoch: int,
-        teacher: Teacher | None = None,
+        teacher: Callable[[Sequence[Pixels]], npt.NDArray[np.float32]] | None = None,
+        seen: dict[tuple[int, int, int], Example] | None = None,
     ) -> None:
+        self._seen = seen if recipe.views else None
         self._pixels, self._labels, self._recipe, self._size = pixels, labels, recipe, size
         self._teacher = teacher
         self._view = epoch % recipe.views if recipe.views else epoch
@@ -74,16 +85,28 @@ class Batches(Sequence[Batch]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         chosen = self._order[index * self._recipe.batch_size :][: self._recipe.batch_size]
-        examples = [self._example(i) for i in chosen]
-        pictures, targets = [picture for picture, _ in examples], np.stack([target for _, target in examples])
-        if self._teacher:
-            share = self._recipe.distillation
-            names = [(self._view, int(i)) for i in chosen] if self._recipe.views else None
-            targets = (1 - share) * targets + share * self._teacher(pictures, names)
-        pixels = np.stack([resize(picture, self._size) for picture in pictures])
+        examples = self._examples(chosen)
+        pixels, targets = (np.stack(part) for part in zip(*examples, strict=True))
         return pixels[..., np.newaxis], targets, self._class_weight[self._labels[chosen]].astype(np.float32)
 
-    def _example(self, i: int) -> tuple[Pixels, npt.NDArray[np.float32]]:
+    def _examples(self, chosen: npt.NDArray[np.int64]) -> list[Example]:
+        if self._seen is None:
+            return self._made(chosen)
+        keys = [(self._size, self._view, int(i)) for i in chosen]
+        if unseen := [key for key in keys if key not in self._seen]:
+            self._seen.update(zip(unseen, self._made(np.array([i for *_, i in unseen])), strict=True))
+        return [self._seen[key] for key in keys]
+
+    def _made(self, chosen: npt.NDArray[np.int64]) -> list[Example]:
+        """This epoch's views of pictures, and what labels and teacher say of them."""
+        views = [self._varied(i) for i in chosen]
+        pictures, targets = [picture for picture, _ in views], np.stack([target for _, target in views])
+        if self._teacher:
+            share = self._recipe.distillation
+            targets = (1 - share) * targets + share * self._teacher(pictures)
+        return [(resize(picture, self._size), target) for picture, target in zip(pictures, targets, strict=True)]
+
+    def _varied(self, i: int) -> Example:
         """This epoch's view of picture `i`, and what its labels say."""
         recipe, target = self._recipe, _ONE_HOT[self._labels[i]]
         rng = np.random.default_rng((recipe.seed, self._view, int(i)))
@@ -230,12 +253,13 @@ def _run_phase(
 ) -> None:
     phase = recipe.phases[state.phase]
     labels = data.labels["validation"]
+    seen: dict[tuple[int, int, int], Example] = {}
     stressed = operating.stress(data.pixels["validation"], recipe.seed, copies=1)
     while state.epoch < len(phase.sizes) and state.stale < phase.patience:
         size = phase.sizes[state.epoch]
         number = len(state.history)
         log.info("%s: epoch %d of %d at %d px", phase.name, state.epoch + 1, len(phase.sizes), size)
-        batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number, teacher)
+        batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number, teacher, seen)
         averaging = Average(model, average, recipe.average_decay, number * len(batches))
         # Keras does not save the state of the dropout's random numbers, so each epoch begins with one of its own.
         model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from handler.contract import LABELS
 from handler.files import write_atomically
 from training.augment import augment, resize
-from training.config import slim_recipe
+from training.config import Recipe, slim_recipe
 from training.distil import Teacher, open_run
 from training.errors import ConfigError, RunError
 from training.fit import fit, save_arrays
@@ -81,7 +81,7 @@ def slim(
     for known in {run, *teachers}:
         _refuse_leak(known, data)
     whole, recipe = open_run(run)
-    scores = _ranking(run, whole, data, recipe.size, seed, out)
+    scores = _ranking(run, whole, data, recipe, seed, out)
     kept = select([scores[name] for name in CONVOLUTIONS], size=size, gmacs=gmacs, parameters=parameters)
     channels = tuple(len(indices) for indices in kept)
     spent, weights = cost(channels, size)
@@ -113,7 +113,7 @@ def _refuse_leak(run: Path, data: Prepared) -> None:
         )
 
 
-def _ranking(run: Path, whole: keras.Model, data: Prepared, size: int, seed: int, out: Path) -> dict[str, Array]:
+def _ranking(run: Path, whole: keras.Model, data: Prepared, recipe: Recipe, seed: int, out: Path) -> dict[str, Array]:
     """What each channel of a run's network is worth: estimated once, then read from `out`."""
     path = out / "importance.npz"
     digest = hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
@@ -123,13 +123,13 @@ def _ranking(run: Path, whole: keras.Model, data: Prepared, size: int, seed: int
         if str(scores.pop("network", "")) == digest:
             return scores
     log.info("estimating what each channel of %s is worth", run)
-    scores = importance(whole, data, size, seed)
+    scores = importance(whole, data, recipe, seed)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(path, functools.partial(save_arrays, {**scores, "network": np.array(digest)}))
     return scores
 
 
-def importance(model: keras.Model, data: Prepared, size: int, seed: int) -> dict[str, Array]:
+def importance(model: keras.Model, data: Prepared, recipe: Recipe, seed: int) -> dict[str, Array]:
     """The estimate for every channel of every convolution, by layer name: the mean over batches of training pictures of
     the squared change of the loss."""
     import tensorflow as tf
@@ -140,10 +140,10 @@ def importance(model: keras.Model, data: Prepared, size: int, seed: int) -> dict
         variables[name] = [layer.gamma.value, layer.beta.value] if layer else _kernel_and_bias(model, name)
     found: dict[str, Array] = {name: np.zeros(pair[0].shape[-1]) for name, pair in variables.items()}
     rng = np.random.default_rng(seed)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.05)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     for _ in range(_BATCHES):
         chosen = rng.integers(0, len(data.labels["train"]), _BATCH)
-        pictures = [resize(augment(data.pixels["train"][i], rng), size) for i in chosen]
+        pictures = [resize(augment(data.pixels["train"][i], rng), recipe.size) for i in chosen]
         with tf.GradientTape() as tape:
             said = model(np.stack(pictures)[..., np.newaxis], training=False)
             value = loss(np.eye(len(LABELS))[data.labels["train"][chosen]], said)
