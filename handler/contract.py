@@ -17,6 +17,9 @@ from handler.errors import BundleMissing, BundleTampered, ContractError
 CONTRACT_VERSION = 2
 """Raised whenever a bundle of the old form could be misread by new code, or the other way round."""
 
+LEAST_INPUT_SIZE = 32
+"""Pixels: VGG19 halves a picture five times, and nothing is left of a smaller one."""
+
 MODEL_FILE = "model.onnx"
 CONTRACT_FILE = "model.json"
 CARD_FILE = "README.md"
@@ -91,7 +94,10 @@ class Contract:
         )
         _require(self.max_distance > 0.0, f"max_distance must be positive, got {self.max_distance}")
         _require(self.temperature > 0.0, f"temperature must be positive, got {self.temperature}")
-        _require(self.input_size >= 32, f"input_size must be at least 32 pixels, got {self.input_size}")
+        _require(
+            self.input_size >= LEAST_INPUT_SIZE,
+            f"input_size must be at least {LEAST_INPUT_SIZE} pixels, got {self.input_size}",
+        )
 
     @property
     def positive(self) -> str:
@@ -139,7 +145,6 @@ _TYPES: dict[str, Any] = {
     name: (int, float) if hint is float else get_origin(hint) or hint for name, hint in get_type_hints(Contract).items()
 }
 """What `isinstance` takes for each field."""
-
 
 _REMEDY = "restore it from the release, or rebuild the bundle with `python -m export build`"
 

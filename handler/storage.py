@@ -66,7 +66,6 @@ class Storage:
         from botocore.config import Config
         from botocore.exceptions import NoCredentialsError
 
-        # A session of its own: boto3's default one is not safe to build clients from in several threads.
         # Unasked, upload forms would name the global host, which redirects from a bucket that is new, and some would be
         # signed in the way that buckets no longer take. A server of one's own need not know hosts by buckets' names.
         own_server = "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL_S3" in os.environ
@@ -77,6 +76,7 @@ class Storage:
             signature_version="s3v4",
             s3={"addressing_style": "auto" if own_server else "virtual"},
         )
+        # A session of its own: boto3's default one is not safe to build clients from in several threads.
         session = boto3.session.Session()
         if session.get_credentials() is None:
             raise NoCredentialsError
@@ -159,17 +159,18 @@ def _translated(*, writing: bool = False) -> Iterator[None]:
         code = exc.response.get("Error", {}).get("Code")
         if code in _UNSIGNED:
             raise SettingsError(unsigned) from exc
-        if writing and code in _ABSENT:
+        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        for_good = 400 <= status < 500 and status not in (408, 429) and code not in _PASSING
+        if writing and for_good:
             raise SettingsError(
-                "this service may not write to the output's bucket: make sure that it exists, and grant s3:PutObject"
+                f"S3 refuses answers in the output's bucket ({code}): make sure that it exists, and grant s3:PutObject"
             ) from exc
         # Who may not list a bucket is told "access denied" of a key that does not exist.
         if code in _ABSENT:
             raise InputNotFound("there is no such object, or this service may not use it: check the address") from exc
         if code == "InvalidObjectState":
             raise InputArchived("the object lies in an archive: restore it from there first, or send a copy") from exc
-        status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        if 400 <= status < 500 and status not in (408, 429) and code not in _PASSING:
+        if for_good:
             raise InputNotFound(
                 f"S3 does not give that object out ({code}): check how it is encrypted, or send a copy"
             ) from exc

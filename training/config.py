@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
+from handler.contract import LEAST_INPUT_SIZE
 from training.errors import ConfigError
 
 Trainable = Literal["head", "upper", "all"]
@@ -90,7 +91,10 @@ class Recipe:
         _require(0 <= self.average_decay < 1, f"average_decay must lie in [0, 1), got {self.average_decay}")
         for phase in self.phases:
             _require(len(phase.sizes) > 0, f"phase {phase.name!r} has no epochs")
-            _require(min(phase.sizes) >= 32, f"phase {phase.name!r}: VGG19 halves five times, sizes start at 32 px")
+            _require(
+                min(phase.sizes) >= LEAST_INPUT_SIZE,
+                f"phase {phase.name!r}: VGG19 halves five times, sizes start at {LEAST_INPUT_SIZE} px",
+            )
             _require(phase.learning_rate > 0, f"phase {phase.name!r}: learning_rate must be positive")
         _require(
             len({phase.sizes[-1] for phase in self.phases}) == 1,

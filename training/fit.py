@@ -56,8 +56,8 @@ class Batches(Sequence[Batch]):
 
     Args:
         teacher: gives probabilities `[N, 2]` of pictures `[S, S]` each.
-        seen: where views that come again are kept, for all epochs: asking a teacher and varying pictures takes longer
-            than learning from them. A view takes as many bytes as it has pixels.
+        seen: where views that come again are kept from epoch to epoch, so that no teacher is asked twice and no picture
+            varied twice. A view takes as many bytes as it has pixels.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from handler.contract import LABELS
+from handler.contract import LABELS, LEAST_INPUT_SIZE
 from handler.errors import InputError
 from handler.files import write_atomically, write_json
 from handler.image import Pixels, decode
@@ -29,9 +29,6 @@ PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 
 SIZE = 224
 """Of prepared pictures, in pixels; they are augmented at this size and then shrunk to that of the epoch."""
-
-LEAST_SIZE = 32
-"""Smaller ones have nothing left after the last pooling."""
 
 MIN_VALIDATION = 100
 """A ready-made validation folder smaller than this is ignored; Kaggle's has 16 pictures and no viral case."""
@@ -100,8 +97,8 @@ def prepare(
         DataError: too small a size, no training folder, an empty class, too few patients to split, or nobody to hold
             out.
     """
-    if size < LEAST_SIZE:
-        raise DataError(f"VGG19 halves five times: prepare pictures of at least {LEAST_SIZE} px, not {size}")
+    if size < LEAST_INPUT_SIZE:
+        raise DataError(f"VGG19 halves five times: prepare pictures of at least {LEAST_INPUT_SIZE} px, not {size}")
     if not 0 < validation < 0.5:
         raise DataError(f"the validation share must lie between 0 and 0.5, got {validation}")
     if not (data / "train").is_dir():

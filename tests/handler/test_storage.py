@@ -153,6 +153,10 @@ def refusing(http_status: int, code: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
 
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.do_GET()
+
         def log_message(self, *_args: object) -> None: ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as s3_that_refuses:
@@ -186,6 +190,13 @@ def test_what_s3_refuses_for_good_is_no_passing_trouble(
 
     assert status(response) == expected
     assert said in response.json()["detail"]
+
+
+def test_an_answer_that_s3_refuses_for_good_is_no_missing_picture(s3, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    with refusing(400, "KMS.DisabledException") as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(SettingsError, match="DisabledException"):
+            Storage(SETTINGS).write("s3://answers/a.json", b"{}", "application/json")
 
 
 def test_an_output_bucket_that_is_not_there_is_no_missing_picture(s3, classifier: Classifier) -> None:  # noqa: ARG001
