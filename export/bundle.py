@@ -25,7 +25,6 @@ from export.fold import folded_weights, plain_vgg19
 from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
 from export.run import Run, read_pictures, read_run, sample
-from handler.card import KERMANY
 from handler.contract import (
     CONTRACT_FILE,
     DISTANCE_NAME,
@@ -37,7 +36,8 @@ from handler.contract import (
     load_bundle,
 )
 from handler.files import replace_folder, require_replaceable, write_atomically
-from handler.image import Pixels
+from handler.http.card import KERMANY
+from handler.imaging.decode import Pixels
 
 log = logging.getLogger(__name__)
 

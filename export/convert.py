@@ -7,7 +7,7 @@ import onnx
 
 from export.errors import ConversionError
 from export.weights import share_transposes
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 
 OPSET = 17
 MAX_DIFFERENCE = 1e-4

@@ -27,7 +27,7 @@ from export.convert import positive_probabilities
 from export.errors import QuantizationError
 from export.run import Pictures
 from export.weights import store_in_eight_bits
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 
 MAX_AUC_DROP = 0.002
 MAX_FLIPPED = 0.01

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from export.errors import CalibrationError, RunError
 from handler.contract import LABELS
-from handler.image import Pixels, decode
+from handler.imaging.decode import Pixels, decode
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

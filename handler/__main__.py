@@ -58,9 +58,9 @@ def _port(text: str) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from handler.http.problems import problem_of
+    from handler.http.responses import encoded
     from handler.loading import load
-    from handler.problems import problem_of
-    from handler.responses import encoded
     from handler.scoring import attempt, identity
 
     classifier = load(Settings.from_environment())
@@ -98,7 +98,7 @@ def _serve(options: argparse.Namespace) -> int:
     import uvicorn
 
     # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
-    from handler.app import app
+    from handler.http.app import app
 
     # One JSON line for each request is written already.
     uvicorn.run(

@@ -14,8 +14,8 @@ from urllib.parse import unquote_plus
 
 from handler.classifier import Classifier, granted_threads
 from handler.errors import HandlerError, InputError, MalformedRequest, SettingsError, TemporaryError, Unexpected
-from handler.problems import problem_of
-from handler.responses import encoded
+from handler.http.problems import problem_of
+from handler.http.responses import encoded
 from handler.scoring import identity, predict
 from handler.settings import Settings
 from handler.storage import Storage

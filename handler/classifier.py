@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from handler.contract import EMBEDDED_BUNDLE, MODEL_FILE, Contract, load_bundle
 from handler.errors import BundleError, ContractError
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 
 MB_PER_VCPU = 1769
 """Lambda grants one vCPU's worth of time for this much memory, whatever number of CPUs it shows.
@@ -63,7 +63,7 @@ class Classifier:
         """Score pictures.
 
         Args:
-            pixels: uint8 `[N, S, S]` as `handler.image.decode` makes them.
+            pixels: uint8 `[N, S, S]` as `handler.imaging.decode.decode` makes them.
             explain: compute the activation maps as well.
         """
         contract = self.contract

@@ -16,10 +16,10 @@ from starlette.types import Receive, Scope, Send
 from handler import startup
 from handler.batch import Batches
 from handler.errors import HandlerError, MalformedRequest, Unexpected, UnknownEvent
-from handler.problems import MEDIA_TYPE, problem_of
-from handler.responses import encoded
+from handler.http.endpoints import create_service
+from handler.http.problems import MEDIA_TYPE, problem_of
+from handler.http.responses import encoded
 from handler.scoring import identity
-from handler.service import create_service
 from handler.storage import Storage
 from handler.telemetry import Outcome, Telemetry
 

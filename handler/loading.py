@@ -19,7 +19,7 @@ def load(settings: Settings) -> "Classifier":
         SettingsError: it is to come from the Hub, whose client is not installed or whose cache holds something else.
     """
     from handler.classifier import Classifier
-    from handler.image import decode
+    from handler.imaging.decode import decode
 
     bundle = settings.bundle
     if settings.repo:

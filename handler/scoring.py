@@ -9,7 +9,7 @@ import numpy as np
 from handler.classifier import Classifier
 from handler.contract import Contract
 from handler.errors import HandlerError, InputError, NotAnXray, TemporaryError
-from handler.image import decode
+from handler.imaging.decode import decode
 
 Source = Callable[[], bytes]
 """A picture yet to be had: called, it yields the bytes of a file or raises an `InputError`
@@ -32,7 +32,7 @@ def predict(classifier: Classifier, data: bytes, *, explain: bool = False, force
     """Score one picture.
 
     Args:
-        data: the bytes of a file as `handler.image.decode` reads them.
+        data: the bytes of a file as `handler.imaging.decode.decode` reads them.
         explain: add the activation map, as numbers and as a picture to lay over the original.
         force: score it even if it does not look like an X-ray.
 

@@ -13,7 +13,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from handler.contract import Contract
 from handler.errors import HandlerError, NotAnXray, Overloaded
-from handler.problems import kind_of
+from handler.http.problems import kind_of
 from handler.scoring import Prediction
 from handler.settings import Settings
 

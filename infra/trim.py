@@ -29,7 +29,7 @@ UNUSED = {
     "numpy/_core/include": "C headers",
     "numpy/_core/lib": "static libraries",
     "numpy/random/lib": "static libraries",
-    "PIL/_avif*": "AVIF, which `handler.image` does not read",
+    "PIL/_avif*": "AVIF, which `handler.imaging.decode` does not read",
     "pillow.libs/libavif*": "AVIF",
     "PIL/_imagingft*": "drawing of text",
     "pillow.libs/libfreetype*": "drawing of text",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handler.classifier import Classifier
-from handler.image import decode
+from handler.imaging.decode import decode
 from tests.strangers import strangers
 
 

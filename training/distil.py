@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 from training.augment import resize
 from training.config import Recipe
 from training.errors import RunError

@@ -22,7 +22,7 @@ from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE, LABELS
 from handler.errors import InputError
 from handler.files import labelled_files, write_atomically, write_json
-from handler.image import Pixels, decode
+from handler.imaging.decode import Pixels, decode
 from handler.scoring import identity
 from training.errors import DataError, RunError
 from training.metrics import bootstrap, confusion, summary

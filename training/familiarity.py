@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers, ops
 
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 from training.augment import augment, resize
 
 Array = npt.NDArray[np.float32]

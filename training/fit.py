@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from handler.contract import LABELS
 from handler.files import write_atomically, write_json
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 from training import operating
 from training.augment import augment, frame, resize
 from training.config import Phase, Recipe

@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 from training.augment import augment
 
 Array = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from handler.files import write_atomically
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 
 Points = list[tuple[float, float]]
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from handler.contract import LABELS, LEAST_INPUT_SIZE
 from handler.errors import InputError
 from handler.files import write_atomically, write_json
-from handler.image import Pixels, decode
+from handler.imaging.decode import Pixels, decode
 from training.errors import DataError
 
 PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"

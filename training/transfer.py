@@ -13,7 +13,7 @@ import numpy.typing as npt
 from keras import ops
 
 from handler.contract import PIXEL_SCALE
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 from training.augment import augment, resize
 from training.errors import WeightsError
 from training.network import BLOCKS, CONVOLUTIONS

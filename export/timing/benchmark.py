@@ -38,7 +38,7 @@ from export.timing.worker import Contestant, Field
 from handler.contract import load_bundle
 from handler.errors import InputError
 from handler.files import labelled_files
-from handler.image import decode
+from handler.imaging.decode import decode
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from export.quantize import Reader
 from export.timing.seed_network import DYNAMIC_ONNX, FLOAT_LITERT, FLOAT_ONNX, INT8_LITERT, KERAS, STATIC_ONNX
 from handler.contract import LABELS, PIXEL_SCALE
 from handler.files import write_atomically
-from handler.image import decode
+from handler.imaging.decode import decode
 
 SEED_SIZE = 128
 NOISE_PICTURES = 8

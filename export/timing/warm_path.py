@@ -26,7 +26,7 @@ from export.timing.first_answer import Context
 from export.timing.machine import describe
 from export.timing.process import PICTURE, pinned, write_event
 from handler.contract import load_bundle
-from handler.image import decode
+from handler.imaging.decode import decode
 
 WIDTH, HEIGHT = 2000, 1700
 WARM_UP = 5

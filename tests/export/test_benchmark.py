@@ -14,7 +14,7 @@ import pytest
 
 from export.__main__ import main
 from export.timing.macs import macs
-from handler.image import decode
+from handler.imaging.decode import decode
 from tests.phantoms import write
 from tests.tiny_bundle import write_tiny_bundle
 

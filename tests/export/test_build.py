@@ -12,11 +12,11 @@ import pytest
 from export.__main__ import main
 from export.card import card as model_card
 from export.quantize import quantized_convolutions
-from handler.card import DISCLAIMER
-from handler.card import card as serving_card
 from handler.classifier import Classifier
 from handler.contract import EMBEDDED_BUNDLE, Contract
-from handler.image import decode
+from handler.http.card import DISCLAIMER
+from handler.http.card import card as serving_card
+from handler.imaging.decode import decode
 from handler.settings import Settings
 from tests.phantoms import write_data_set
 from training.__main__ import main as train

@@ -2,7 +2,7 @@
 
 from pydantic import TypeAdapter
 
-from handler.schemas import Problem
+from handler.http.schemas import Problem
 
 
 def assert_refused(response, status: int, slug: str) -> dict:

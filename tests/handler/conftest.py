@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from handler import startup
-from handler.app import create_app
 from handler.classifier import Classifier
+from handler.http.app import create_app
 from handler.settings import Settings
 from tests.handler.pictures import XRAYS
 

@@ -165,7 +165,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
 
-    from handler.app import app
+    from handler.http.app import app
 
     logging.getLogger("xray-inference").setLevel(logging.CRITICAL)
     client = TestClient(app, raise_server_exceptions=False)

@@ -18,7 +18,7 @@ from pydicom.pixels.processing import apply_voi_lut
 from pydicom.sequence import Sequence
 
 from handler.errors import InputError, InputTooLarge, UnreadableImage, UnsupportedFormat
-from handler.image import decode
+from handler.imaging.decode import decode
 from tests.handler.pictures import dicom, phantom, png
 
 SIZE = 64

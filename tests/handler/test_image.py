@@ -1,4 +1,4 @@
-"""`handler.image.decode`: every form of a picture gives the same pixels, and hostile bytes give errors of ours."""
+"""`decode`: every form of an image gives the same pixels, and hostile bytes give errors of ours."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from handler.errors import InputError, InputTooLarge, UnreadableImage, UnsupportedFormat
-from handler.image import FORMATS, decode
+from handler.imaging.decode import FORMATS, decode
 from tests.handler.pictures import dicom, encode, jpeg, phantom, png, png_chunk, tiff
 
 SIZE = 64
@@ -190,7 +190,7 @@ def test_a_large_picture_of_any_mode_takes_no_more_than_its_pixels(mode: str) ->
     code = (
         "import io, resource, sys\n"
         "from PIL import Image\n"
-        "from handler.image import decode\n"
+        "from handler.imaging.decode import decode\n"
         "image = Image.new(sys.argv[1], (4000, 4000))\n"
         "if image.mode == 'P': image.info['transparency'] = 0\n"
         "file = io.BytesIO(); image.save(file, 'TIFF' if image.mode in 'IF' else 'PNG'); del image\n"

@@ -55,7 +55,7 @@ def test_onnx_runtime_is_told_to_keep_quiet_before_it_is_imported() -> None:
 
 def test_the_command_line_loads_the_model_once() -> None:
     code = (
-        "import sys; from handler.__main__ import main; from handler.service import PAGE\n"
+        "import sys; from handler.__main__ import main; from handler.http.endpoints import PAGE\n"
         "assert main(['predict', str(PAGE / 'phantom.png')]) == 0\n"
         "assert 'handler.startup' not in sys.modules, 'importing it begins to load another one'"
     )

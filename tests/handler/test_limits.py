@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from starlette.testclient import TestClient
 
-from handler.app import create_app
 from handler.classifier import Classifier
+from handler.http.app import create_app
 from handler.settings import Settings
 from tests.handler.answers import assert_refused
 from tests.handler.pictures import jpeg

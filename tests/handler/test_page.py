@@ -22,9 +22,9 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from handler.app import create_app
 from handler.classifier import Scores
 from handler.contract import Contract
+from handler.http.app import create_app
 from handler.settings import Settings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")

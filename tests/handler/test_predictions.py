@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from handler.classifier import Classifier
-from handler.image import decode
-from handler.schemas import Answer
+from handler.http.schemas import Answer
+from handler.imaging.decode import decode
 from tests.handler.pictures import bomb, dicom, encode, jpeg, noise, phantom, png
 
 PATH = "/v1/predictions?force=true"

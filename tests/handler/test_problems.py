@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from handler import errors
-from handler.problems import KINDS, kind_of
+from handler.http.problems import KINDS, kind_of
 from tests.handler.answers import assert_refused
 from tests.handler.pictures import animation, bomb, dicom, jpeg
 
@@ -111,7 +111,7 @@ def test_something_unexpected_keeps_its_secrets(
     def explode(*_args: object, **_named: object) -> None:
         raise ZeroDivisionError("PATIENT-4711")
 
-    monkeypatch.setattr("handler.service.attempt", explode)
+    monkeypatch.setattr("handler.http.endpoints.attempt", explode)
 
     problem = assert_refused(client.post(PATH, content=jpeg()), 500, "internal-error")
 

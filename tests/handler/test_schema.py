@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from handler.app import app
-from handler.inputs import RAW
+from handler.http.app import app
+from handler.http.requests import RAW
 from tests.handler.pictures import dicom, jpeg, noise, png
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: install the extra `dev`")

@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from handler.classifier import Classifier
-from handler.schemas import Health, ModelCard
-from handler.service import create_service
+from handler.http.endpoints import create_service
+from handler.http.schemas import Health, ModelCard
 from handler.settings import Settings
 from tests.handler.answers import assert_refused
 from tests.handler.pictures import jpeg
@@ -154,7 +154,7 @@ def test_answers_of_the_framework_look_like_all_others(make_client, caplog: pyte
 def test_other_origins_may_read_what_went_wrong(make_client, monkeypatch: pytest.MonkeyPatch) -> None:
     origin = {"origin": "https://a.example"}
     client = make_client(cors_origins=("https://a.example",))
-    monkeypatch.setattr("handler.service.attempt", None)
+    monkeypatch.setattr("handler.http.endpoints.attempt", None)
 
     broken = client.post("/v1/predictions", content=jpeg(), headers=origin)
 

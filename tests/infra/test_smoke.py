@@ -13,7 +13,7 @@ from tests.infra.engine import free_port, wait_until_up
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    from handler.app import app
+    from handler.http.app import app
 
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 from training.augment import augment, frame, grain
 from training.phantom import draw
 

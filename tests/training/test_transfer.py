@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handler.image import Pixels
+from handler.imaging.decode import Pixels
 from training.config import scratch_recipe, seed_recipe, transfer_recipe
 from training.errors import WeightsError
 from training.phantom import draw

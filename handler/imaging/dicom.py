@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from handler.display import displayed, grey_of_colour, number, number_if_any
 from handler.errors import InputTooLarge, UnreadableImage, UnsupportedFormat
-from handler.headers import refuse_many_scans, stream_shape
+from handler.imaging.dicom_display import displayed, grey_of_colour, number, number_if_any
+from handler.imaging.headers import refuse_many_scans, stream_shape
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

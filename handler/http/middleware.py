@@ -10,8 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from handler.problems import INTERNAL, MEDIA_TYPE, kind_of_status, problem
-from handler.responses import ProblemResponse, encoded
+from handler.http.problems import INTERNAL, MEDIA_TYPE, kind_of_status, problem
+from handler.http.responses import ProblemResponse, encoded
 from handler.settings import Settings
 from handler.telemetry import Outcome, Telemetry
 
@@ -21,14 +21,14 @@ _CLIENT_GONE = 499  # nginx's number for it; nobody is left to read it but the l
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestContext:
     """What the log should know of a request, gathered while it is answered."""
 
     request_id: str
     outcomes: list[Outcome] = field(default_factory=list)
 
 
-class Envelope:
+class ContextMiddleware:
     """Pure ASGI, because Starlette's `BaseHTTPMiddleware` costs a task and a queue for each request."""
 
     def __init__(self, app: ASGIApp, settings: Settings, telemetry: Telemetry) -> None:
@@ -52,8 +52,8 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         start = perf_counter()
-        exchange = Exchange(_request_id(scope))
-        scope.setdefault("state", {})["exchange"] = exchange
+        context = RequestContext(_request_id(scope))
+        scope.setdefault("state", {})["context"] = context
         status = 0
         body: bytes | None = None  # in place of the one that was sent
 
@@ -63,8 +63,8 @@ class Envelope:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 if status >= 400 and headers.get("content-type", "").startswith("text/plain"):
-                    body = _problem_for(status, headers, exchange)
-                self._dress(headers, scope, exchange)
+                    body = _problem_for(status, headers, context)
+                self._dress(headers, scope, context)
             elif body is not None:
                 message = {"type": "http.response.body", "body": body}
             await send(message)
@@ -75,26 +75,26 @@ class Envelope:
             status = _CLIENT_GONE
         finally:
             self._telemetry.request(
-                request_id=exchange.request_id,
+                request_id=context.request_id,
                 # Callers may call it what they like; a name of ours is fit for the log.
                 method=scope["method"] if scope["method"] in HTTPMethod.__members__ else "other",
                 route=getattr(scope.get("route"), "path", "none"),
                 status=status,
                 total_ms=(perf_counter() - start) * 1000,
-                outcomes=exchange.outcomes,
+                outcomes=context.outcomes,
             )
 
-    def _dress(self, headers: MutableHeaders, scope: Scope, exchange: Exchange) -> None:
+    def _dress(self, headers: MutableHeaders, scope: Scope, context: RequestContext) -> None:
         for name, value in self._headers.items():
             headers.setdefault(name, value)
         if scope.get("scheme") == "https":
             headers.setdefault("strict-transport-security", "max-age=31536000")
         # Files of the page may be kept as long as they are checked; answers about patients may not be kept at all.
         headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")
-        headers[REQUEST_ID] = exchange.request_id
+        headers[REQUEST_ID] = context.request_id
 
 
-class LastResort:
+class ErrorMiddleware:
     """Answers for what nobody caught."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
@@ -117,7 +117,7 @@ class LastResort:
         except ClientDisconnect:
             raise
         except Exception as exc:
-            request_id = scope["state"]["exchange"].request_id
+            request_id = scope["state"]["context"].request_id
             self._telemetry.failure(request_id, exc)
             if started:  # too late to say anything else
                 raise
@@ -125,10 +125,10 @@ class LastResort:
             await ProblemResponse(problem(INTERNAL, detail, request_id))(scope, receive, send)
 
 
-def _problem_for(status: int, headers: MutableHeaders, exchange: Exchange) -> bytes:
+def _problem_for(status: int, headers: MutableHeaders, context: RequestContext) -> bytes:
     """What the web framework refuses in its own words, such as a preflight or a range, in ours."""
     detail = "one of the request's headers asks for what is not given here: leave it out, or see /openapi.json"
-    body = encoded(problem(kind_of_status(status), detail, exchange.request_id))
+    body = encoded(problem(kind_of_status(status), detail, context.request_id))
     headers["content-type"], headers["content-length"] = MEDIA_TYPE, str(len(body))
     return body
 

@@ -11,7 +11,7 @@ from handler.errors import Overloaded
 T = TypeVar("T")
 
 
-class Gate:
+class AdmissionLimiter:
     """Admits requests and runs their work in threads. Belongs to one event loop at a time.
 
     Args:

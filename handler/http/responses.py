@@ -1,11 +1,11 @@
-"""Answers as bytes. They are built once from plain dictionaries: the models in `handler.schemas` only describe them."""
+"""Answers as bytes, built from plain dictionaries. The models in `handler.http.schemas` only describe them."""
 
 import json
 from typing import Any
 
 from starlette.responses import Response
 
-from handler.problems import MEDIA_TYPE
+from handler.http.problems import MEDIA_TYPE
 
 
 class ProblemResponse(Response):

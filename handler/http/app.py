@@ -1,10 +1,11 @@
-"""The HTTP service with its description: `python -m handler serve`, or any ASGI server with `handler.app:app`."""
+"""The HTTP service with its description: `python -m handler serve`, or any ASGI server with `handler.http.app:app`."""
 
 from fastapi import FastAPI
 
-from handler import openapi, startup
+from handler import startup
 from handler.classifier import Classifier
-from handler.service import Service
+from handler.http import openapi
+from handler.http.endpoints import Service
 from handler.settings import Settings
 
 
@@ -12,7 +13,7 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     """Build the service around a loaded model.
 
     Raises:
-        SettingsError: see `handler.service.Service`.
+        SettingsError: see `handler.http.endpoints.Service`.
     """
     service = Service(settings, classifier)
     app = FastAPI(
@@ -24,7 +25,7 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
         redoc_url=None,
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
-        redirect_slashes=False,  # see `handler.service.create_service`
+        redirect_slashes=False,  # see `handler.http.endpoints.create_service`
     )
     for endpoint in service.endpoints:
         described = openapi.PATHS.get(endpoint.path, {"include_in_schema": False})

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from handler.inputs import JSON, MULTIPART, PICTURES, RAW
-from handler.problems import KINDS, MEDIA_TYPE, problem
-from handler.schemas import Answer, Base64Item, Health, ModelCard, S3Item, Upload, UploadRequest
+from handler.http.problems import KINDS, MEDIA_TYPE, problem
+from handler.http.requests import JSON, MULTIPART, PICTURES, RAW
+from handler.http.schemas import Answer, Base64Item, Health, ModelCard, S3Item, Upload, UploadRequest
 
 TITLE = "Pneumonia from chest X-rays"
 API_VERSION = "1.0.0"

@@ -1,5 +1,5 @@
 """What the service answers. Made of Starlette alone, so that a cold start on Lambda need not import FastAPI (0.2 s);
-`handler.app` is the same service with FastAPI's description around it.
+`handler.http.app` is the same service with FastAPI's description around it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,20 +19,20 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from handler.card import card
 from handler.classifier import Classifier, granted_threads
-from handler.envelope import REQUEST_ID, Envelope, Exchange, LastResort
 from handler.errors import HandlerError, InputTooLarge, MalformedRequest, TemporaryError, UnsupportedMedia
-from handler.gate import Gate
-from handler.inputs import RAW, read_json, read_sources
-from handler.problems import kind_of_status, problem, problem_of
-from handler.responses import ProblemResponse, encoded
+from handler.http.admission import AdmissionLimiter
+from handler.http.card import card
+from handler.http.middleware import REQUEST_ID, ContextMiddleware, ErrorMiddleware, RequestContext
+from handler.http.problems import kind_of_status, problem, problem_of
+from handler.http.requests import RAW, read_json, read_sources
+from handler.http.responses import ProblemResponse, encoded
 from handler.scoring import Source, attempt, identity
 from handler.settings import Settings
 from handler.storage import Storage
 from handler.telemetry import Outcome, Telemetry
 
-PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).parents[1] / "page"
 
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 
@@ -57,7 +57,7 @@ class Service:
         self._settings = settings
         self._classifier = classifier
         self._storage = Storage(settings)
-        self._gate = Gate(settings.workers or granted_threads(), settings.max_in_flight)
+        self._admission = AdmissionLimiter(settings.workers or granted_threads(), settings.max_in_flight)
         self._model = identity(classifier.contract)
         self._card = encoded(card(classifier.contract, settings))
         self.endpoints = (
@@ -71,37 +71,37 @@ class Service:
         self.files = Mount("/page", StaticFiles(directory=PAGE))
         telemetry = Telemetry(settings, classifier.contract)
         self.middleware = [
-            Middleware(Envelope, settings=settings, telemetry=telemetry),
+            Middleware(ContextMiddleware, settings=settings, telemetry=telemetry),
             *([_cors(settings.cors_origins)] if settings.cors_origins else []),
             # Innermost, so that a page of another origin may read its answers too.
-            Middleware(LastResort, telemetry=telemetry),
+            Middleware(ErrorMiddleware, telemetry=telemetry),
         ]
         self.exception_handlers: dict[Any, Any] = {HandlerError: self._refused, HTTPException: _refused_by_framework}
 
     async def predictions(self, request: Request) -> Response:
-        exchange: Exchange = request.state.exchange
+        context: RequestContext = request.state.context
         explain, force = _flag(request, "explain"), _flag(request, "force")
-        with self._gate.admitted():
+        with self._admission.admitted():
             sources = await read_sources(request, self._settings, self._storage)
             score = partial(attempt, self._classifier, explain=explain, force=force)
             # Begins to count here, so that waiting for its turn is part of it.
             budget = self._settings.request_budget_s
             work = partial(_score_in_time, score, sources, budget, monotonic() + budget)
-            outcomes = await self._gate.run(work)
+            outcomes = await self._admission.run(work)
         if len(outcomes) == 1 and isinstance(outcomes[0], HandlerError):
             raise outcomes[0]
-        exchange.outcomes = outcomes
+        context.outcomes = outcomes
         answers = [
-            {"error": problem_of(outcome, exchange.request_id)} if isinstance(outcome, HandlerError) else outcome
+            {"error": problem_of(outcome, context.request_id)} if isinstance(outcome, HandlerError) else outcome
             for outcome in outcomes
         ]
-        return _json({"model": self._model, "request_id": exchange.request_id, "predictions": answers})
+        return _json({"model": self._model, "request_id": context.request_id, "predictions": answers})
 
     async def uploads(self, request: Request) -> Response:
-        with self._gate.admitted():
+        with self._admission.admitted():
             wanted = await read_json(request, self._settings)
             media_type = _upload_type(wanted)
-            return _json(await self._gate.run(partial(self._storage.upload_form, media_type)), 201)
+            return _json(await self._admission.run(partial(self._storage.upload_form, media_type)), 201)
 
     async def model(self, request: Request) -> Response:  # noqa: ARG002
         return Response(self._card, media_type="application/json")
@@ -112,8 +112,8 @@ class Service:
     async def readyz(self, request: Request) -> Response:  # noqa: ARG002
         size = self._classifier.contract.input_size
         blank = np.zeros((1, size, size), np.uint8)
-        with self._gate.admitted():
-            scores = await self._gate.run(partial(self._classifier.score, blank))
+        with self._admission.admitted():
+            scores = await self._admission.run(partial(self._classifier.score, blank))
         if not np.isclose(scores.probabilities.sum(), 1.0, atol=1e-3):
             raise RuntimeError("the network's probabilities do not sum to 1")
         return _json({"status": "ready"})
@@ -122,10 +122,10 @@ class Service:
         return FileResponse(PAGE / "index.html")
 
     async def _refused(self, request: Request, exc: HandlerError) -> Response:
-        exchange: Exchange = request.state.exchange
-        exchange.outcomes.append(exc)
+        context: RequestContext = request.state.context
+        context.outcomes.append(exc)
         retry = {"retry-after": str(self._settings.retry_after_s)} if isinstance(exc, TemporaryError) else None
-        return ProblemResponse(problem_of(exc, exchange.request_id), retry)
+        return ProblemResponse(problem_of(exc, context.request_id), retry)
 
 
 def create_service(settings: Settings, classifier: Classifier) -> Starlette:
@@ -148,7 +148,7 @@ def create_service(settings: Settings, classifier: Classifier) -> Starlette:
 
 
 async def _description(request: Request) -> Response:
-    from handler.app import app
+    from handler.http.app import app
 
     servers = {"servers": [{"url": root}]} if (root := request.scope.get("root_path")) else {}
     return _json(app.openapi() | servers)
@@ -213,4 +213,4 @@ async def _refused_by_framework(request: Request, exc: HTTPException) -> Respons
     kind = kind_of_status(exc.status_code)
     detail = "there is no such path, or not with this method: see /openapi.json for what there is"
     headers = dict(exc.headers) if exc.headers else None
-    return ProblemResponse(problem(kind, detail, request.state.exchange.request_id), headers)
+    return ProblemResponse(problem(kind, detail, request.state.context.request_id), headers)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from handler.contract import Contract
-from handler.image import FORMATS, MAX_PIXELS
+from handler.imaging.decode import FORMATS, MAX_PIXELS
 from handler.scoring import identity
 from handler.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 
 from handler.errors import InputTooLarge, MalformedRequest, SlowRequest, UnsupportedMedia
-from handler.forms import FormReader
+from handler.http.multipart import FormReader
 from handler.scoring import Source
 from handler.settings import Settings
 from handler.storage import Storage

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from handler.dicom import first_frame, is_dicom
 from handler.errors import EmptyInput, InputError, InputTooLarge, SeveralFrames, UnreadableImage, UnsupportedFormat
-from handler.headers import refuse_costly_header, refuse_many_scans
-from handler.parts import refuse_many_parts
+from handler.imaging.dicom import first_frame, is_dicom
+from handler.imaging.headers import refuse_costly_header, refuse_many_scans
+from handler.imaging.parts import refuse_many_parts
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """What Pillow may try. Every further decoder is more attack surface for nobody's X-ray."""
@@ -39,7 +39,7 @@ def decode(data: bytes, size: int) -> Pixels:
 
     Args:
         data: a JPEG, PNG, WebP, BMP, TIFF or GIF file with one picture in it, or a DICOM file, of which the first frame
-            is taken (see `handler.dicom`).
+            is taken (see `handler.imaging.dicom`).
         size: width and height of the result.
 
     Returns:

@@ -1,0 +1,1 @@
+"""The HTTP interface: endpoints, what surrounds them, and their description."""
