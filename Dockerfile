@@ -26,7 +26,7 @@ RUN if [ -n "$MODEL_REPO" ]; then \
         python -c 'import sys, pathlib, handler.hub; handler.hub.fetch(*sys.argv[1:], pathlib.Path("handler/model"))' \
             "$MODEL_REPO" "$MODEL_REVISION"; fi
 # The hash is checked and a first inference made, with the trimmed packages: what cannot serve is not built.
-RUN python -c 'from handler import startup; startup.classifier()' \
+RUN python -c 'from handler import startup; startup.predictor()' \
     && python -m compileall -q --invalidation-mode unchecked-hash handler && chmod -R a+rX /var/task
 
 FROM ${BASE} AS serving

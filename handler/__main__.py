@@ -58,21 +58,24 @@ def _port(text: str) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from handler.http.problems import problem_of
-    from handler.http.responses import encoded
-    from handler.loading import load
-    from handler.scoring import attempt, identity
+    from handler.loading import load, start_decoder
 
-    classifier = load(Settings.from_environment())
-    results: list[dict[str, Any]] = []
-    for path in options.files:
-        outcome = attempt(classifier, partial(_read, path), force=options.force)
-        answer = {"error": problem_of(outcome)} if isinstance(outcome, HandlerError) else outcome
-        results.append({"file": str(path), **answer})
+    settings = Settings.from_environment()
+    with start_decoder(settings) as decoder:
+        from handler.http.problems import problem_of
+        from handler.http.responses import encoded
+        from handler.scoring import Predictor, identity
+
+        predictor = Predictor(load(settings), decoder.decode)
+        results: list[dict[str, Any]] = []
+        for path in options.files:
+            outcome = predictor.score_or_error(partial(_read, path), force=options.force)
+            answer = {"error": problem_of(outcome)} if isinstance(outcome, HandlerError) else outcome
+            results.append({"file": str(path), **answer})
     if options.json:
-        print(encoded({"model": identity(classifier.contract), "predictions": results}).decode())
+        print(encoded({"model": identity(predictor.contract), "predictions": results}).decode())
     else:
-        _print_table(results, classifier.contract.positive)
+        _print_table(results, predictor.contract.positive)
     return int(any("error" in result for result in results))
 
 

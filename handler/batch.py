@@ -6,20 +6,32 @@ succeed later makes the batch, or the one message, come again.
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore
+from functools import partial
+from time import monotonic
 from typing import Any
 from urllib.parse import unquote_plus
 
-from handler.classifier import Classifier, granted_threads
-from handler.errors import HandlerError, InputError, MalformedRequest, SettingsError, TemporaryError, Unexpected
+from handler.errors import (
+    HandlerError,
+    InputError,
+    InputTooLarge,
+    MalformedRequest,
+    Overloaded,
+    SettingsError,
+    TemporaryError,
+    Unexpected,
+)
 from handler.http.problems import problem_of
 from handler.http.responses import encoded
-from handler.scoring import identity, predict
+from handler.scoring import Outcome, Predictor, identity
 from handler.settings import Settings
 from handler.storage import Storage
-from handler.telemetry import Outcome
+
+_TO_WRITE_S = 3
+"""Seconds kept for writing the answers."""
 
 _READERS = 8
 """Objects fetched at the same time: S3 takes tens of milliseconds to answer, the network less."""
@@ -28,14 +40,12 @@ _READERS = 8
 class Batches:
     """Scores events that are no HTTP requests."""
 
-    def __init__(self, settings: Settings, classifier: Classifier, storage: Storage) -> None:
+    def __init__(self, settings: Settings, predictor: Predictor, storage: Storage) -> None:
         self._settings = settings
-        self._classifier = classifier
+        self._predictor = predictor
         self._storage = storage
-        # Large pictures take tens of megabytes each while they are decoded: no more at a time than there are CPUs.
-        self._turn = BoundedSemaphore(granted_threads())
 
-    def map_batch(self, event: dict[str, Any]) -> tuple[dict[str, Any], list[Outcome]]:
+    def map_batch(self, event: dict[str, Any], seconds: float = math.inf) -> tuple[dict[str, Any], list[Outcome]]:
         """Score one batch of a Distributed Map into one JSON Lines object.
 
         Its key is a hash of the list of items and its content has nothing that changes between attempts, so a batch
@@ -44,6 +54,7 @@ class Batches:
         Args:
             event: `Items`, each with `Key` or `s3_uri`, and `BatchInput` with `output_bucket`, `output_prefix` and, for
                 items with a `Key`, `bucket`.
+            seconds: left until the invocation ends.
 
         Returns:
             `output_key`, and how many were `scored` and have `failed`; and the outcomes.
@@ -57,58 +68,73 @@ class Batches:
         if not isinstance(wanted, dict) or not isinstance(items, list):
             raise MalformedRequest("expected `Items`, a list, and `BatchInput`, an object")
         uris = [_item_uri(item, wanted) for item in items]
-        outcomes = self._score(uris)
+        outcomes = self._score(uris, seconds)
+        for outcome in outcomes:
+            if isinstance(outcome, TemporaryError):
+                raise outcome
         lines = [self._line(uri, outcome) for uri, outcome in zip(uris, outcomes, strict=True)]
         key = f"{_text(wanted, 'output_prefix', '').strip('/')}/{_digest(uris)}.jsonl".lstrip("/")
         self._storage.write(f"s3://{_text(wanted, 'output_bucket')}/{key}", b"".join(lines), "application/jsonl")
         failed = sum(isinstance(outcome, HandlerError) for outcome in outcomes)
         return {"output_key": key, "scored": len(outcomes) - failed, "failed": failed}, outcomes
 
-    def queue_messages(self, event: dict[str, Any]) -> tuple[dict[str, Any], list[Outcome]]:
-        """Score the pictures that queue messages point to: S3's own notifications, or `s3_uri` with, if wanted,
+    def queue_messages(self, event: dict[str, Any], seconds: float = math.inf) -> tuple[dict[str, Any], list[Outcome]]:
+        """Score the images that queue messages point to: S3's own notifications, or `s3_uri` with, if wanted,
         `output_s3_uri`.
+
+        Args:
+            seconds: left until the invocation ends.
 
         Returns:
             `batchItemFailures` with the messages that shall come again, after a few attempts in the dead-letter queue:
-            those that met trouble with S3, and those that nobody can act on. A picture that cannot be scored is an
+            those that met trouble with S3, and those that cannot be understood. An image that cannot be scored is an
             answer and not a failure. And the outcomes.
         """
-        failures: list[dict[str, str]] = []
         outcomes: list[Outcome] = []
+        failed: set[str] = set()
+        wanted: list[tuple[str, str, str]] = []  # message, image, place of the answer
         for record in event["Records"]:
             try:
-                for uri, output in self._addressed(record.get("body")):
-                    outcome = self._score([uri])[0]
-                    outcomes.append(outcome)
-                    self._storage.write(output, self._line(uri, outcome), "application/json")
+                wanted += [(record["messageId"], *pair) for pair in self._addressed(record.get("body"))]
             except HandlerError as exc:
                 outcomes.append(exc)
-                failures.append({"itemIdentifier": record["messageId"]})
-        return {"batchItemFailures": failures}, outcomes
+                failed.add(record["messageId"])
+        scored = self._score([uri for _, uri, _ in wanted], seconds)
+        for (message, uri, output), outcome in zip(wanted, scored, strict=True):
+            try:
+                if isinstance(outcome, TemporaryError):
+                    raise outcome
+                self._storage.write(output, self._line(uri, outcome), "application/json")
+                outcomes.append(outcome)
+            except HandlerError as exc:
+                outcomes.append(exc)
+                failed.add(message)
+        messages = dict.fromkeys(record["messageId"] for record in event["Records"])
+        return {"batchItemFailures": [{"itemIdentifier": each} for each in messages if each in failed]}, outcomes
 
-    def _score(self, uris: Sequence[str]) -> list[Outcome]:
-        """Fetch and score, in order.
-
-        Raises:
-            TemporaryError: any of them met trouble that may pass.
-        """
+    def _score(self, uris: Sequence[str], seconds: float) -> list[Outcome]:
+        """Fetch and score, in order. What is slow to decode waits until the others are done."""
+        last_begin = monotonic() + seconds - self._settings.decode_timeout_s - _TO_WRITE_S
+        attempt = partial(self._attempt, last_begin=last_begin)
         with ThreadPoolExecutor(_READERS) as pool:
-            outcomes = list(pool.map(self._attempt, uris))
-        for outcome in outcomes:
-            if isinstance(outcome, TemporaryError):
-                raise outcome
+            outcomes = list(pool.map(attempt, uris))
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, Overloaded):
+                outcomes[index] = attempt(uris[index])
         return outcomes
 
-    def _attempt(self, uri: str) -> Outcome:
+    def _attempt(self, uri: str, last_begin: float) -> Outcome:
+        if monotonic() > last_begin:
+            return InputTooLarge(
+                "The time of the batch was spent on other images before this image's turn. Score it in a smaller batch."
+            )
         try:
-            data = self._storage.read(uri)
-            with self._turn:
-                return predict(self._classifier, data)
+            return self._predictor.predict(self._storage.read(uri))
         except (InputError, TemporaryError) as exc:
             return exc
         except HandlerError:
             raise
-        except Exception as exc:  # it shall spoil no other picture
+        except Exception as exc:  # it shall spoil no other image
             bug = Unexpected(f"something unexpected went wrong with this picture ({type(exc).__name__}): report it")
             bug.__cause__ = exc
             return bug
@@ -119,7 +145,7 @@ class Batches:
             answer: dict[str, Any] = {"error": problem_of(outcome)}
         else:
             answer = {name: value for name, value in outcome.items() if name != "timings"}
-        return encoded({"s3_uri": uri, "model": identity(self._classifier.contract), **answer}) + b"\n"
+        return encoded({"s3_uri": uri, "model": identity(self._predictor.contract), **answer}) + b"\n"
 
     def _addressed(self, body: Any) -> list[tuple[str, str]]:
         """The pictures that a message points to, each with the place for its answer."""

@@ -13,10 +13,7 @@ import onnxruntime as ort
 from handler.contract import EMBEDDED_BUNDLE, MODEL_FILE, Contract, load_bundle
 from handler.errors import BundleError, ContractError
 from handler.imaging.decode import Pixels
-
-MB_PER_VCPU = 1769
-"""Lambda grants one vCPU's worth of time for this much memory, whatever number of CPUs it shows.
-https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+from handler.settings import granted_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +70,6 @@ class Classifier:
             given[contract.explain_name] = np.array(True)
         found = self._session.run(wanted, given)
         return Scores(found[0], found[1], found[2] if explain else None)
-
-
-def granted_threads() -> int:
-    """How many threads of this process can run at once."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-    if memory is None:
-        return cpus
-    return max(1, min(cpus, int(memory) // MB_PER_VCPU))
 
 
 def _check_tensors(session: ort.InferenceSession, contract: Contract) -> None:

@@ -9,6 +9,7 @@ HandlerError
 │   ├── UnreadableImage   a known kind, but truncated or corrupt
 │   ├── SeveralFrames     an animation or a multi-page file
 │   ├── InputTooLarge     more bytes, pixels, frames or pictures than the limits allow
+│   ├── DecodingTooCostly an image whose decoding takes too much time or memory
 │   ├── SlowRequest       the body did not arrive in time
 │   ├── NotAnXray         a readable picture of something else
 │   ├── BucketNotAllowed  an S3 address outside the allow-list
@@ -68,6 +69,10 @@ class SeveralFrames(InputError):
 
 class InputTooLarge(InputError):
     """The input exceeds a limit on bytes, pixels, frames or pictures."""
+
+
+class DecodingTooCostly(InputError):
+    """Decoding the image takes more time or memory than one image may."""
 
 
 class SlowRequest(InputError):

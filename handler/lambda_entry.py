@@ -19,9 +19,9 @@ from handler.errors import HandlerError, MalformedRequest, Unexpected, UnknownEv
 from handler.http.endpoints import create_service
 from handler.http.problems import MEDIA_TYPE, problem_of
 from handler.http.responses import encoded
-from handler.scoring import identity
+from handler.scoring import Outcome, identity
 from handler.storage import Storage
-from handler.telemetry import Outcome, Telemetry
+from handler.telemetry import Telemetry
 
 # Lambda's runtime gives the root the level that was meant for this service, whose logger has its own. What libraries
 # say below a warning is for nobody's log: paths as they were sent, keys, tags of pictures, tokens.
@@ -50,10 +50,10 @@ def _stage(event: dict[str, Any]) -> str:
 _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
 _http = Mangum(_below_prefix, lifespan="off", text_mime_types=_TEXT)
-_classifier = startup.classifier()
-_service = create_service(startup.settings, _classifier)
-_batches = Batches(startup.settings, _classifier, Storage(startup.settings))
-_telemetry = Telemetry(startup.settings, _classifier.contract)
+_predictor = startup.predictor()
+_service = create_service(startup.settings, _predictor)
+_batches = Batches(startup.settings, _predictor, Storage(startup.settings))
+_telemetry = Telemetry(startup.settings, _predictor.contract)
 
 
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             return _logged("queue", _batches.queue_messages, event, context)
         case {"warmup": True} | {"source": "aws.events"}:
-            return {"warm": True, "model": identity(_classifier.contract)}
+            return {"warm": True, "model": identity(_predictor.contract)}
     shape = (
         f"an object with {', '.join(sorted(map(str, event))) or 'no keys'}" if isinstance(event, dict) else "no object"
     )
@@ -103,7 +103,7 @@ def _logged(route: str, work: Any, event: dict[str, Any], context: Any) -> dict[
     outcomes: list[Outcome] = []
     status = 500
     try:
-        answer, outcomes = work(event)
+        answer, outcomes = work(event, context.get_remaining_time_in_millis() / 1000)
         status = 200
         for outcome in outcomes:
             if isinstance(outcome, Unexpected) and outcome.__cause__:

@@ -1,7 +1,7 @@
-"""From settings to a classifier that is ready to answer."""
+"""From settings to a decoder and a classifier that are ready to answer."""
 
 import importlib.util
-import io
+import os
 from typing import TYPE_CHECKING
 
 from handler.errors import SettingsError
@@ -9,6 +9,16 @@ from handler.settings import Settings
 
 if TYPE_CHECKING:
     from handler.classifier import Classifier
+    from handler.imaging.isolation import Decoder
+
+
+def start_decoder(settings: Settings) -> "Decoder":
+    """The decoder that the settings ask for. It starts fastest while this process has one thread: call this first."""
+    # NumPy would start threads that serving does not use.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from handler.imaging.isolation import Decoder
+
+    return Decoder(settings.decode_limits, workers=settings.workers)
 
 
 def load(settings: Settings) -> "Classifier":
@@ -18,8 +28,9 @@ def load(settings: Settings) -> "Classifier":
         BundleError: the model cannot be served; the message names the remedy.
         SettingsError: it is to come from the Hub, whose client is not installed or whose cache holds something else.
     """
+    import numpy as np
+
     from handler.classifier import Classifier
-    from handler.imaging.decode import decode
 
     bundle = settings.bundle
     if settings.repo:
@@ -34,14 +45,7 @@ def load(settings: Settings) -> "Classifier":
         except OSError as exc:
             raise SettingsError(f"MODEL_CACHE cannot be used: {exc}") from exc
     classifier = Classifier(bundle)
-    # The first picture loads decoders and the first run allocates what later runs reuse: let no caller wait for that.
-    classifier.score(decode(_any_picture(), classifier.contract.input_size)[None])
+    # The first run allocates what later runs reuse: no caller shall wait for that.
+    size = classifier.contract.input_size
+    classifier.score(np.zeros((1, size, size), np.uint8))
     return classifier
-
-
-def _any_picture() -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.new("L", (1, 1)).save(file, "JPEG")
-    return file.getvalue()

@@ -9,11 +9,13 @@ import numpy as np
 from handler.classifier import Classifier
 from handler.contract import Contract
 from handler.errors import HandlerError, InputError, NotAnXray, TemporaryError
-from handler.imaging.decode import decode
+from handler.imaging.decode import Pixels
 
 Source = Callable[[], bytes]
-"""A picture yet to be had: called, it yields the bytes of a file or raises an `InputError`
-or a `TemporaryError`."""
+"""A lazy image: called, it gives the bytes of a file, or raises an `InputError` or a `TemporaryError`."""
+
+
+Decode = Callable[[bytes, int], Pixels]
 
 
 class Prediction(TypedDict):
@@ -28,58 +30,74 @@ class Prediction(TypedDict):
     explanation: NotRequired[dict[str, Any]]
 
 
-def predict(classifier: Classifier, data: bytes, *, explain: bool = False, force: bool = False) -> Prediction:
-    """Score one picture.
+Outcome = Prediction | HandlerError
+"""What became of one image."""
+
+
+class Predictor:
+    """A network and the decoder before it. Safe to share between threads.
 
     Args:
-        data: the bytes of a file as `handler.imaging.decode.decode` reads them.
-        explain: add the activation map, as numbers and as a picture to lay over the original.
-        force: score it even if it does not look like an X-ray.
-
-    Raises:
-        InputError: the picture cannot be read, or is no X-ray.
+        classifier: the network.
+        decode: turns the bytes of a file into pixels `[S, S]`, uint8, given `S`. Files of strangers need the limits of
+            `handler.imaging.isolation.Decoder.decode`.
     """
-    contract = classifier.contract
-    start = perf_counter()
-    pixels = decode(data, contract.input_size)
-    decoded = perf_counter()
-    scores = classifier.score(pixels[np.newaxis], explain=explain)
-    scored = perf_counter()
-    distance = float(scores.distances[0])
-    # Written so that a distance that is no number counts as too far.
-    if not (force or distance <= contract.max_distance):
-        raise NotAnXray(
-            f"this does not look like a chest X-ray: its distance from the X-rays that the network knows is "
-            f"{distance:.1f}, the limit is {contract.max_distance:.1f}; send a frontal chest X-ray, or force=true to "
-            "have it scored all the same"
-        )
-    probability = float(scores.probabilities[0, -1])
-    prediction: Prediction = {
-        "label": contract.label(probability),
-        "probabilities": dict(zip(contract.labels, scores.probabilities[0].tolist(), strict=True)),
-        "threshold": contract.threshold,
-        "uncertain": contract.uncertain(probability),
-        "distance": distance,
-        "timings": {
-            "decode_ms": round((decoded - start) * 1000, 3),
-            "inference_ms": round((scored - decoded) * 1000, 3),
-        },
-    }
-    if scores.maps is not None:
-        from handler.explain import explanation  # Pillow's PNG writer, for the few who ask
 
-        prediction["explanation"] = explanation(scores.maps[0], contract.input_size)
-    return prediction
+    def __init__(self, classifier: Classifier, decode: Decode) -> None:
+        self.classifier = classifier
+        self.contract = classifier.contract
+        self._decode = decode
 
+    def predict(self, data: bytes, *, explain: bool = False, force: bool = False) -> Prediction:
+        """Score one image.
 
-def attempt(
-    classifier: Classifier, source: Source, *, explain: bool = False, force: bool = False
-) -> Prediction | HandlerError:
-    """Fetch and score one picture of several; a bad one becomes its error and does not spoil the others."""
-    try:
-        return predict(classifier, source(), explain=explain, force=force)
-    except (InputError, TemporaryError) as exc:
-        return exc
+        Args:
+            data: the bytes of a file as `handler.imaging.decode` reads them.
+            explain: add the activation map, as numbers and as an image to lay over the original.
+            force: score it even if it does not look like an X-ray.
+
+        Raises:
+            InputError: the image cannot be read, costs too much to decode, or is no X-ray.
+            Overloaded: the image is slow to decode, and others that are slow as well are being decoded.
+        """
+        contract = self.contract
+        start = perf_counter()
+        pixels = self._decode(data, contract.input_size)
+        decoded = perf_counter()
+        scores = self.classifier.score(pixels[np.newaxis], explain=explain)
+        scored = perf_counter()
+        distance = float(scores.distances[0])
+        # Written so that a distance that is no number counts as too far.
+        if not (force or distance <= contract.max_distance):
+            raise NotAnXray(
+                f"this does not look like a chest X-ray: its distance from the X-rays that the network knows is "
+                f"{distance:.1f}, the limit is {contract.max_distance:.1f}; send a frontal chest X-ray, or force=true "
+                "to have it scored all the same"
+            )
+        probability = float(scores.probabilities[0, -1])
+        prediction: Prediction = {
+            "label": contract.label(probability),
+            "probabilities": dict(zip(contract.labels, scores.probabilities[0].tolist(), strict=True)),
+            "threshold": contract.threshold,
+            "uncertain": contract.uncertain(probability),
+            "distance": distance,
+            "timings": {
+                "decode_ms": round((decoded - start) * 1000, 3),
+                "inference_ms": round((scored - decoded) * 1000, 3),
+            },
+        }
+        if scores.maps is not None:
+            from handler.explain import explanation  # Pillow's PNG writer, for the few who ask
+
+            prediction["explanation"] = explanation(scores.maps[0], contract.input_size)
+        return prediction
+
+    def score_or_error(self, source: Source, *, explain: bool = False, force: bool = False) -> Outcome:
+        """Fetch and score one image of several. A bad one becomes its error and does not spoil the others."""
+        try:
+            return self.predict(source(), explain=explain, force=force)
+        except (InputError, TemporaryError) as exc:
+            return exc
 
 
 def identity(contract: Contract) -> dict[str, str]:

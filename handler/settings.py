@@ -14,9 +14,23 @@ from typing import Any, Self
 
 from handler.contract import EMBEDDED_BUNDLE
 from handler.errors import SettingsError
+from handler.imaging.limits import Limits
+
+MB_PER_VCPU = 1769
+"""AWS Lambda grants one vCPU's worth of time for this much memory, whatever number of CPUs it shows.
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.-]+(:\d+)?")
+
+
+def granted_threads() -> int:
+    """How many threads of this process can run at once."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+    if memory is None:
+        return cpus
+    return max(1, min(cpus, int(memory) // MB_PER_VCPU))
 
 
 def _positive(text: str) -> int:
@@ -102,9 +116,18 @@ class Settings:
             "MAX_IN_FLIGHT", _positive, "most requests that may hold a body in memory at once; others get 503"
         ),
     )
-    workers: int | None = field(
-        default=None,
-        metadata=_from("WORKERS", _positive, "pictures scored at the same time (default: as many as there are CPUs)"),
+    workers: int = field(
+        default_factory=granted_threads,
+        metadata=_from("WORKERS", _positive, "images decoded at the same time (default: as many as there are CPUs)"),
+    )
+    decode_cpu_s: int = field(
+        default=4, metadata=_from("DECODE_CPU_S", _positive, "seconds of CPU time that decoding one image may take")
+    )
+    decode_timeout_s: int = field(
+        default=6, metadata=_from("DECODE_TIMEOUT_S", _positive, "seconds within which one image must be decoded")
+    )
+    decode_memory_mb: int = field(
+        default=256, metadata=_from("DECODE_MEMORY_MB", _positive, "megabytes that decoding one image may take")
     )
     body_timeout_s: int = field(
         default=30, metadata=_from("BODY_TIMEOUT_S", _positive, "seconds within which a request body must arrive")
@@ -168,6 +191,11 @@ class Settings:
         default="XrayInference",
         metadata=_from("METRICS_NAMESPACE", str, "CloudWatch namespace; metrics are only written inside Lambda"),
     )
+
+    @property
+    def decode_limits(self) -> Limits:
+        """What decoding one image may cost."""
+        return Limits(self.decode_cpu_s, self.decode_timeout_s, self.decode_memory_mb)
 
     def __post_init__(self) -> None:
         if self.repo and not self.revision:

@@ -14,13 +14,10 @@ from aws_lambda_powertools.metrics import EphemeralMetrics
 from handler.contract import Contract
 from handler.errors import HandlerError, NotAnXray, Overloaded
 from handler.http.problems import kind_of
-from handler.scoring import Prediction
+from handler.scoring import Outcome
 from handler.settings import Settings
 
 SERVICE = "xray-inference"
-
-Outcome = Prediction | HandlerError
-"""What became of one picture."""
 
 
 class Telemetry:

@@ -11,7 +11,8 @@ from typing import Any
 
 from handler.classifier import Classifier
 from handler.files import write_json
-from handler.scoring import predict
+from handler.imaging.decode import decode
+from handler.scoring import Predictor
 
 GOLDEN_FILE = Path(__file__).with_name("hook") / "golden.json"
 
@@ -52,7 +53,7 @@ def golden(classifier: Classifier) -> dict[str, Any]:
         "event": request_event(data, "image/png"),
         "expected": {
             "sha256": classifier.contract.sha256,
-            "probabilities": predict(classifier, data, force=True)["probabilities"],
+            "probabilities": Predictor(classifier, decode).predict(data, force=True)["probabilities"],
         },
     }
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from handler.classifier import MB_PER_VCPU
+from handler.settings import MB_PER_VCPU
 from infra.engine import EMULATOR_PLACE, LOCKED_DOWN, EngineError, container, container_log, docker
 
 MOST_VCPUS = 6

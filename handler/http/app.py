@@ -3,19 +3,19 @@
 from fastapi import FastAPI
 
 from handler import startup
-from handler.classifier import Classifier
 from handler.http import openapi
 from handler.http.endpoints import Service
+from handler.scoring import Predictor
 from handler.settings import Settings
 
 
-def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
+def create_app(settings: Settings, predictor: Predictor) -> FastAPI:
     """Build the service around a loaded model.
 
     Raises:
         SettingsError: see `handler.http.endpoints.Service`.
     """
-    service = Service(settings, classifier)
+    service = Service(settings, predictor)
     app = FastAPI(
         title=openapi.TITLE,
         version=openapi.API_VERSION,
@@ -36,4 +36,4 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     return app
 
 
-app = create_app(startup.settings, startup.classifier())
+app = create_app(startup.settings, startup.predictor())

@@ -19,7 +19,6 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from handler.classifier import Classifier, granted_threads
 from handler.errors import HandlerError, InputTooLarge, MalformedRequest, TemporaryError, UnsupportedMedia
 from handler.http.admission import AdmissionLimiter
 from handler.http.card import card
@@ -27,10 +26,11 @@ from handler.http.middleware import REQUEST_ID, ContextMiddleware, ErrorMiddlewa
 from handler.http.problems import kind_of_status, problem, problem_of
 from handler.http.requests import RAW, read_json, read_sources
 from handler.http.responses import ProblemResponse, encoded
-from handler.scoring import Source, attempt, identity
+from handler.imaging.isolation import MAX_SLOW
+from handler.scoring import Outcome, Predictor, Source, identity
 from handler.settings import Settings
 from handler.storage import Storage
-from handler.telemetry import Outcome, Telemetry
+from handler.telemetry import Telemetry
 
 PAGE = Path(__file__).parents[1] / "page"
 
@@ -53,13 +53,13 @@ class Service:
         SettingsError: S3 is to be used but its client is not installed.
     """
 
-    def __init__(self, settings: Settings, classifier: Classifier) -> None:
+    def __init__(self, settings: Settings, predictor: Predictor) -> None:
         self._settings = settings
-        self._classifier = classifier
+        self._predictor = predictor
         self._storage = Storage(settings)
-        self._admission = AdmissionLimiter(settings.workers or granted_threads(), settings.max_in_flight)
-        self._model = identity(classifier.contract)
-        self._card = encoded(card(classifier.contract, settings))
+        self._admission = AdmissionLimiter(settings.workers + MAX_SLOW, settings.max_in_flight)
+        self._model = identity(predictor.contract)
+        self._card = encoded(card(predictor.contract, settings))
         self.endpoints = (
             Endpoint("POST", "/v1/predictions", self.predictions),
             Endpoint("POST", "/v1/uploads", self.uploads),
@@ -69,7 +69,7 @@ class Service:
             Endpoint("GET", "/", self.page),
         )
         self.files = Mount("/page", StaticFiles(directory=PAGE))
-        telemetry = Telemetry(settings, classifier.contract)
+        telemetry = Telemetry(settings, predictor.contract)
         self.middleware = [
             Middleware(ContextMiddleware, settings=settings, telemetry=telemetry),
             *([_cors(settings.cors_origins)] if settings.cors_origins else []),
@@ -83,7 +83,7 @@ class Service:
         explain, force = _flag(request, "explain"), _flag(request, "force")
         with self._admission.admitted():
             sources = await read_sources(request, self._settings, self._storage)
-            score = partial(attempt, self._classifier, explain=explain, force=force)
+            score = partial(self._predictor.score_or_error, explain=explain, force=force)
             # Begins to count here, so that waiting for its turn is part of it.
             budget = self._settings.request_budget_s
             work = partial(_score_in_time, score, sources, budget, monotonic() + budget)
@@ -110,10 +110,10 @@ class Service:
         return _json({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:  # noqa: ARG002
-        size = self._classifier.contract.input_size
+        size = self._predictor.contract.input_size
         blank = np.zeros((1, size, size), np.uint8)
         with self._admission.admitted():
-            scores = await self._admission.run(partial(self._classifier.score, blank))
+            scores = await self._admission.run(partial(self._predictor.classifier.score, blank))
         if not np.isclose(scores.probabilities.sum(), 1.0, atol=1e-3):
             raise RuntimeError("the network's probabilities do not sum to 1")
         return _json({"status": "ready"})
@@ -128,13 +128,13 @@ class Service:
         return ProblemResponse(problem_of(exc, context.request_id), retry)
 
 
-def create_service(settings: Settings, classifier: Classifier) -> Starlette:
+def create_service(settings: Settings, predictor: Predictor) -> Starlette:
     """The service as an ASGI application; only who asks for `/openapi.json` waits for FastAPI.
 
     Raises:
         SettingsError: see `Service`.
     """
-    service = Service(settings, classifier)
+    service = Service(settings, predictor)
 
     routes = [Route(endpoint.path, endpoint.answer, methods=[endpoint.method]) for endpoint in service.endpoints]
     app = Starlette(

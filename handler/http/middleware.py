@@ -12,8 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from handler.http.problems import INTERNAL, MEDIA_TYPE, kind_of_status, problem
 from handler.http.responses import ProblemResponse, encoded
+from handler.scoring import Outcome
 from handler.settings import Settings
-from handler.telemetry import Outcome, Telemetry
+from handler.telemetry import Telemetry
 
 REQUEST_ID = "x-request-id"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")

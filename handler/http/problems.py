@@ -28,6 +28,7 @@ KINDS: dict[type[HandlerError], Kind] = {
     errors.SlowRequest: Kind(408, "slow-request", "The request body did not arrive in time"),
     errors.InputArchived: Kind(409, "input-archived", "The object is archived"),
     errors.InputTooLarge: Kind(413, "input-too-large", "The input is too large"),
+    errors.DecodingTooCostly: Kind(413, "too-costly", "The image costs too much to decode"),
     errors.UnsupportedMedia: Kind(415, "unsupported-media", "The content type is not supported"),
     errors.UnsupportedFormat: Kind(415, "unsupported-format", "The picture's format is not supported"),
     errors.UnreadableImage: Kind(422, "unreadable-image", "The picture cannot be read"),

@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from handler.errors import EmptyInput, InputError, InputTooLarge, SeveralFrames, UnreadableImage, UnsupportedFormat
+from handler.errors import (
+    DecodingTooCostly,
+    EmptyInput,
+    InputError,
+    InputTooLarge,
+    SeveralFrames,
+    UnreadableImage,
+    UnsupportedFormat,
+)
 from handler.imaging.dicom import first_frame, is_dicom
 from handler.imaging.headers import refuse_costly_header, refuse_many_scans
 from handler.imaging.parts import refuse_many_parts
@@ -58,9 +66,18 @@ def decode(data: bytes, size: int) -> Pixels:
     except InputError:
         raise
     except MemoryError as exc:
-        raise InputTooLarge("the picture needs more memory than there is: scale it down") from exc
+        raise DecodingTooCostly(
+            "The image costs too much to decode: it needs more memory than one image may take. Scale it down."
+        ) from exc
     except Exception as exc:  # the decoders raise a dozen unrelated types on hostile bytes; all mean the same
         raise UnreadableImage(f"the picture is truncated or corrupt: export it again ({exc})") from exc
+
+
+def warm_up() -> None:
+    """Load what decoding the commonest files needs."""
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "JPEG")
+    decode(file.getvalue(), 1)
 
 
 def _picture(data: bytes, size: int) -> Image.Image:

@@ -11,28 +11,35 @@ from starlette.testclient import TestClient
 from handler import startup
 from handler.classifier import Classifier
 from handler.http.app import create_app
+from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.pictures import XRAYS
 
 
 @pytest.fixture(scope="session")
-def classifier() -> Classifier:
-    return startup.classifier()
+def predictor() -> Predictor:
+    """What serves: the shipped network behind the isolated decoder."""
+    return startup.predictor()
+
+
+@pytest.fixture(scope="session")
+def classifier(predictor: Predictor) -> Classifier:
+    return predictor.classifier
 
 
 @pytest.fixture
-def make_client(classifier: Classifier) -> Callable[..., TestClient]:
+def make_client(predictor: Predictor) -> Callable[..., TestClient]:
     """The service with settings of one's own, in process."""
 
     def make(**settings: object) -> TestClient:
-        return TestClient(create_app(Settings(**settings), classifier))
+        return TestClient(create_app(Settings(**settings), predictor))
 
     return make
 
 
 @pytest.fixture(scope="session")
-def app(classifier: Classifier) -> FastAPI:
-    return create_app(Settings(), classifier)
+def app(predictor: Predictor) -> FastAPI:
+    return create_app(Settings(), predictor)
 
 
 @pytest.fixture

@@ -14,6 +14,10 @@ class Context:
     function_name: str = "xray"
     memory_limit_in_mb: int = 1769
     invoked_function_arn: str = "arn:aws:lambda:eu-central-1:123456789012:function:xray"
+    remaining_time_in_millis: int = 60_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_time_in_millis
 
 
 def load(name: str, **changes: Any) -> dict[str, Any]:

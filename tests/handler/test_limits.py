@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from handler.classifier import Classifier
 from handler.http.app import create_app
+from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.answers import assert_refused
 from tests.handler.pictures import jpeg
@@ -86,8 +87,8 @@ def test_a_crowd_is_told_to_come_back(make_client, classifier: Classifier, monke
     assert client.post(PATH, content=jpeg()).status_code == 200
 
 
-def test_a_body_that_dribbles_in_is_given_up(classifier: Classifier) -> None:
-    app = create_app(Settings(body_timeout_s=1), classifier)
+def test_a_body_that_dribbles_in_is_given_up(predictor: Predictor) -> None:
+    app = create_app(Settings(body_timeout_s=1), predictor)
     sent = []
 
     async def receive() -> dict:
@@ -104,8 +105,8 @@ def test_a_body_that_dribbles_in_is_given_up(classifier: Classifier) -> None:
     assert sent[0]["status"] == 408
 
 
-def test_a_client_that_goes_away_is_no_failure(classifier: Classifier, caplog: pytest.LogCaptureFixture) -> None:
-    app = create_app(Settings(), classifier)
+def test_a_client_that_goes_away_is_no_failure(predictor: Predictor, caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(Settings(), predictor)
 
     async def receive() -> dict:
         return {"type": "http.disconnect"}

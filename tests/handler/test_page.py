@@ -25,6 +25,8 @@ from starlette.routing import Mount
 from handler.classifier import Scores
 from handler.contract import Contract
 from handler.http.app import create_app
+from handler.imaging.decode import decode
+from handler.scoring import Predictor
 from handler.settings import Settings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")
@@ -79,7 +81,7 @@ def serving(app: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    app = create_app(Settings(), Brightness())
+    app = create_app(Settings(), Predictor(Brightness(), decode))
     with serving(Starlette(routes=[Mount("/stage", app), Mount("/", app)])) as address:
         yield address
 
@@ -354,7 +356,10 @@ def test_a_missing_phantom_is_said(page: Any) -> None:
 def test_the_embedded_network_answers_the_phantom(browser: Any) -> None:
     from handler.classifier import Classifier
 
-    with serving(create_app(Settings(), Classifier(threads=1))) as address, browser.new_context() as context:
+    with (
+        serving(create_app(Settings(), Predictor(Classifier(threads=1), decode))) as address,
+        browser.new_context() as context,
+    ):
         page = context.new_page()
         page.goto(address)
         page.get_by_role("button", name="Try the synthetic phantom").click()

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from handler import errors
 from handler.http.problems import KINDS, kind_of
+from handler.scoring import Predictor
 from tests.handler.answers import assert_refused
 from tests.handler.pictures import animation, bomb, dicom, jpeg
 
@@ -111,7 +112,7 @@ def test_something_unexpected_keeps_its_secrets(
     def explode(*_args: object, **_named: object) -> None:
         raise ZeroDivisionError("PATIENT-4711")
 
-    monkeypatch.setattr("handler.http.endpoints.attempt", explode)
+    monkeypatch.setattr(Predictor, "score_or_error", explode)
 
     problem = assert_refused(client.post(PATH, content=jpeg()), 500, "internal-error")
 

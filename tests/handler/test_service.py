@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from handler.classifier import Classifier
 from handler.http.endpoints import create_service
 from handler.http.schemas import Health, ModelCard
+from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.answers import assert_refused
 from tests.handler.pictures import jpeg
@@ -154,7 +155,7 @@ def test_answers_of_the_framework_look_like_all_others(make_client, caplog: pyte
 def test_other_origins_may_read_what_went_wrong(make_client, monkeypatch: pytest.MonkeyPatch) -> None:
     origin = {"origin": "https://a.example"}
     client = make_client(cors_origins=("https://a.example",))
-    monkeypatch.setattr("handler.http.endpoints.attempt", None)
+    monkeypatch.setattr(Predictor, "score_or_error", None)
 
     broken = client.post("/v1/predictions", content=jpeg(), headers=origin)
 
@@ -200,10 +201,8 @@ def test_logs_hold_nothing_of_the_picture(client: TestClient, caplog: pytest.Log
         ("GET", "/nowhere"),
     ],
 )
-def test_what_lambda_serves_is_what_a_server_serves(
-    app: FastAPI, classifier: Classifier, method: str, path: str
-) -> None:
-    fronts = (app, create_service(Settings(), classifier))
+def test_what_lambda_serves_is_what_a_server_serves(app: FastAPI, predictor: Predictor, method: str, path: str) -> None:
+    fronts = (app, create_service(Settings(), predictor))
     there, here = (TestClient(front).request(method, path, headers={"x-request-id": "the-same-id"}) for front in fronts)
 
     assert here.status_code == there.status_code

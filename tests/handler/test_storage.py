@@ -13,9 +13,8 @@ from starlette.testclient import TestClient
 
 from handler import lambda_entry
 from handler.batch import Batches
-from handler.classifier import Classifier
 from handler.errors import BucketNotAllowed, HandlerError, MalformedRequest, SettingsError, StorageError
-from handler.scoring import Prediction, predict
+from handler.scoring import Prediction, Predictor
 from handler.settings import Settings
 from handler.storage import Storage, parse_uri
 from tests.handler.events import Context, load
@@ -199,13 +198,13 @@ def test_an_answer_that_s3_refuses_for_good_is_no_missing_picture(s3, monkeypatc
             Storage(SETTINGS).write("s3://answers/a.json", b"{}", "application/json")
 
 
-def test_an_output_bucket_that_is_not_there_is_no_missing_picture(s3, classifier: Classifier) -> None:  # noqa: ARG001
+def test_an_output_bucket_that_is_not_there_is_no_missing_picture(s3, predictor: Predictor) -> None:  # noqa: ARG001
     settings = dataclasses.replace(SETTINGS, output_buckets=("gone",))
     event = load("map_batch")
     event["BatchInput"]["output_bucket"] = "gone"
 
     with pytest.raises(SettingsError, match="s3:PutObject"):
-        Batches(settings, classifier, Storage(settings)).map_batch(event)
+        Batches(settings, predictor, Storage(settings)).map_batch(event)
 
 
 def test_a_large_file_goes_by_way_of_an_upload(client: TestClient) -> None:
@@ -267,9 +266,9 @@ def test_uploads_are_off_unless_a_bucket_is_named(make_client) -> None:
 
 
 @pytest.fixture
-def entry(s3, classifier: Classifier, monkeypatch: pytest.MonkeyPatch):  # noqa: ARG001
+def entry(s3, predictor: Predictor, monkeypatch: pytest.MonkeyPatch):  # noqa: ARG001
     """The Lambda entry with these settings."""
-    monkeypatch.setattr(lambda_entry, "_batches", Batches(SETTINGS, classifier, Storage(SETTINGS)))
+    monkeypatch.setattr(lambda_entry, "_batches", Batches(SETTINGS, predictor, Storage(SETTINGS)))
     return lambda event: lambda_entry.lambda_handler(event, Context())
 
 
@@ -321,12 +320,14 @@ def test_a_batch_in_times_of_trouble_is_left_for_another_attempt(entry, s3, monk
 def test_a_bug_that_one_picture_meets_is_told_of_that_one(
     entry, s3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def explode(classifier: Classifier, data: bytes) -> Prediction:
+    predict = Predictor.predict
+
+    def explode(predictor: Predictor, data: bytes) -> Prediction:
         if data == b"text":
             raise ZeroDivisionError("PATIENT-4711")
-        return predict(classifier, data)
+        return predict(predictor, data)
 
-    monkeypatch.setattr("handler.batch.predict", explode)
+    monkeypatch.setattr(Predictor, "predict", explode)
 
     answer = entry(load("map_batch", Items=[{"Key": "two.jpg"}, {"Key": "text.jpg"}]))
 
@@ -403,9 +404,9 @@ def test_messages_in_times_of_trouble_come_again(entry, monkeypatch: pytest.Monk
     assert failed == {"m-notification", "m-own", "m-text", "m-rubbish", "m-forbidden"}
 
 
-def test_a_message_without_a_place_for_its_answer_comes_again(classifier: Classifier) -> None:
+def test_a_message_without_a_place_for_its_answer_comes_again(predictor: Predictor) -> None:
     settings = Settings(buckets=("xrays",))
-    answer, [outcome] = Batches(settings, classifier, Storage(settings)).queue_messages(
+    answer, [outcome] = Batches(settings, predictor, Storage(settings)).queue_messages(
         {"Records": [{"messageId": "m", "body": '{"s3_uri": "s3://xrays/two.jpg"}'}]}
     )
 

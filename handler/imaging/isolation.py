@@ -1,0 +1,243 @@
+"""Decoding in a separate process, so that no file costs more than its share, whatever its decoder does.
+
+A worker process decodes. The operating system limits its CPU time and its memory, and the caller limits the wall-clock
+time. A worker that meets a limit, or crashes, is replaced, and the caller gets an error.
+
+Workers are forked from a small parent process with one thread, which has loaded the decoders. `Decoder` starts that
+parent: by `fork` while this process has a single thread itself, which is why a server makes its decoder first; else as
+a new Python process, which takes longer. Sockets connect the processes. There is no shared memory and no named
+semaphore, because AWS Lambda has neither.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import asdict
+from time import monotonic
+from typing import Self
+
+import numpy as np
+
+from handler import errors
+from handler.errors import InputError, Overloaded, UnreadableImage
+from handler.imaging.decode import Pixels
+from handler.imaging.limits import Limits
+from handler.imaging.worker import ANSWER, JOB, NO_ROOM, ORDER, receive, run_and_exit, serve_orders
+
+SLOW_AFTER_S = 0.25
+"""From then on a file counts as slow: its worker gets the lowest priority, and another file may begin beside it."""
+
+MAX_SLOW = 4
+"""Slow files that may go on besides the others."""
+
+
+class Decoder:
+    """Decodes files in worker processes. Safe to share between threads.
+
+    Args:
+        limits: what one file may cost.
+        workers: files that are decoded at the same time, without the slow ones.
+    """
+
+    def __init__(self, limits: Limits, *, workers: int = 1) -> None:
+        self._limits = limits
+        self._turns = threading.BoundedSemaphore(workers)
+        self._slow = threading.BoundedSemaphore(MAX_SLOW)
+        self._parent = _Parent(limits)
+        self._idle = [self._parent.worker()]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self._idle:
+            worker.channel.close()
+        self._parent.close()
+
+    def decode(self, data: bytes, size: int) -> Pixels:
+        """Do what `handler.imaging.decode.decode` does, within the limits.
+
+        Args:
+            data: see there.
+            size: see there.
+
+        Raises:
+            DecodingTooCostly: the file takes more time or memory than the limits allow.
+            Overloaded: the file is slow, and as many slow ones as are allowed are being decoded.
+            InputError: see there.
+        """
+        with self._turns:
+            deadline = monotonic() + self._limits.wall_s
+            worker = self._begin(data, size, deadline)
+            if worker.has_answered(min(deadline, monotonic() + SLOW_AFTER_S)):
+                return self._finish(worker, size)
+        if not self._slow.acquire(blocking=False):
+            self._parent.end(worker)
+            raise Overloaded("Several costly images are being decoded already. Try again in a moment.")
+        try:
+            # An unprivileged process cannot get its priority back, so this is the worker's last file.
+            os.setpriority(os.PRIO_PROCESS, worker.pid, 19)
+            worker.is_last = True
+            if worker.has_answered(deadline):
+                return self._finish(worker, size)
+            self._parent.end(worker)
+            raise self._limits.exceeded()
+        finally:
+            self._slow.release()
+
+    def _begin(self, data: bytes, size: int, deadline: float) -> "_Worker":
+        """Send a file to an idle worker. One may have died since its last answer, so a second one is tried."""
+        for _ in range(2):
+            try:
+                worker = self._idle.pop()
+            except IndexError:
+                worker = self._parent.worker()
+            try:
+                worker.channel.settimeout(max(deadline - monotonic(), 0.001))
+                worker.channel.sendall(JOB.pack(size, len(data)))
+                worker.channel.sendall(data)
+            except OSError:
+                self._parent.end(worker)
+            else:
+                return worker
+        raise self._limits.exceeded()
+
+    def _finish(self, worker: "_Worker", size: int) -> Pixels:
+        try:
+            is_pixels, rest = worker.answer()
+        except OSError:
+            died_of = self._parent.end(worker)
+            if died_of in _CRASHES:
+                raise UnreadableImage("The image is corrupt: its decoder crashed. Export the image again.") from None
+            raise self._limits.exceeded() from None
+        if worker.is_last:
+            self._parent.end(worker)
+        else:
+            self._idle.append(worker)
+        if is_pixels:
+            return np.frombuffer(rest, np.uint8).reshape(size, size)
+        name, message = json.loads(rest)
+        kind = getattr(errors, name)
+        raise kind(message) if issubclass(kind, InputError) else RuntimeError(name)
+
+
+_CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
+
+
+class _Worker:
+    """This side's end of a worker process."""
+
+    def __init__(self, pid: int, channel: socket.socket) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.is_last = False
+
+    def has_answered(self, until: float) -> bool:
+        """Wait for an answer, or for the death of the worker, which shows when the answer is read."""
+        self.channel.settimeout(max(until - monotonic(), 0.001))
+        try:
+            self.channel.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def answer(self) -> tuple[bool, bytes]:
+        """Whether the rest is pixels, and the rest.
+
+        Raises:
+            OSError: the worker died.
+        """
+        is_pixels, ended, length = ANSWER.unpack(receive(self.channel, ANSWER.size))
+        self.is_last |= ended
+        return is_pixels, receive(self.channel, length)
+
+
+class _Parent:
+    """This side's end of the parent process, which is started again if it dies."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._start(may_fork=_has_one_thread())
+
+    def _start(self, *, may_fork: bool) -> None:
+        self._channel, theirs = socket.socketpair()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        with theirs:
+            if may_fork:
+                self._pid = os.fork()
+                if self._pid == 0:
+                    run_and_exit(serve_orders, theirs, self._limits)
+            else:
+                module, limits = serve_orders.__module__, json.dumps(asdict(self._limits))
+                paths = os.pathsep.join(path or os.curdir for path in sys.path)
+                self._process = subprocess.Popen(  # noqa: S603
+                    [sys.executable, "-m", module, str(theirs.fileno()), limits],
+                    env={**os.environ, "PYTHONPATH": paths},
+                    pass_fds=[theirs.fileno()],
+                )
+
+    def close(self) -> None:
+        self._channel.close()
+        if self._process:
+            self._process.wait()
+        elif self._pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+
+    def worker(self) -> _Worker:
+        """A new worker.
+
+        Raises:
+            Overloaded: the system has no room for one more process.
+        """
+        with self._lock:
+            try:
+                return self._new_worker()
+            except OSError:
+                self.close()
+                self._start(may_fork=False)
+                return self._new_worker()
+
+    def _new_worker(self) -> _Worker:
+        self._channel.sendall(ORDER.pack(0))
+        message, descriptors, _, _ = socket.recv_fds(self._channel, ORDER.size, 1)
+        if not message:
+            raise ConnectionResetError
+        [pid] = ORDER.unpack(message)
+        if pid == NO_ROOM:
+            raise Overloaded("There is no room for one more process. Try again in a moment.")
+        return _Worker(pid, socket.socket(fileno=descriptors[0]))
+
+    def end(self, worker: _Worker) -> int:
+        """Kill a worker, if it is not dead yet. The parent does it, which knows that the process id is still the
+        worker's.
+
+        Returns:
+            Its exit code: minus the number of the signal that ended it.
+        """
+        worker.channel.close()
+        with self._lock, contextlib.suppress(OSError):
+            self._channel.sendall(ORDER.pack(worker.pid))
+            return int(ORDER.unpack(receive(self._channel, ORDER.size))[0])
+        return 0
+
+
+def _has_one_thread() -> bool:
+    """Whether a fork of this process is safe. Threads of libraries count, which only Linux tells of."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
+    except OSError:
+        return False

@@ -1,0 +1,24 @@
+"""What decoding one file may cost."""
+
+from dataclasses import dataclass
+
+from handler.errors import DecodingTooCostly
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on the decoding of one file. `handler.imaging.isolation` enforces them."""
+
+    cpu_s: int
+    """Seconds of CPU time, at least 1."""
+    wall_s: int
+    """Seconds from the start of decoding to the answer."""
+    memory_mb: int
+    """Megabytes above what an idle worker has. Linux enforces it, macOS does not."""
+
+    def exceeded(self) -> DecodingTooCostly:
+        """The error for a file that costs more."""
+        return DecodingTooCostly(
+            f"The image costs too much to decode: more than {self.cpu_s} s of CPU time, {self.wall_s} s in all, or "
+            f"{self.memory_mb} MB of memory. Scale it down, or save it as an ordinary JPEG or PNG."
+        )
