@@ -8,7 +8,7 @@ DATA ?= chest_xray
 BUNDLE ?= handler/model
 VERSION ?= 3.1.0
 
-.PHONY: help serve test model lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
+.PHONY: help serve test model openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,10 @@ model: $(VENV)/everything  ## train and export the model that is shipped: make m
 	$(BIN)/python -m training evaluate --model "$(BUNDLE)" --data "$(DATA)" --validation runs/slim --out runs/held-out
 	$(BIN)/python -m export card "$(BUNDLE)" --evaluation runs/held-out/metrics.json
 	$(BIN)/python -m infra.golden
+
+openapi: $(VENV)/everything  ## write the OpenAPI document that Lambda serves
+	$(BIN)/python -m handler openapi > handler/http/.openapi.json
+	mv handler/http/.openapi.json handler/http/openapi.json
 
 lint: $(VENV)/everything  ## style, types and import contracts
 	$(BIN)/ruff check .

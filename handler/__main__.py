@@ -3,10 +3,12 @@
 python -m handler predict FILE... [--json] [--force]
 python -m handler serve [--host 127.0.0.1] [--port 8000]
 python -m handler settings
+python -m handler openapi
 """
 
 import argparse
 import io
+import json
 import os
 import sys
 from functools import partial
@@ -35,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
     serve.set_defaults(run=_serve)
     commands.add_parser("settings", help="list the environment variables").set_defaults(run=_settings)
+    commands.add_parser("openapi", help="print the OpenAPI document").set_defaults(run=_openapi)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in any encoding
@@ -125,6 +128,13 @@ def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for variable, value, about in rows:
         print(f"{variable:<{widths[0]}}  {value:<{widths[1]}}  {about}")
+    return 0
+
+
+def _openapi(options: argparse.Namespace) -> int:  # noqa: ARG001
+    from handler.http.app import app
+
+    print(json.dumps(app.openapi(), indent=1, ensure_ascii=False))
     return 0
 
 
