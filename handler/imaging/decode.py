@@ -152,6 +152,8 @@ def _grey(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
 
 
 def _on_black(band: Image.Image) -> Image.Image:
+    if band.mode == "La":  # premultiplied
+        band = band.convert("LA")
     if band.has_transparency_data:
         band = band.convert("RGBA")
         band = Image.alpha_composite(Image.new("RGBA", band.size, "black"), band)

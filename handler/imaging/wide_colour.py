@@ -21,10 +21,9 @@ _ALPHA = 2  # TIFF tag ExtraSamples; 1 is alpha by which the grey is multiplied 
 
 # Pillow does not know TIFFs of grey and one more channel with 16 bits each. Unpacked as "RGBA", a pixel's four bytes
 # stay as they are. The keys: byte order, black is zero, unsigned, bit order, bits, extra samples.
-_GREY_AND_MORE = (16, 16)
 for _order in (b"II", b"MM"):
     for _extra in (0, 1, _ALPHA):
-        TiffImagePlugin.OPEN_INFO[(_order, 1, (1,), 1, _GREY_AND_MORE, (_extra,))] = ("RGBA", "RGBA")
+        TiffImagePlugin.OPEN_INFO[(_order, 1, (1,), 1, (16, 16), (_extra,))] = ("RGBA", "RGBA")
 
 
 def is_wide_colour(image: ImageFile.ImageFile) -> bool:
@@ -32,10 +31,12 @@ def is_wide_colour(image: ImageFile.ImageFile) -> bool:
     bits = _tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE)
     if bits is None:
         return image.mode in ("RGB", "RGBA") and _rawmode(image).endswith(";16B")  # PNG
-    return len(bits) > 1 and max(bits) > 8
+    return max(bits) > 8 and len(image.getbands()) > 1
 
 
-def grey_of_wide_colour(image: ImageFile.ImageFile, reopen: Callable[[], ImageFile.ImageFile]) -> tuple[Image.Image, Image.Image | None]:
+def grey_of_wide_colour(
+    image: ImageFile.ImageFile, reopen: Callable[[], ImageFile.ImageFile]
+) -> tuple[Image.Image, Image.Image | None]:
     """Decode to grey of 16 bits.
 
     Args:
@@ -49,7 +50,7 @@ def grey_of_wide_colour(image: ImageFile.ImageFile, reopen: Callable[[], ImageFi
         UnsupportedFormat: planes, premultiplied alpha, a transparent colour, or CMYK.
     """
     layout = _rawmode(image).partition(";")[0]
-    if layout == "LA" or _tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE) == _GREY_AND_MORE:
+    if _rawmode(image) in ("LA;16B", "RGBA"):
         layout = "LA" if _tiff_tag(image, TiffImagePlugin.EXTRASAMPLES) in (None, (_ALPHA,)) else "LX"
     planar = _tiff_tag(image, TiffImagePlugin.PLANAR_CONFIGURATION) == _PLANAR
     if planar or layout not in ("LA", "LX", "RGB", "RGBA", "RGBX") or "transparency" in image.info:
