@@ -26,7 +26,7 @@ MAX_JPEG_PIXELS = 4 * MAX_PIXELS
 """Limit on the pixels of a JPEG before its decoder shrinks it. They cost time, but hardly any memory."""
 
 _RESAMPLING = Image.Resampling.BILINEAR  # antialiased in Pillow: its support grows with the scale
-_DRAFT = 2  # a JPEG is decoded at no less than so many times the final size
+_DRAFT = 4  # a JPEG is decoded at no less than so many times the final size, for frames are cut off before resizing
 _REDUCING_GAP = 2.0  # a cheap box reduction may go first as long as twice the final size is left
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"

@@ -108,6 +108,17 @@ def tiff(
     return header + directory + struct.pack(order + word, 0) + pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
 
 
+def tifffile(values: np.ndarray, **options: Any) -> bytes:
+    """A TIFF as the library of this name writes it, uncompressed: layouts that Pillow does not write."""
+    import tifffile as library
+
+    file = io.BytesIO()
+    kind = "rgb" if values.ndim == 3 and values.shape[-1] > 2 else "minisblack"
+    layout = {"planarconfig": "contig"} if values.ndim == 3 else {}
+    library.imwrite(file, values, **({"photometric": kind} | layout | options))
+    return file.getvalue()
+
+
 def dicom(pixels: np.ndarray | None = None, **attributes: Any) -> bytes:
     """An uncompressed DICOM file. Attributes by keyword replace or, as None, remove what is there."""
     from pydicom.dataset import Dataset, FileMetaDataset
