@@ -57,6 +57,29 @@ def png_chunk(name: bytes, content: bytes) -> bytes:
     return len(content).to_bytes(4) + name + content + zlib.crc32(name + content).to_bytes(4)
 
 
+def deep_png(values: np.ndarray, *, interlaced: bool = False, **chunks: bytes) -> bytes:
+    """A PNG of 16 bits per channel from uint16 `[rows, columns, channels]`; `chunks` go before the pixels."""
+    height, width, channels = values.shape
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = width.to_bytes(4) + height.to_bytes(4) + bytes([16, colour, 0, 0, interlaced])
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    rows = b"".join(
+        b"\1" + difference_to_the_left(row)
+        for y, x, down, right in (passes if interlaced else [(0, 0, 1, 1)])
+        for row in values[y::down, x::right]
+        if row.size
+    )
+    parts = {b"IHDR": header, **{name.encode(): content for name, content in chunks.items()}}
+    parts |= {b"IDAT": zlib.compress(rows), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts.items())
+
+
+def difference_to_the_left(row: np.ndarray) -> bytes:
+    """PNG's filter "Sub" over big-endian samples `[columns, channels]`."""
+    raw = np.frombuffer(row.astype(">u2").tobytes(), np.uint8).reshape(len(row), -1)
+    return (raw - np.vstack([raw[:1] * 0, raw[:-1]])).tobytes()
+
+
 def tiff(
     pixels: np.ndarray, *, order: str = "<", big: bool = False, tags: dict[int, tuple[int, ...]] | None = None
 ) -> bytes:
@@ -83,6 +106,17 @@ def tiff(
     magic = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "H", 43 if big else 42)
     header = magic + (struct.pack(order + "HHQ", 8, 0, head) if big else struct.pack(order + "I", head))
     return header + directory + struct.pack(order + word, 0) + pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+
+
+def tifffile(values: np.ndarray, **options: Any) -> bytes:
+    """A TIFF as the library of this name writes it, uncompressed: layouts that Pillow does not write."""
+    import tifffile as library
+
+    file = io.BytesIO()
+    kind = "rgb" if values.ndim == 3 and values.shape[-1] > 2 else "minisblack"
+    layout = {"planarconfig": "contig"} if values.ndim == 3 else {}
+    library.imwrite(file, values, **({"photometric": kind} | layout | options))
+    return file.getvalue()
 
 
 def dicom(pixels: np.ndarray | None = None, **attributes: Any) -> bytes:

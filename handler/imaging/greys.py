@@ -1,0 +1,105 @@
+"""From grey values of more than 8 bits to 8 bits: which value is white."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from handler.errors import UnreadableImage
+
+Values = npt.NDArray[Any]
+
+_BAND = 256  # rows
+_OUTLIERS = 0.01  # of the pixels that count
+_SCALES: tuple[int, ...] = tuple(2**bits - 1 for bits in range(8, 17))
+_LARGEST = _SCALES[-1]
+
+
+def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the first row of each band of 256 rows, and the band: whole images in wider types take too much memory."""
+    for top in range(0, image.height, _BAND):
+        yield top, image.crop((0, top, image.width, min(top + _BAND, image.height)))
+
+
+def full_scale(parts: Iterable[Values], *, floats: bool = False) -> int:
+    """Find the value that stands for white.
+
+    Detectors deliver 8 to 16 bits, and software often stores them unchanged in a wider type. The full scale is 2^b - 1
+    for the smallest b from 8 to 16 such that b bits hold at least 99 % of the pixels. The remaining 1 % leaves room for
+    outliers, such as a burnt-in marker. Pixels of 0 or 65535 do not count, because frames and burnt-in text have these
+    values. If no others exist, the full scale is 65535, or 255 where all are 0. So an image keeps its darkness to
+    within one bit: it is never made more than twice as bright as its detector meant, as long as 1 % of the pixels reach
+    a quarter of the detector's range. Floats up to 1 are fractions, whose full scale is 1. Floats between 1 and half of
+    255 are refused, because they could be percentages, dark greys of 8 bits, or anything else.
+
+    Args:
+        parts: the image's values, in parts of any shape and type.
+        floats: whether the values may be fractions.
+
+    Returns:
+        1, or 2^b - 1 with b from 8 to 16.
+
+    Raises:
+        UnreadableImage: more than 1 % of the pixels are negative, above 65535 or no numbers, or floats have no known
+            scale.
+    """
+    limits = (0, 1, _SCALES[0] // 2, *_SCALES, _LARGEST - 1)
+    above = dict.fromkeys(limits, 0)
+    pixels = outside = 0
+    low, high = np.inf, -np.inf
+    for values in parts:
+        pixels += values.size
+        outside += values.size - int(np.count_nonzero((values >= 0) & (values <= _LARGEST)))
+        low, high = min(low, float(np.min(values))), max(high, float(np.max(values)))
+        for limit in limits:
+            above[limit] += int(np.count_nonzero(values > limit))
+    if outside > _OUTLIERS * pixels:
+        raise UnreadableImage(
+            f"grey values from {low:g} to {high:g} are not the 0 to 65535 of a 16-bit image: scale them to that range"
+        )
+    saturated = above[_LARGEST - 1]
+    counted = above[0] - saturated
+    if counted == 0:
+        return _LARGEST if saturated else _SCALES[0]
+
+    def holds(limit: int) -> bool:
+        return above[limit] - saturated <= _OUTLIERS * counted
+
+    if floats and holds(1):
+        return 1
+    if floats and holds(_SCALES[0] // 2):
+        raise UnreadableImage(
+            f"floating-point grey values up to {high:g} do not tell which value is white: scale them to 0 to 1"
+        )
+    return next((scale for scale in _SCALES if holds(scale)), _LARGEST)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Convert grey values of 16 or 32 bits, or floats, to 8 bits, by `full_scale`. A transparent grey becomes black.
+
+    Args:
+        image: mode "I", "I;16" in any byte order, or "F".
+
+    Returns:
+        An image of mode "L", with the `info` of `image`.
+
+    Raises:
+        UnreadableImage: see `full_scale`.
+    """
+    scale = full_scale((values for _, values in _values(image)), floats=image.mode == "F")
+    grey = Image.new("L", image.size)
+    for top, values in _values(image):
+        # NaN compares with nothing; `fmax` turns it into 0.
+        inside = np.fmin(np.fmax(values.astype(np.float32), 0), scale)
+        grey.paste(Image.fromarray((inside * np.float32(255 / scale) + np.float32(0.5)).astype(np.uint8)), (0, top))
+    grey.info = image.info
+    return grey
+
+
+def _values(image: Image.Image) -> Iterator[tuple[int, Values]]:
+    transparent = image.info.get("transparency")
+    for top, band in bands(image):
+        values = np.asarray(band)
+        yield top, values if transparent is None else np.where(values == transparent, 0, values)
