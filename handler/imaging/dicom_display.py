@@ -1,8 +1,8 @@
 """DICOM: from stored values to what a viewer shows of them, along the pipeline of PS3.4, N.2.
 
-pydicom's functions for this (`apply_modality_lut`, `apply_voi`, `apply_windowing`, `apply_color_lut`) are not used. They
-refuse an unusable window although a second one can be used, and an empty RescaleSlope. They read lookup tables of 8 bits
-as if they had 16, and palettes of big-endian files as if they were little-endian.
+pydicom's functions for this (`apply_modality_lut`, `apply_voi`, `apply_windowing`, `apply_color_lut`) are not used.
+They refuse an unusable window although a second one can be used, and an empty RescaleSlope. They read lookup tables of
+8 bits as if they had 16, and palettes of big-endian files as if they were little-endian.
 """
 
 import math
@@ -24,7 +24,7 @@ Values = npt.NDArray[np.float64]
 _BAND = 256
 """Rows to take at once: numpy turns indices into 8 bytes each."""
 
-_TAIL = 0.005
+_TAIL = 0.01
 """Share of the pixels at either end that does not set the scale where there is no window: markers and dead pixels."""
 
 _VISIBLE = 0.01
@@ -122,8 +122,7 @@ def _grey(stored: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], frame: F
 
 def _rescaled(stored: npt.NDArray[np.int64], file: "Dataset") -> Values:
     if file.get("ModalityLUTSequence"):
-        table, _ = _looked_up(stored, file.ModalityLUTSequence[0], "LUT", file)
-        return table
+        return _looked_up(stored, file.ModalityLUTSequence[0], "LUT", file)[0]
     slope, intercept = number_if_any(file, "RescaleSlope"), number_if_any(file, "RescaleIntercept")
     with np.errstate(over="ignore", invalid="ignore"):
         values: Values = stored * (1.0 if slope is None else slope) + (intercept or 0.0)

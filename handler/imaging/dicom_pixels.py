@@ -19,13 +19,13 @@ UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1
 """As far as the pixels are concerned: a deflated file is deflated as a whole."""
 
 _RUN_LENGTHS = "1.2.840.10008.1.2.5"
-_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70)}
+_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 57, 70)}
 _JPEG_LS = {f"1.2.840.10008.1.2.4.{number}" for number in (80, 81)}
 _JPEG_2000 = {f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203)}
-"""The last three are HTJ2K, which OpenJPEG decodes too. The other decoder for it, OpenJPH, ignores errors in the data."""
+"""The last three are HTJ2K, which OpenJPEG decodes too. OpenJPH, the other decoder for it, overlooks corrupt data."""
 
 COMPRESSED = {_RUN_LENGTHS} | _JPEG | _JPEG_LS | _JPEG_2000
-_LOSSY = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81, 91, 203)}
+_LOSSY = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 81, 91, 203)}
 
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 _START_OF_JPEG_2000 = b"\xff\x4f\xff\x51"
@@ -184,12 +184,12 @@ def _decoded(stream: bytes, syntax: str, described: _Description, colour_is_rgb:
     pixels: npt.NDArray[Any]
     if syntax in _JPEG_2000:
         pixels = imagecodecs.jpeg2k_decode(stream, numthreads=1)
+    # libjpeg would fill up what is missing with grey; CharLS would look for it without end.
+    elif stream.rfind(_END_OF_IMAGE) < stream.rfind(_START_OF_SCAN):
+        raise UnreadableImage("the compressed pixels break off before their end: export the image again")
     elif syntax in _JPEG_LS:
         pixels = imagecodecs.jpegls_decode(stream)
     else:
-        # libjpeg fills up what is missing with grey, and warns only.
-        if stream.rfind(_END_OF_IMAGE) < stream.rfind(_START_OF_SCAN):
-            raise UnreadableImage("the JPEG pixels break off before their end: export the image again")
         space = None
         if described.components == 3:  # Without this libjpeg would guess from what the JPEG alone says.
             space = "RGB" if colour_is_rgb else "YCBCR"
