@@ -43,6 +43,16 @@ UNUSED = {
 }
 """By pattern of path: why it goes."""
 
+KEPT = {
+    "imagecodecs": (
+        *("__init__.py", "imagecodecs.py", "_shared*.so", "licenses"),
+        *("_jpeg8*.so", "_jpegls*.so", "_jpeg2k*.so"),
+    ),
+    "imagecodecs.libs": ("libjpeg-*", "libcharls-*", "libopenjp2-*", "liblcms2-*"),
+}
+"""By folder of which little is used: what stays. imagecodecs loads a codec when it is called, and
+`handler.imaging.dicom_pixels` calls three of seventy."""
+
 TESTS = ("tests", "test")
 SOURCES = (".pyi", ".pyx", ".pxd", ".h", ".a", ".c")
 
@@ -50,7 +60,7 @@ CLOUD_SERVICES = ("s3", "sts")
 """What boto3 is used for; botocore describes four hundred services."""
 
 
-WITH_SYMBOLS = ("_CharLS*.so", "_openjpeg*.so", "PIL/_imaging.*.so", "yaml/_yaml*.so")
+WITH_SYMBOLS = ("PIL/_imaging.*.so", "yaml/_yaml*.so")
 """Libraries that were published with their symbol tables, most of their size."""
 
 
@@ -62,6 +72,10 @@ def trim(root: Path) -> None:
     """
     for pattern in UNUSED:
         for path in _found(root, pattern):
+            _remove(path)
+    for folder, patterns in KEPT.items():
+        kept = {path for pattern in patterns for path in _found(root / folder, pattern)}
+        for path in set((root / folder).iterdir()) - kept:
             _remove(path)
     for package in ("boto3", "botocore"):
         for path in (root / package / "data").iterdir():

@@ -1,7 +1,12 @@
-"""DICOM: from stored values to what a viewer shows of them, along the pipeline of PS3.4, N.2."""
+"""DICOM: from stored values to what a viewer shows of them, along the pipeline of PS3.4, N.2.
+
+pydicom's functions for this (`apply_modality_lut`, `apply_voi`, `apply_windowing`, `apply_color_lut`) are not used.
+They refuse an unusable window although a second one can be used, and an empty RescaleSlope. They read lookup tables of
+8 bits as if they had 16, and palettes of big-endian files as if they were little-endian.
+"""
 
 import math
-from collections.abc import MutableSequence
+from collections.abc import Iterator, MutableSequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,123 +14,234 @@ import numpy.typing as npt
 from PIL import Image
 
 from handler.errors import UnreadableImage
+from handler.imaging.dicom_pixels import Frame
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Values = npt.NDArray[np.float64]
 
+_BAND = 256
+"""Rows to take at once: numpy turns indices into 8 bytes each."""
 
-def displayed(stored: npt.NDArray[Any], file: "Dataset", *, inverted: bool) -> npt.NDArray[np.uint8]:
+_TAIL = 0.01
+"""Share of the pixels at either end that does not set the scale where there is no window: markers and dead pixels."""
+
+_VISIBLE = 0.01
+"""Share of the pixels that a window must leave neither all black nor all white."""
+
+_SPREAD_OF_PADDING = 1 / 64
+"""How far lossy coding may move padding, as a share of the range of the values."""
+
+
+def displayed(frame: Frame, file: "Dataset") -> npt.NDArray[np.uint8]:
     """Stored values to display values, 0 to 255, by way of a table: there are far fewer values than pixels.
 
     Args:
-        stored: `[rows, columns]` of 8 or 16 bits, signed or not.
-        inverted: as in MONOCHROME1, where the smallest value is white.
+        frame: of one sample per pixel.
+        file: what describes the pixels.
 
     Raises:
-        UnreadableImage: an attribute that is needed is no number.
+        UnreadableImage: an attribute that is needed is no number, or a lookup table is too short.
     """
-    stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
-    codes = stored.view(f"u{stored.itemsize}")
-    table = _display_table(np.arange(2 ** (8 * stored.itemsize), dtype=codes.dtype).view(stored.dtype), stored, file)
-    if inverted:
-        table = 1.0 - table
-    padding = _padding(file)
-    if padding is not None:
-        possible = np.arange(len(table), dtype=codes.dtype).view(stored.dtype)
-        table[(possible >= padding[0]) & (possible <= padding[1])] = 0.0
+    codes = frame.samples
+    possible = _stored_values(np.arange(2 ** (8 * codes.itemsize)), frame)
+    if file.PhotometricInterpretation == "PALETTE COLOR":
+        table = _palette(possible, file)
+    else:
+        counts = np.zeros(len(possible), np.int64)
+        for band in _bands(codes):
+            counts += np.bincount(band.ravel(), minlength=len(possible))
+        padding = _is_padding(possible, counts > 0, frame, file)
+        if counts[~padding].any():
+            counts[padding] = 0
+        table = _grey(possible, counts, frame, file)
+        if file.PhotometricInterpretation == "MONOCHROME1":
+            table = 1.0 - table
+        table[padding] = 0.0
     levels = (table * 255.0 + 0.5).astype(np.uint8)
-    shown = np.empty(stored.shape, np.uint8)
-    for source, target in zip(codes, shown, strict=True):  # by rows, for numpy turns indices into 8 bytes each
+    shown = np.empty(codes.shape, np.uint8)
+    for source, target in zip(_bands(codes), _bands(shown), strict=True):
         np.take(levels, source, out=target)
     return shown
 
 
-def _display_table(possible: npt.NDArray[Any], stored: npt.NDArray[Any], file: "Dataset") -> Values:
-    """The display value, 0 to 1, of every possible stored value, along the pipeline of PS3.4, N.2."""
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi
+def grey_of_colour(frame: Frame) -> Image.Image:
+    """From `[rows, columns, 3]` of RGB, or `[rows, columns]` of luminance."""
+    levels = frame.samples >> max(frame.low_bit + frame.bits - 8, 0)
+    return Image.fromarray(levels.astype(np.uint8)).convert("L")
 
-    for name in ("RescaleSlope", "RescaleIntercept"):
-        if name in file:
-            number(file, name)
-    values: Values = np.asarray(apply_modality_lut(possible, file), np.float64)
+
+def _bands(pixels: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    for top in range(0, len(pixels), _BAND):
+        yield pixels[top : top + _BAND]
+
+
+def _stored_values(codes: npt.NDArray[np.int64], frame: Frame) -> npt.NDArray[np.int64]:
+    """The values that codes of so many bits stand for."""
+    values = codes >> frame.low_bit & (1 << frame.bits) - 1
+    return values - (values >> frame.bits - 1 << frame.bits) if frame.signed else values
+
+
+def _is_padding(
+    possible: npt.NDArray[np.int64], present: npt.NDArray[np.bool_], frame: Frame, file: "Dataset"
+) -> npt.NDArray[np.bool_]:
+    """Which stored values fill up what is outside of the image."""
+    ends = [number_if_any(file, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    # As the pixels themselves: a negative value is often written as an unsigned one.
+    found = [int(_stored_values(np.array(int(end) << frame.low_bit), frame)) for end in ends if end is not None]
+    if ends[0] is None:
+        return np.zeros(len(possible), np.bool_)
+    low, high = float(min(found)), float(max(found))
+    if frame.lossy:
+        lowest, highest = possible[present].min(), possible[present].max()
+        margin = (highest - lowest) * _SPREAD_OF_PADDING
+        if low <= lowest + margin:
+            low, high = -math.inf, high + margin
+        elif high >= highest - margin:
+            low, high = low - margin, math.inf
+    inside: npt.NDArray[np.bool_] = (possible >= low) & (possible <= high)
+    return inside
+
+
+def _grey(stored: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], frame: Frame, file: "Dataset") -> Values:
+    """The display value, 0 to 1, of every stored value, before MONOCHROME1 is inverted.
+
+    Args:
+        counts: of pixels with that value.
+    """
+    values = _rescaled(stored, file)
+    for table in _tables_of_interest(values, file):
+        black, white = counts[table * 255.0 < 0.5].sum(), counts[table * 255.0 >= 254.5].sum()
+        if max(black, white) <= (1.0 - _VISIBLE) * counts.sum():
+            return table
+    low, high = (values.min(), values.max()) if frame.bits == 8 else _ends(values, counts)
+    spread: Values = ((values - low) / max(float(high - low), 1e-6)).clip(0.0, 1.0)
+    return spread
+
+
+def _rescaled(stored: npt.NDArray[np.int64], file: "Dataset") -> Values:
+    if file.get("ModalityLUTSequence"):
+        return _looked_up(stored, file.ModalityLUTSequence[0], "LUT", file)[0]
+    slope, intercept = number_if_any(file, "RescaleSlope"), number_if_any(file, "RescaleIntercept")
+    with np.errstate(over="ignore", invalid="ignore"):
+        values: Values = stored.astype(np.float64) * (1.0 if slope is None else slope) + (intercept or 0.0)
     if not np.isfinite(values).all():
         raise UnreadableImage(
-            "RescaleSlope and RescaleIntercept take the DICOM picture out of all bounds: export it again"
+            "RescaleSlope and RescaleIntercept take the DICOM image out of all bounds: export it again"
         )
-    table: Values
-    if file.get("VOILUTSequence"):
-        *_, bits = file.VOILUTSequence[0].LUTDescriptor
-        table = apply_voi(np.rint(values).astype(np.int32), file) / (2.0**bits - 1)
-    elif (width := number_if_any(file, "WindowWidth")) is not None and (
-        center := number_if_any(file, "WindowCenter")
-    ) is not None:
-        table = _windowed(values, center, width, file.get("VOILUTFunction"))
-    else:
-        ends = values if stored.dtype == np.uint8 else values[np.isin(possible, _seen(stored, file))]
-        table = (values - ends.min()) / max(ends.max() - ends.min(), 1e-6)
-    return table.clip(0.0, 1.0)
+    return values
+
+
+def _tables_of_interest(values: Values, file: "Dataset") -> Iterator[Values]:
+    """Display values, 0 to 1, by each VOI lookup table and then by each window that can be used."""
+    for item in file.get("VOILUTSequence") or ():
+        table, greatest = _looked_up(values, item, "LUT", file)
+        yield table / greatest
+    function = file.get("VOILUTFunction")
+    for center, width in zip(_numbers(file, "WindowCenter"), _numbers(file, "WindowWidth"), strict=False):
+        usable = width > 0 if function in ("LINEAR_EXACT", "SIGMOID") else width >= 1
+        if usable and math.isfinite(center) and math.isfinite(width):
+            yield _windowed(values, center, width, function)
 
 
 def _windowed(values: Values, center: float, width: float, function: str | None) -> Values:
     """The three window functions of PS3.3, C.11.2.1, with 0..1 for the range of output values."""
-    if width < 1.0:
-        raise UnreadableImage(f"the window is {width:g} wide, which leaves nothing to see: export the picture again")
     if function == "SIGMOID":
         exponents: Values = (-4.0 * (values - center) / width).clip(-60.0, 60.0)
         return 1.0 / (1.0 + np.exp(exponents))
     if function == "LINEAR_EXACT":
-        return (values - center) / width + 0.5
-    return (values - (center - 0.5)) / max(width - 1.0, 1e-6) + 0.5
+        table: Values = (values - center) / width + 0.5
+    else:
+        table = (values - (center - 0.5)) / max(width - 1.0, 1e-6) + 0.5
+    return table.clip(0.0, 1.0)
 
 
-def _padding(file: "Dataset") -> tuple[float, float] | None:
-    """The range of stored values with which the device filled up what is not picture."""
-    value, other = (number_if_any(file, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
-    if value is None:
-        return None
-    other = value if other is None else other
-    return min(value, other), max(value, other)
+def _ends(values: Values, counts: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """The values between which all pixels but `_TAIL` at either end lie; of all if there are too few between."""
+    order = np.argsort(values)
+    order = order[counts[order] > 0]
+    below = np.cumsum(counts[order]) / counts.sum()
+    low, high = (values[order[np.searchsorted(below, share)]] for share in (_TAIL, 1.0 - _TAIL))
+    return (low, high) if high > low else (values[order[0]], values[order[-1]])
 
 
-def _seen(stored: npt.NDArray[Any], file: "Dataset") -> tuple[int, int]:
-    """Smallest and largest stored value of the picture itself."""
-    padding = _padding(file)
-    if padding is not None:
-        inside = stored[(stored < padding[0]) | (stored > padding[1])]
-        stored = inside if inside.size else stored
-    return int(stored.min()), int(stored.max())
+def _palette(values: npt.NDArray[np.int64], file: "Dataset") -> Values:
+    """The luminance, 0 to 1, of the colours that a palette has for stored values."""
+    tables, greatest = zip(
+        *(_looked_up(values, file, f"{colour}PaletteColorLookupTable", file) for colour in ("Red", "Green", "Blue")),
+        strict=True,
+    )
+    # Entries of 8 bits may stand in words of 16, whatever the descriptor says.
+    full_scale = 0xFF if max(greatest) <= 0xFF else 0xFFFF
+    luminance: Values = np.tensordot((0.299, 0.587, 0.114), tables, 1) / full_scale
+    return luminance
 
 
-def grey_of_colour(pixels: npt.NDArray[Any]) -> Image.Image:
-    """From `[rows, columns, 3]` of 8 or 16 bits."""
-    if pixels.dtype == np.uint16:  # lookup tables often give 16 bits
-        pixels = (pixels >> 8).astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(pixels)).convert("L")
+def _looked_up(values: npt.NDArray[Any], item: "Dataset", name: str, file: "Dataset") -> tuple[Values, float]:
+    """The entries of a lookup table for values, of which those beyond an end take the entry at that end, and the
+    greatest entry of all.
+
+    The bytes are read as they stand in the file: pydicom loses how wide the entries are.
+
+    Args:
+        item: has the attributes `name` + Descriptor and `name` + Data.
+
+    Raises:
+        UnreadableImage: the table is absent, or shorter than it says.
+    """
+    descriptor, data = item.get(f"{name}Descriptor"), item.get_item(f"{name}Data")
+    if not descriptor or data is None or not data.value:
+        raise UnreadableImage(f"the DICOM image has no {name}Data, or no {name}Descriptor: export it again")
+    count, first = int(descriptor[0]) & 0xFFFF or 1 << 16, int(descriptor[1])
+    # The descriptor does not tell whether it is signed.
+    if first > 0x7FFF and values.min() < 0:
+        first -= 1 << 16
+    elif first < 0 <= values.min():
+        first += 1 << 16
+    content, order = bytes(data.value), "<" if file.file_meta.TransferSyntaxUID.is_little_endian else ">"
+    if len(content) >= 2 * count:
+        entries = np.frombuffer(content, order + "u2", count)
+    elif len(content) < count:
+        raise UnreadableImage(f"the DICOM attribute {name}Data is shorter than it says: export the image again")
+    elif order == ">":  # two of 8 bits in each word, the first one low
+        entries = np.frombuffer(content[: len(content) & ~1], "u2").byteswap().view("u1")[:count]
+    else:
+        entries = np.frombuffer(content, "u1", count)
+    at = (np.rint(values) - first).clip(0, count - 1).astype(np.intp)
+    return entries.astype(np.float64)[at], max(float(entries.max()), 1.0)
 
 
 def number(file: "Dataset", name: str) -> float:
-    """An attribute's value, or the first of several, such as windows: it is the one to begin with.
+    """An attribute's value, or the first of several.
 
     Raises:
         UnreadableImage: there is none, or it is no finite number.
     """
-    try:
-        value = file[name].value
-        found = float(value[0] if isinstance(value, MutableSequence) else value)
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found):
-        raise UnreadableImage(f"the DICOM attribute {name} is no number that can be used: export the picture again")
+    found = number_if_any(file, name)
+    if found is None:
+        raise UnreadableImage(f"the DICOM attribute {name} is absent or empty: export the image again")
     return found
 
 
 def number_if_any(file: "Dataset", name: str) -> float | None:
     """The same; None if the attribute is absent or empty."""
+    found = _numbers(file, name)
+    if not found:
+        return None
+    if not math.isfinite(found[0]):
+        raise UnreadableImage(f"the DICOM attribute {name} is no number that can be used: export the image again")
+    return found[0]
+
+
+def _numbers(file: "Dataset", name: str) -> list[float]:
+    """All values of an attribute: one that is not a number if they are no numbers, none if it is absent or empty."""
     try:
-        if file.get(name) is None:
-            return None
-    except (TypeError, ValueError, OverflowError):  # not empty, then
-        pass
-    return number(file, name)
+        value = file[name].value
+        if value is None or value == "":
+            return []
+        return [float(single) for single in (value if isinstance(value, MutableSequence) else [value])]
+    except KeyError:
+        return []
+    except (TypeError, ValueError, OverflowError):
+        return [math.nan]

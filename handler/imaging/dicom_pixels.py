@@ -1,0 +1,197 @@
+"""DICOM: the first frame as it is stored, decompressed.
+
+imagecodecs is called on the frame's bytes directly: pydicom has no plugin for it, and its plugins decode neither
+lossless JPEG nor JPEG of 12 bits. Of imagecodecs only three extension modules are loaded (see `infra/trim.py`).
+"""
+
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from handler.errors import UnreadableImage, UnsupportedFormat
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
+"""As far as the pixels are concerned: a deflated file is deflated as a whole."""
+
+_RUN_LENGTHS = "1.2.840.10008.1.2.5"
+_JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 57, 70)}
+_JPEG_LS = {f"1.2.840.10008.1.2.4.{number}" for number in (80, 81)}
+_JPEG_2000 = {f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203)}
+"""The last three are HTJ2K, which OpenJPEG decodes too. OpenJPH, the other decoder for it, overlooks corrupt data."""
+
+COMPRESSED = {_RUN_LENGTHS} | _JPEG | _JPEG_LS | _JPEG_2000
+_LOSSY = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 81, 91, 203)}
+
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+_START_OF_JPEG_2000 = b"\xff\x4f\xff\x51"
+
+
+class Frame(NamedTuple):
+    """One frame as it is stored."""
+
+    samples: npt.NDArray[Any]
+    """uint8 or uint16 `[rows, columns]`, or `[rows, columns, 3]` of RGB. Of luminance and chrominance the luminance
+    alone is kept: it is the grey that is wanted."""
+
+    bits: int
+    """Of a sample, counted from `low_bit`; the rest is no part of its value."""
+
+    low_bit: int
+    signed: bool
+    """Whether the values are in two's complement."""
+
+    lossy: bool
+    """Whether the values may differ a little from what the device wrote."""
+
+
+def first_stored_frame(file: "Dataset") -> Frame:
+    """Decompress the first frame.
+
+    Args:
+        file: what describes the pixels, and the pixels; its transfer syntax is one of `UNCOMPRESSED` or `COMPRESSED`.
+
+    Raises:
+        UnsupportedFormat: the compressed data has another number of bits than 2 to 16.
+        UnreadableImage: the compressed data breaks off, is no such data, or contradicts the description.
+        Exception: whatever pydicom and the decoders raise on corrupt bytes.
+    """
+    from pydicom.pixels.utils import pixel_array
+
+    syntax, stored = file.file_meta.TransferSyntaxUID, int(file.BitsStored)
+    kind, signed = file.PhotometricInterpretation, bool(file.get("PixelRepresentation"))
+    high_bit = file.get("HighBit")
+    low_bit = (stored - 1 if high_bit is None else int(high_bit)) + 1 - stored
+    if syntax in UNCOMPRESSED or syntax == _RUN_LENGTHS:
+        if not 0 <= low_bit <= file.BitsAllocated - stored:
+            low_bit = 0
+        # pydicom drops unused bits at the top only, wherever the used ones are.
+        pixels = pixel_array(file, index=0, raw=True, correct_unused_bits=False, decoding_plugin=_plugin(syntax))
+        bits, colour_is_rgb = stored, kind == "RGB"
+    else:
+        stream = _first_stream(file)
+        described = _described(stream)
+        _refuse_contradictions(file, described)
+        colour_is_rgb = described.is_rgb if described.is_rgb is not None else kind in ("RGB", "YBR_RCT", "YBR_ICT")
+        pixels = _decoded(stream, syntax, described, colour_is_rgb)
+        if pixels.shape[:2] != (described.height, described.width):
+            raise UnreadableImage("the compressed pixels have another size than their header says: export them again")
+        # Lossy coding may exceed the bits that are used, and must not wrap around.
+        bits = described.bits if syntax in _LOSSY else min(stored, described.bits)
+        if not 0 <= low_bit <= described.bits - bits:
+            low_bit = 0
+    if pixels.ndim == 3 and not colour_is_rgb:
+        pixels = pixels[..., 0]
+    pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    return Frame(pixels.view(f"u{pixels.itemsize}"), bits, low_bit, signed, syntax in _LOSSY)
+
+
+def _plugin(syntax: str) -> str:
+    return "pydicom" if syntax == _RUN_LENGTHS else ""
+
+
+def _first_stream(file: "Dataset") -> bytes:
+    """The compressed data of the first frame, with what stands in front of it in a JP2 file left out."""
+    from pydicom.encaps import generate_fragments, generate_frames
+
+    frames = int(file.get("NumberOfFrames") or 1)
+    if frames == 1:  # All fragments are its own, whatever the offset tables say, which are often wrong.
+        _, *fragments = generate_fragments(file.PixelData)
+        stream = b"".join(fragments)
+    else:
+        tables = file.get("ExtendedOffsetTable"), file.get("ExtendedOffsetTableLengths")
+        offsets = tables if all(tables) else None
+        stream = next(generate_frames(file.PixelData, number_of_frames=frames, extended_offsets=offsets))
+    if file.file_meta.TransferSyntaxUID in _JPEG_2000:
+        start = stream.find(_START_OF_JPEG_2000)
+        if start > 0:
+            stream = stream[start:]
+    return stream
+
+
+class _Description(NamedTuple):
+    """What the header of a compressed frame says."""
+
+    width: int
+    height: int
+    components: int
+    bits: int
+    is_rgb: bool | None
+    """None if it does not say."""
+
+
+def _described(stream: bytes) -> _Description:
+    """Read the header of JPEG, JPEG-LS or JPEG 2000.
+
+    Raises:
+        UnreadableImage: it is no such data, breaks off, or has components of several sizes.
+    """
+    if stream.startswith(_START_OF_JPEG_2000):
+        return _described_jpeg_2000(stream)
+    at = 2 if stream.startswith(b"\xff\xd8") else len(stream)
+    is_rgb = None
+    while at + 10 <= len(stream) and stream[at] == 0xFF:
+        marker = stream[at + 1]
+        content = stream[at + 4 : at + 2 + int.from_bytes(stream[at + 2 : at + 4])]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker == 0xE0 and content.startswith(b"JFIF"):
+            is_rgb = False
+        elif marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12:
+            is_rgb = content[11] == 0
+        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            bits, height, width, components = struct.unpack_from(">B2HB", stream, at + 4)
+            if content[6::3] in (b"RGB", b"rgb"):
+                is_rgb = True
+            # Samples of lossless coding are what the DICOM header says, whatever else is in the file.
+            return _Description(width, height, components, bits, None if marker in (0xC3, 0xF7) else is_rgb)
+        at += 2 + 2 + len(content)
+    raise UnreadableImage(
+        "the compressed pixels are no JPEG, JPEG-LS or JPEG 2000: export the image again, or uncompressed"
+    )
+
+
+def _described_jpeg_2000(stream: bytes) -> _Description:
+    right, bottom, left, top = struct.unpack_from(">4I", stream, 8)
+    [components] = struct.unpack_from(">H", stream, 40)
+    parts = {stream[42 + 3 * i : 45 + 3 * i] for i in range(components if components <= 3 else 1)}
+    if len(parts) != 1 or not parts <= {bytes([depth, 1, 1]) for depth in range(256)}:
+        raise UnreadableImage("the JPEG 2000 pixels have components of several sizes: export the image again")
+    [[depth, _, _]] = parts
+    return _Description(right - left, bottom - top, components, (depth & 0x7F) + 1, None)
+
+
+def _refuse_contradictions(file: "Dataset", described: _Description) -> None:
+    columns, rows, samples = (int(file[name].value) for name in ("Columns", "Rows", "SamplesPerPixel"))
+    if described[:3] != (columns, rows, samples):
+        raise UnreadableImage(
+            f"the DICOM image is {columns} x {rows} pixels of {samples} samples, but its data says "
+            f"{described.width} x {described.height} of {described.components}: export it again"
+        )
+    if not 2 <= described.bits <= 16:
+        raise UnsupportedFormat(f"the compressed pixels have {described.bits} bits: export the image with 8 to 16 bits")
+
+
+def _decoded(stream: bytes, syntax: str, described: _Description, colour_is_rgb: bool) -> npt.NDArray[Any]:
+    """`[rows, columns]`, or `[rows, columns, 3]` of RGB or of luminance and chrominance."""
+    import imagecodecs
+
+    pixels: npt.NDArray[Any]
+    if syntax in _JPEG_2000:
+        pixels = imagecodecs.jpeg2k_decode(stream, numthreads=1)
+    # libjpeg would fill up what is missing with grey; CharLS would look for it without end.
+    elif stream.rfind(_END_OF_IMAGE) < stream.rfind(_START_OF_SCAN):
+        raise UnreadableImage("the compressed pixels break off before their end: export the image again")
+    elif syntax in _JPEG_LS:
+        pixels = imagecodecs.jpegls_decode(stream)
+    else:
+        space = None
+        if described.components == 3:  # Without this libjpeg would guess from what the JPEG alone says.
+            space = "RGB" if colour_is_rgb else "YCBCR"
+        pixels = imagecodecs.jpeg8_decode(stream, colorspace=space, outcolorspace=space)
+    return pixels
