@@ -89,8 +89,8 @@ def warm_up() -> None:
 
 def _image(data: bytes, size: int) -> Image.Image:
     """Decode with Pillow to 8-bit grey ("L"), no smaller than `_DRAFT` times `size` if the image is larger."""
-    if _is_endless(data):
-        return _ended(data, size)
+    if _lacks_end_marker(data):
+        return _image_without_end_marker(data, size)
     with _open(data) as image:
         _refuse_pixels(image, MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS)
         # An MPO is a JPEG with previews behind it, as phones write them: the first image counts.
@@ -121,13 +121,13 @@ def _refuse_pixels(image: Image.Image, limit: int) -> None:
         )
 
 
-def _is_endless(data: bytes) -> bool:
+def _lacks_end_marker(data: bytes) -> bool:
     """Whether the data is a JPEG whose last scan has no end marker."""
     return data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
 
 
-def _ended(data: bytes, size: int) -> Image.Image:
-    """Decode a JPEG that lacks its end marker.
+def _image_without_end_marker(data: bytes, size: int) -> Image.Image:
+    """Decode a JPEG without its end marker, if all rows are there.
 
     The decoder would fill missing rows with grey. So the image is decoded twice, once with more data before the end
     marker. A complete image stays the same, because its decoder has no use for more.

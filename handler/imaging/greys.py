@@ -29,10 +29,11 @@ def full_scale(parts: Iterable[Values], *, floats: bool = False) -> int:
     Detectors deliver 8 to 16 bits, and software often stores them unchanged in a wider type. The full scale is 2^b - 1
     for the smallest b from 8 to 16 such that b bits hold at least 99 % of the pixels. The remaining 1 % leaves room for
     outliers, such as a burnt-in marker. Pixels of 0 or 65535 do not count, because frames and burnt-in text have these
-    values. If no others exist, the full scale is 65535, or 255 where all are 0. So an image keeps its darkness to
-    within one bit: it is never made more than twice as bright as its detector meant, as long as 1 % of the pixels reach
-    a quarter of the detector's range. Floats up to 1 are fractions, whose full scale is 1. Floats between 1 and half of
-    255 are refused, because they could be percentages, dark greys of 8 bits, or anything else.
+    values; if all are 0 or 65535, the full scale is 65535, or 255 if all are 0. Within its bits an image keeps its
+    darkness. An image is made too bright if 99 % of its pixels are below half of its detector's range, because nothing
+    tells it from an image of fewer bits; none of the chest X-rays of the data set is so dark. Floats up to 1 are
+    fractions, whose full scale is 1. Floats up to a value from 1 to 127 are refused, because they could be percentages
+    or dark greys of 8 bits.
 
     Args:
         parts: the image's values, in parts of any shape and type.
