@@ -1,7 +1,7 @@
 """The command line of serving.
 
 python -m handler predict FILE... [--json] [--force]
-python -m handler serve [--host 127.0.0.1] [--port 8000]
+python -m handler serve [--host 127.0.0.1] [--port 8000] [--root-path /xray]
 python -m handler settings
 """
 
@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     serve = commands.add_parser("serve", help="answer over HTTP")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
+    serve.add_argument("--root-path", metavar="PREFIX", help="path prefix of a proxy; as BASE_PATH, which it overrides")
     serve.set_defaults(run=_serve)
     commands.add_parser("settings", help="list the environment variables").set_defaults(run=_settings)
     options = parser.parse_args(arguments)
@@ -96,6 +97,9 @@ def _print_table(results: list[dict[str, Any]], positive: str) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     import uvicorn
+
+    if options.root_path is not None:
+        os.environ["BASE_PATH"] = options.root_path
 
     # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
     from handler.http.app import app

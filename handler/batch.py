@@ -5,17 +5,16 @@ succeed later makes the batch, or the one message, come again.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
 from typing import Any
-from urllib.parse import unquote_plus
 
 from handler.classifier import Classifier, granted_threads
 from handler.errors import HandlerError, InputError, MalformedRequest, SettingsError, TemporaryError, Unexpected
 from handler.http.problems import problem_of
 from handler.http.responses import encoded
+from handler.notifications import notified
 from handler.scoring import identity, predict
 from handler.settings import Settings
 from handler.storage import Storage
@@ -65,8 +64,7 @@ class Batches:
         return {"output_key": key, "scored": len(outcomes) - failed, "failed": failed}, outcomes
 
     def queue_messages(self, event: dict[str, Any]) -> tuple[dict[str, Any], list[Outcome]]:
-        """Score the pictures that queue messages point to: S3's own notifications, or `s3_uri` with, if wanted,
-        `output_s3_uri`.
+        """Score the images that queue messages point to, see `handler.notifications`.
 
         Returns:
             `batchItemFailures` with the messages that shall come again, after a few attempts in the dead-letter queue:
@@ -85,6 +83,25 @@ class Batches:
                 outcomes.append(exc)
                 failures.append({"itemIdentifier": record["messageId"]})
         return {"batchItemFailures": failures}, outcomes
+
+    def notification(self, event: dict[str, Any]) -> tuple[dict[str, Any], list[Outcome]]:
+        """Score the images that an event tells of which S3, SNS or EventBridge sent without a queue.
+
+        Returns:
+            How many were `scored` and have `failed`; and the outcomes.
+
+        Raises:
+            MalformedRequest: it tells of no object.
+            SettingsError: OUTPUT_S3_URI does not say where answers go.
+            TemporaryError: S3 has trouble; Lambda sends such an event again.
+        """
+        outcomes: list[Outcome] = []
+        for uri, output in self._addressed(event):
+            outcome = self._score([uri])[0]
+            outcomes.append(outcome)
+            self._storage.write(output, self._line(uri, outcome), "application/json")
+        failed = sum(isinstance(outcome, HandlerError) for outcome in outcomes)
+        return {"scored": len(outcomes) - failed, "failed": failed}, outcomes
 
     def _score(self, uris: Sequence[str]) -> list[Outcome]:
         """Fetch and score, in order.
@@ -121,27 +138,16 @@ class Batches:
             answer = {name: value for name, value in outcome.items() if name != "timings"}
         return encoded({"s3_uri": uri, "model": identity(self._classifier.contract), **answer}) + b"\n"
 
-    def _addressed(self, body: Any) -> list[tuple[str, str]]:
-        """The pictures that a message points to, each with the place for its answer."""
-        try:
-            message = json.loads(body)
-        except (TypeError, ValueError, RecursionError) as exc:
-            raise MalformedRequest("the message is not JSON: send an object with `s3_uri`") from exc
-        match message:
-            case {"s3_uri": str(uri), "output_s3_uri": str(output)}:
-                return [(uri, output)]
-            case {"s3_uri": str(uri)}:
-                return [(uri, self._default_output(uri))]
-            case {"Event": "s3:TestEvent"}:  # S3 sends it once, when the notification is set up
-                return []
-            case {"Records": list(records)}:
-                uris = [_notified_uri(record) for record in records if _tells_of_a_new_object(record)]
-                return [(uri, self._default_output(uri)) for uri in uris]
-        raise MalformedRequest("the message is neither an S3 notification nor an object with `s3_uri`")
+    def _addressed(self, message: Any) -> list[tuple[str, str]]:
+        """The images that a message points to, each with the place for its answer."""
+        return [(uri, output or self._default_output(uri)) for uri, output in notified(message)]
 
     def _default_output(self, uri: str) -> str:
         if not self._settings.output_uri:
-            raise SettingsError("set OUTPUT_S3_URI, or name an `output_s3_uri` in each message")
+            raise SettingsError(
+                "there is no place for the answer: set OUTPUT_S3_URI and list its bucket in S3_OUTPUT_BUCKETS, or send "
+                "messages with `s3_uri` and `output_s3_uri` to the queue"
+            )
         return f"{self._settings.output_uri}{_digest([uri])}.json"
 
 
@@ -157,21 +163,6 @@ def _item_uri(item: Any, wanted: dict[str, Any]) -> str:
         case {"Key": str(key)}:
             return f"s3://{_text(wanted, 'bucket')}/{key}"
     raise MalformedRequest("each of `Items` must be an object with `Key` or `s3_uri`")
-
-
-def _tells_of_a_new_object(record: Any) -> bool:
-    """Whether there is something to score: of what was deleted there is not, and its answer shall stay."""
-    match record:
-        case {"eventName": str(name)}:
-            return name.startswith("ObjectCreated")
-    return True
-
-
-def _notified_uri(record: Any) -> str:
-    match record:
-        case {"s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
-            return f"s3://{bucket}/{unquote_plus(key)}"
-    raise MalformedRequest("the record is no S3 notification: send one, or an object with `s3_uri`")
 
 
 def _text(wanted: dict[str, Any], name: str, default: str | None = None) -> str:
