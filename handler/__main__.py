@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from handler.errors import BundleError, HandlerError, InputNotFound, SettingsError
+from handler.commands import run
+from handler.errors import HandlerError, InputNotFound
 from handler.settings import Settings, described
 
 
@@ -39,17 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in any encoding
-    try:
-        status = int(options.run(options))
-        sys.stdout.flush()
-    except (BundleError, SettingsError) as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # Whoever reads the output has seen enough, and Python would try to write the rest of it at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return status
+    return run(lambda: int(options.run(options)), failed=2)
 
 
 def _port(text: str) -> int:
