@@ -20,7 +20,7 @@ from export.errors import ExportError
 from export.hub import add_fetch_arguments, add_publish_arguments, publish
 from handler.commands import run
 from handler.contract import EMBEDDED_BUNDLE
-from handler.files import write_json
+from handler.files import require_writable, write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +62,10 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
 def _build(options: argparse.Namespace) -> None:
     from export.bundle import build
 
+    # The bundle is made beside the folder that it replaces.
+    for file in (options.out, options.keep_float):
+        if file is not None:
+            require_writable(file.absolute().parent)
     build(
         options.model,
         options.calibration,

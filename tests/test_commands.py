@@ -88,10 +88,11 @@ def test_an_out_that_cannot_be_written_is_said_before_work_begins(
     assert str((tmp_path / out).parent) in error(capsys.readouterr().err)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
 def test_what_permissions_forbid_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = next((data / "train/NORMAL").iterdir())
     image.chmod(0)
+    if os.access(image, os.R_OK):
+        pytest.skip("root may read and write everything")
     (tmp_path / "locked").mkdir(mode=0o500)
 
     for out, path in (("locked", tmp_path / "locked"), ("out", image)):
