@@ -34,7 +34,7 @@ HandlerError
 Every message says what is wrong and what to do about it.
 """
 
-from pathlib import Path
+import pathlib
 
 
 class HandlerError(Exception):
@@ -117,7 +117,7 @@ class FolderError(HandlerError):
         instead: a folder nearby that is laid out so.
     """
 
-    def __init__(self, message: str, given: Path, instead: Path | None = None) -> None:
+    def __init__(self, message: str, given: pathlib.Path, instead: pathlib.Path | None = None) -> None:
         super().__init__(message)
         self.given = given
         self.instead = instead

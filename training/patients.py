@@ -38,7 +38,10 @@ def _patient_id(data: bytes) -> str:
         return ""
     import pydicom
 
-    file = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, force=True, specific_tags=["PatientID"])
+    try:
+        file = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, force=True, specific_tags=["PatientID"])
+    except Exception:  # it raises a dozen unrelated types where a header is odd; the pixels could be read all the same
+        return ""
     return str(file.get("PatientID") or "").strip()
 
 
