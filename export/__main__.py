@@ -18,9 +18,9 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.hub import add_fetch_arguments, add_publish_arguments, publish
+from handler.commands import run
 from handler.contract import EMBEDDED_BUNDLE
-from handler.errors import HandlerError
-from handler.files import write_json
+from handler.files import require_writable, write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,15 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("export").setLevel(logging.INFO)  # and not the converters' own chatter
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        options.run(options)
-    except (ExportError, HandlerError, OSError, ValueError) as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: nothing was replaced", file=sys.stderr)
-        return 130
-    return 0
+    return run(
+        lambda: options.run(options),
+        refused=(ExportError, ValueError),
+        out=getattr(options, "out", None),
+        interrupted="nothing was replaced",
+        prog=parser.prog,
+        arguments=arguments,
+    )
 
 
 def _build_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +62,10 @@ def _build_arguments(parser: argparse.ArgumentParser) -> None:
 def _build(options: argparse.Namespace) -> None:
     from export.bundle import build
 
+    # The bundle is made beside the folder that it replaces.
+    for file in (options.out, options.keep_float):
+        if file is not None:
+            require_writable(file.absolute().parent)
     build(
         options.model,
         options.calibration,
@@ -151,8 +154,8 @@ def _benchmark(options: argparse.Namespace) -> None:
         name, folders = "benchmark.json", {"data": options.data, "calibration": options.calibration}
         result = benchmark(bundles, options.out, rounds=options.rounds or 50, **shared, **folders)
         text, plots = report.table(result), report.plot(result, options.out)
+    print(json.dumps(result) if options.json else text)  # first: it took minutes, and the disk may be full
     write_json(options.out / name, result)
-    print(json.dumps(result) if options.json else text)
     written = ", ".join([name, *(path.name for path in plots)])
     print(f"{written} {'are' if plots else 'is'} in {options.out}", file=sys.stderr if options.json else sys.stdout)
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from export.errors import CalibrationError, RunError
 from handler.contract import LABELS
+from handler.files import label_of, read, require_readable
 from handler.imaging.decode import Pixels, decode
 
 
@@ -72,18 +73,28 @@ def read_pictures(files: tuple[str, ...], folder: Path, size: int) -> Pictures:
 
     Raises:
         CalibrationError: a file is not there.
+        OSError: a file cannot be read.
     """
-    pixels, labels = [], []
-    for name in tqdm(files, desc="reading pictures", unit="picture", leave=False):
-        below_split = name.split("/", 1)[1]
-        path = next((path for path in (folder / name, folder / below_split) if path.is_file()), None)
-        if path is None:
-            raise CalibrationError(
-                f"{name} of the run's split is not below {folder}: give the data set that the run was trained on"
-            )
-        pixels.append(decode(path.read_bytes(), size))
-        labels.append(LABELS.index(path.parent.name))
-    return Pictures(np.stack(pixels), np.array(labels))
+    paths = [_found(name, folder) for name in files]
+    require_readable(paths)
+    pixels = [decode(read(path), size) for path in tqdm(paths, desc="reading images", unit="image", leave=False)]
+    return Pictures(np.stack(pixels), np.array([_label(path) for path in paths]))
+
+
+def _found(name: str, folder: Path) -> Path:
+    for path in (folder / name, folder / name.split("/", 1)[1]):
+        if path.is_file():
+            return path
+    raise CalibrationError(
+        f"{name} of the run's split is not below {folder}: give the data set that the run was trained on"
+    )
+
+
+def _label(path: Path) -> int:
+    label = label_of(path.parent.name)
+    if label is None:
+        raise CalibrationError(f"{path} is in no folder of {', '.join(LABELS)}: give the run's own data set")
+    return label
 
 
 def sample(files: tuple[str, ...], count: int, seed: int) -> tuple[str, ...]:

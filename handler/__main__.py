@@ -1,7 +1,7 @@
 """The command line of serving.
 
 python -m handler predict FILE... [--json] [--force]
-python -m handler serve [--host 127.0.0.1] [--port 8000]
+python -m handler serve [--host 127.0.0.1] [--port 8000] [--root-path /xray]
 python -m handler settings
 python -m handler openapi
 """
@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from handler.errors import BundleError, HandlerError, InputNotFound, SettingsError
+from handler.commands import run
+from handler.errors import HandlerError, InputNotFound
 from handler.settings import Settings, described
 
 
@@ -35,23 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
     serve = commands.add_parser("serve", help="answer over HTTP")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
+    serve.add_argument("--root-path", metavar="PREFIX", help="path prefix of a proxy; as BASE_PATH, which it overrides")
     serve.set_defaults(run=_serve)
     commands.add_parser("settings", help="list the environment variables").set_defaults(run=_settings)
     commands.add_parser("openapi", help="print the OpenAPI document").set_defaults(run=_openapi)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in any encoding
-    try:
-        status = int(options.run(options))
-        sys.stdout.flush()
-    except (BundleError, SettingsError) as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # Whoever reads the output has seen enough, and Python would try to write the rest of it at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return status
+    return run(lambda: int(options.run(options)), failed=2)
 
 
 def _port(text: str) -> int:
@@ -102,6 +94,9 @@ def _print_table(results: list[dict[str, Any]], positive: str) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     import uvicorn
+
+    if options.root_path is not None:
+        os.environ["BASE_PATH"] = options.root_path
 
     # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
     from handler.http.app import app

@@ -5,14 +5,12 @@ succeed later makes the batch, or the one message, come again.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import monotonic
 from typing import Any
-from urllib.parse import unquote_plus
 
 from handler.errors import (
     HandlerError,
@@ -26,6 +24,7 @@ from handler.errors import (
 )
 from handler.http.problems import problem_of
 from handler.http.responses import encoded
+from handler.notifications import notified
 from handler.scoring import Outcome, Predictor, identity
 from handler.settings import Settings
 from handler.storage import Storage
@@ -79,8 +78,7 @@ class Batches:
         return {"output_key": key, "scored": len(outcomes) - failed, "failed": failed}, outcomes
 
     def queue_messages(self, event: dict[str, Any], seconds: float = math.inf) -> tuple[dict[str, Any], list[Outcome]]:
-        """Score the images that queue messages point to: S3's own notifications, or `s3_uri` with, if wanted,
-        `output_s3_uri`.
+        """Score the images that queue messages point to, see `handler.notifications`.
 
         Args:
             seconds: left until the invocation ends.
@@ -102,15 +100,40 @@ class Batches:
         scored = self._score([uri for _, uri, _ in wanted], seconds)
         for (message, uri, output), outcome in zip(wanted, scored, strict=True):
             try:
-                if isinstance(outcome, TemporaryError):
-                    raise outcome
-                self._storage.write(output, self._line(uri, outcome), "application/json")
+                self._write(uri, output, outcome)
                 outcomes.append(outcome)
             except HandlerError as exc:
                 outcomes.append(exc)
                 failed.add(message)
         messages = dict.fromkeys(record["messageId"] for record in event["Records"])
         return {"batchItemFailures": [{"itemIdentifier": each} for each in messages if each in failed]}, outcomes
+
+    def notification(self, event: dict[str, Any], seconds: float = math.inf) -> tuple[dict[str, Any], list[Outcome]]:
+        """Score the images of an event that S3, SNS or EventBridge sent without a queue.
+
+        Args:
+            seconds: left until the invocation ends.
+
+        Returns:
+            How many were `scored` and have `failed`; and the outcomes.
+
+        Raises:
+            MalformedRequest: it tells of no object.
+            SettingsError: OUTPUT_S3_URI does not say where answers go.
+            TemporaryError: S3 has trouble; Lambda sends such an event again.
+        """
+        addressed = self._addressed(event)
+        outcomes = self._score([uri for uri, _ in addressed], seconds)
+        for (uri, output), outcome in zip(addressed, outcomes, strict=True):
+            self._write(uri, output, outcome)
+        failed = sum(isinstance(outcome, HandlerError) for outcome in outcomes)
+        return {"scored": len(outcomes) - failed, "failed": failed}, outcomes
+
+    def _write(self, uri: str, output: str, outcome: Outcome) -> None:
+        """Store an answer. What may succeed later is none, and raised instead."""
+        if isinstance(outcome, TemporaryError):
+            raise outcome
+        self._storage.write(output, self._line(uri, outcome), "application/json")
 
     def _score(self, uris: Sequence[str], seconds: float) -> list[Outcome]:
         """Fetch and score, in order. What is slow to decode waits until the others are done."""
@@ -147,27 +170,16 @@ class Batches:
             answer = {name: value for name, value in outcome.items() if name != "timings"}
         return encoded({"s3_uri": uri, "model": identity(self._predictor.contract), **answer}) + b"\n"
 
-    def _addressed(self, body: Any) -> list[tuple[str, str]]:
-        """The pictures that a message points to, each with the place for its answer."""
-        try:
-            message = json.loads(body)
-        except (TypeError, ValueError, RecursionError) as exc:
-            raise MalformedRequest("the message is not JSON: send an object with `s3_uri`") from exc
-        match message:
-            case {"s3_uri": str(uri), "output_s3_uri": str(output)}:
-                return [(uri, output)]
-            case {"s3_uri": str(uri)}:
-                return [(uri, self._default_output(uri))]
-            case {"Event": "s3:TestEvent"}:  # S3 sends it once, when the notification is set up
-                return []
-            case {"Records": list(records)}:
-                uris = [_notified_uri(record) for record in records if _tells_of_a_new_object(record)]
-                return [(uri, self._default_output(uri)) for uri in uris]
-        raise MalformedRequest("the message is neither an S3 notification nor an object with `s3_uri`")
+    def _addressed(self, message: Any) -> list[tuple[str, str]]:
+        """The images that a message points to, each with the place for its answer."""
+        return [(uri, output or self._default_output(uri)) for uri, output in notified(message)]
 
     def _default_output(self, uri: str) -> str:
         if not self._settings.output_uri:
-            raise SettingsError("set OUTPUT_S3_URI, or name an `output_s3_uri` in each message")
+            raise SettingsError(
+                "there is no place for the answer: set OUTPUT_S3_URI and list its bucket in S3_OUTPUT_BUCKETS, or send "
+                "messages with `s3_uri` and `output_s3_uri` to the queue"
+            )
         return f"{self._settings.output_uri}{_digest([uri])}.json"
 
 
@@ -183,21 +195,6 @@ def _item_uri(item: Any, wanted: dict[str, Any]) -> str:
         case {"Key": str(key)}:
             return f"s3://{_text(wanted, 'bucket')}/{key}"
     raise MalformedRequest("each of `Items` must be an object with `Key` or `s3_uri`")
-
-
-def _tells_of_a_new_object(record: Any) -> bool:
-    """Whether there is something to score: of what was deleted there is not, and its answer shall stay."""
-    match record:
-        case {"eventName": str(name)}:
-            return name.startswith("ObjectCreated")
-    return True
-
-
-def _notified_uri(record: Any) -> str:
-    match record:
-        case {"s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
-            return f"s3://{bucket}/{unquote_plus(key)}"
-    raise MalformedRequest("the record is no S3 notification: send one, or an object with `s3_uri`")
 
 
 def _text(wanted: dict[str, Any], name: str, default: str | None = None) -> str:

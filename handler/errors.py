@@ -19,6 +19,7 @@ HandlerError
 ├── TemporaryError        nobody's fault; answered with 503 and a time to wait
 │   ├── Overloaded        as many requests are under way as are allowed
 │   └── StorageError      S3 did not answer
+├── FolderError           a folder of images that is not there or is laid out otherwise
 ├── SettingsError         an environment variable; the service refuses to start
 ├── Unexpected            a bug met by one picture of a batch; its cause is for the log alone
 ├── UnknownEvent          Lambda was invoked with something that is no event of these kinds
@@ -33,6 +34,8 @@ HandlerError
 
 Every message says what is wrong and what to do about it.
 """
+
+import pathlib
 
 
 class HandlerError(Exception):
@@ -109,6 +112,20 @@ class Overloaded(TemporaryError):
 
 class StorageError(TemporaryError):
     """S3 could not be reached or has no time."""
+
+
+class FolderError(HandlerError):
+    """A folder of images is not there, or not laid out as it must be.
+
+    Args:
+        given: the folder.
+        instead: a folder nearby that is laid out so.
+    """
+
+    def __init__(self, message: str, given: pathlib.Path, instead: pathlib.Path | None = None) -> None:
+        super().__init__(message)
+        self.given = given
+        self.instead = instead
 
 
 class SettingsError(HandlerError):

@@ -1,22 +1,24 @@
 """AWS Lambda's way in: `handler.lambda_entry.lambda_handler`.
 
-HTTP events (API Gateway REST and HTTP, function URL, load balancer) go to the web application, batches and queue
-messages to `handler.batch`, and a ping keeps the function warm. The model is loaded and run once while Lambda
+HTTP events (API Gateway REST and HTTP, function URL, load balancer) go to the web application, batches, queue messages
+and notifications to `handler.batch`, and a ping keeps the function warm. The model is loaded and run once while Lambda
 initializes.
 """
 
 import asyncio
+import base64
 import logging
 from time import perf_counter
 from typing import Any
 
 from mangum import Mangum
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from handler import startup
 from handler.batch import Batches
 from handler.errors import HandlerError, MalformedRequest, Unexpected, UnknownEvent
 from handler.http.endpoints import create_service
+from handler.http.prefix import prefix_of_event
 from handler.http.problems import MEDIA_TYPE, problem_of
 from handler.http.responses import encoded
 from handler.scoring import Outcome, identity
@@ -31,25 +33,25 @@ _TEXT = ["text/", "application/json", MEDIA_TYPE]
 """What is answered as it is; Mangum encodes the rest in base64."""
 
 
-async def _below_prefix(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tell the application which part of the path is not its own: a custom domain's base path, or a stage's name."""
+_UNDECODABLE = "undecodable"
+"""Key of an event whose body says that it is base64 and is not."""
+
+
+async def _requested(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tell the application what Mangum does not see in the event."""
     event = scope["aws.event"]
-    scope["root_path"] = startup.settings.base_path or _stage(event)
-    # REST APIs leave the stage out of the path, HTTP APIs leave it in; for ASGI it belongs there.
-    if "resource" in event and not startup.settings.base_path:
-        scope["path"] = scope["root_path"] + scope["path"]
-    await _service(scope, receive, send)
+    scope["root_path"], scope["path"] = prefix_of_event(event, scope["path"])
+    await _service(scope, _undecodable if _UNDECODABLE in event else receive, send)
 
 
-def _stage(event: dict[str, Any]) -> str:
-    stage = event["requestContext"].get("stage")
-    # A load balancer has no stages, and neither does a function URL, whose one is called $default.
-    return f"/{stage}" if stage and stage != "$default" else ""
+async def _undecodable() -> Message:
+    """Instead of a body: whoever reads it refuses the request."""
+    raise MalformedRequest("the event's body is not base64, but isBase64Encoded says so: encode it, or set it to false")
 
 
 _loop = asyncio.new_event_loop()
 asyncio.set_event_loop(_loop)
-_http = Mangum(_below_prefix, lifespan="off", text_mime_types=_TEXT)
+_http = Mangum(_requested, lifespan="off", text_mime_types=_TEXT)
 _predictor = startup.predictor()
 _service = create_service(startup.settings, _predictor)
 _batches = Batches(startup.settings, _predictor, Storage(startup.settings))
@@ -75,6 +77,8 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
             return _logged("map", _batches.map_batch, event, context)
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             return _logged("queue", _batches.queue_messages, event, context)
+        case {"Records": [{"eventSource": "aws:s3"} | {"EventSource": "aws:sns"}, *_]} | {"source": "aws.s3"}:
+            return _logged("notification", _batches.notification, event, context)
         case {"warmup": True} | {"source": "aws.events"}:
             return {"warm": True, "model": identity(_predictor.contract)}
     shape = (
@@ -82,19 +86,29 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     )
     raise UnknownEvent(
         f"the event is {shape}; expected an HTTP request, a batch with `Items` and `BatchInput`, messages of an SQS "
-        'queue, or {"warmup": true}'
+        'queue, a notification of S3, SNS or EventBridge, or {"warmup": true}'
     )
 
 
 def _answered(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer an HTTP event. The application answers whatever comes to it, but an event may not even be a request."""
     try:
-        return _http(event, context)
+        return _http(_decoded(event), context)
     except Exception as exc:  # Lambda would write its message to the log, which may quote the request
         _telemetry.failure(context.aws_request_id, exc)
         refused = MalformedRequest("the request cannot be taken apart: check its headers and its encoding")
         body = encoded(problem_of(refused, context.aws_request_id)).decode()
         return {"statusCode": 400, "headers": {"content-type": MEDIA_TYPE}, "body": body, "isBase64Encoded": False}
+
+
+def _decoded(event: dict[str, Any]) -> dict[str, Any]:
+    """The event with its body as bytes: Mangum would skip what is not base64."""
+    if not event.get("isBase64Encoded"):
+        return event
+    try:
+        return event | {"body": base64.b64decode(event.get("body") or "", validate=True), "isBase64Encoded": False}
+    except (TypeError, ValueError):
+        return event | {"body": b"", "isBase64Encoded": False, _UNDECODABLE: True}
 
 
 def _logged(route: str, work: Any, event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class Settings:
     base_path: str = field(
         default="",
         metadata=_from(
-            "BASE_PATH", _base_path, "path prefix that a custom domain puts before every path; stages need none"
+            "BASE_PATH", _base_path, "path prefix of a proxy, whether it strips it or not; Lambda knows API Gateway's"
         ),
     )
     log_level: str = field(default="INFO", metadata=_from("LOG_LEVEL", _level, "DEBUG, INFO, WARNING or ERROR"))

@@ -16,7 +16,7 @@ import re
 import sys
 from typing import Any
 
-from handler.errors import HandlerError
+from handler.commands import run
 from handler.storage import parse_uri
 
 BATCH_SIZE = 100
@@ -78,13 +78,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="percentage of batches (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
+    return run(lambda: _start(options), failed=2)
+
+
+def _start(options: argparse.Namespace) -> int:
     whole = None if options.manifest else re.fullmatch(r"s3://([^/]+)/?", options.source)
-    try:
-        bucket, key = (whole[1], "") if whole else parse_uri(options.source)
-    except HandlerError as exc:
-        sys.stderr.write(f"error: {exc}\n")
-        return 2
-    run = BulkRun(
+    bucket, key = (whole[1], "") if whole else parse_uri(options.source)
+    wanted = BulkRun(
         bucket=bucket,
         prefix="" if options.manifest else key,
         manifest=key if options.manifest else None,
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        sys.stdout.write(f"{start(options.stack, run, boto3.Session(region_name=options.region))}\n")
+        sys.stdout.write(f"{start(options.stack, wanted, boto3.Session(region_name=options.region))}\n")
     except (BotoCoreError, ClientError) as exc:
         sys.stderr.write(f"error: {exc}: check --stack and --region, and log in, as with `aws configure`\n")
         return 1

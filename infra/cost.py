@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import sys
 
+from handler.commands import run
 from infra.bulk import BATCH_SIZE, CONCURRENCY
 
 PRICES = "list prices of us-east-1, 2026-11, without free tiers"
@@ -107,6 +108,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="default: %(default)s")
     parser.add_argument("--concurrency", type=int, help="batches at once (default: 100, 500 and 1000)")
     options = parser.parse_args(arguments)
+    return run(lambda: _print(options))
+
+
+def _print(options: argparse.Namespace) -> None:
     runs = [
         estimate(
             pictures,
@@ -119,7 +124,6 @@ def main(arguments: list[str] | None = None) -> int:
         for pictures, usual in ((1_000_000, CONCURRENCY), (10_000_000, 500), (100_000_000, 1000))
     ]
     sys.stdout.write(f"{table(runs)}\n\n{PRICES}\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ Run it after the bundle in `handler/model` has changed; a test fails until that 
 """
 
 import base64
+import sys
 from pathlib import Path
 from typing import Any
 
 from handler.classifier import Classifier
+from handler.commands import run
 from handler.files import write_json
 from handler.imaging.decode import decode
 from handler.scoring import Predictor
@@ -59,4 +61,4 @@ def golden(classifier: Classifier) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    write_json(GOLDEN_FILE, golden(Classifier()))
+    sys.exit(run(lambda: write_json(GOLDEN_FILE, golden(Classifier()))))

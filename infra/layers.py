@@ -8,6 +8,7 @@ import json
 import sys
 from collections import Counter
 
+from handler.commands import run
 from infra.engine import docker
 
 BASE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
@@ -62,4 +63,4 @@ if __name__ == "__main__":
     parser.add_argument("image")
     parser.add_argument("--base", default=BASE)
     options = parser.parse_args()
-    sys.stdout.write(table(options.image, options.base) + "\n")
+    sys.exit(run(lambda: print(table(options.image, options.base)), refused=(RuntimeError,)))  # noqa: T201

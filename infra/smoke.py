@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from handler.commands import run
 from infra.golden import PICTURE
 
 TIMEOUT_S = 60
@@ -108,7 +109,11 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.token:
             request.add_header("Authorization", options.token)
 
-    results = smoke(options.url.rstrip("/"), sign)
+    return run(lambda: _smoke(options.url.rstrip("/"), sign))
+
+
+def _smoke(url: str, sign: Signer) -> int:
+    results = smoke(url, sign)
     for name, right, found in results:
         sys.stdout.write(f"{'ok  ' if right else 'FAIL'}  {name:22}  {found}\n")
     return int(not all(right for _, right, _ in results))

@@ -26,6 +26,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from handler.commands import run
+from handler.files import read
 from infra.engine import EngineError, docker, emulator
 from infra.golden import PICTURE, request_event
 from infra.instance import instance, vcpus
@@ -121,7 +123,7 @@ def sweep(options: argparse.Namespace) -> Sweep:
         ValueError: the picture is too large, or the machine too small for all sizes.
         OSError: the picture cannot be read.
     """
-    data = options.picture.read_bytes()
+    data = read(options.picture)
     event = json.dumps(request_event(data)).encode()
     if len(event) > MOST_BYTES:
         raise ValueError(f"{options.picture} is too large: Lambda takes 6 MB, about 4.5 MB of picture; send a smaller")
@@ -193,17 +195,17 @@ def main(arguments: list[str] | None = None) -> int:
     add("--out", type=Path, default=Path("runs/sweep"), help="folder of the results (default: %(default)s)")
     add("--json", action="store_true", help="print the results as one object")
     options = parser.parse_args(arguments)
-    try:
-        found = sweep(options)
-    except (EngineError, ValueError, OSError) as exc:
-        sys.stderr.write(f"error: {exc}\n")
-        return 2
-    save(found, options.out)
+    return run(lambda: _sweep(options), refused=(EngineError, ValueError), out=options.out, failed=2)
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    found = sweep(options)
+    # First: it took minutes, and the disk may be full.
     sys.stdout.write((json.dumps(found.to_json(), indent=2) if options.json else table(found)) + "\n")
+    save(found, options.out)
     where = f"results in {options.out}/sweep.json, sweep.md and sweep.png\n"
     # With --json standard output is for programs.
     (sys.stderr if options.json else sys.stdout).write(where)
-    return 0
 
 
 if __name__ == "__main__":

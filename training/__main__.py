@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from handler.errors import HandlerError
+from handler.commands import run
 from training.config import NUMBERS, RECIPES, Phase
 from training.errors import TrainingError
-from training.prepare import PATIENT, SIZE, Prepared, load, prepare
+from training.patients import PATIENT
+from training.prepare import SIZE, Prepared, load, prepare
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,17 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample picture"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        options.run(options)
-    except (TrainingError, HandlerError, FileNotFoundError) as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        resumes = options.command in ("fit", "slim")
-        how = "what was finished is saved; the same command goes on from there" if resumes else "start it again"
-        print(f"interrupted: {how}", file=sys.stderr)
-        return 130
-    return 0
+    resumes = options.command in ("fit", "slim")
+    return run(
+        lambda: options.run(options),
+        refused=(TrainingError,),
+        out=None if options.command == "phantom" else getattr(options, "out", None),
+        interrupted="what was finished is saved; the same command goes on from there" if resumes else "start it again",
+        prog=parser.prog,
+        arguments=arguments,
+    )
 
 
 def _prepare_arguments(parser: argparse.ArgumentParser) -> None:

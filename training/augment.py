@@ -86,7 +86,7 @@ def grain(pixels: Pixels) -> float:
 
 def resize(pixels: Pixels, size: int) -> Pixels:
     """A decoded picture `[S, S]` at a smaller size: that of an epoch, or that which a network is served at. Of an
-    original of `S` by `S` this is what `handler.imaging.decode` gives at that size, to the bit; of larger ones, which it
+    original of `S` by `S` this is what `decode` gives at that size, to the bit; of larger ones, which it
     shrinks once and not twice, it differs by about one grey level."""
     if pixels.shape[0] == size:
         return pixels

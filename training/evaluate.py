@@ -21,12 +21,12 @@ from tqdm import tqdm
 from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE, LABELS
 from handler.errors import InputError
-from handler.files import labelled_files, write_atomically, write_json
+from handler.files import label_of, labelled_files, read, require_readable, write_atomically, write_json
 from handler.imaging.decode import Pixels, decode
 from handler.scoring import identity
 from training.errors import DataError, RunError
 from training.metrics import bootstrap, confusion, summary
-from training.prepare import PATIENT, patient_of
+from training.patients import PATIENT, patient_of
 
 KIND = re.compile(r"_(bacteria|virus)_")
 """Where file names of this data set tell the kind of pneumonia."""
@@ -76,14 +76,14 @@ def evaluate(
         RunError: `model` is none, or `validation` is no run.
         BundleError: see `handler.errors`.
         DataError: a class has no readable picture, or one of the run's split is not in `data`.
-        FileNotFoundError: `data` has no folder for one of the classes.
+        FolderError: `data` has no folder for one of the classes.
+        OSError: a file cannot be read, or `out` cannot be written; its note is the report then.
     """
     judged = open_model(model)
     threshold = judged.threshold if threshold is None else threshold
     files = _held_out(data, validation) if validation else labelled_files(data)
-    pixels, labels, names, unreadable = _read(files, data, judged.size)
+    pixels, labels, names, patients, unreadable = _read(files, data, judged.size, pattern)
     probabilities = judged.probabilities(pixels, lambda batches: tqdm(batches, desc="scoring", leave=False))
-    patients = [patient_of(name, pattern) for name in names]
     result: dict[str, Any] = {
         "model": judged.about,
         "data": f"{data.resolve().parent.name}/{data.resolve().name}",
@@ -100,9 +100,13 @@ def evaluate(
     }
     from training.plots import plot_evaluation
 
-    plot_evaluation(probabilities, labels, threshold, out)
-    write_atomically(out / "report.txt", lambda path: path.write_text(report(result), encoding="utf-8"))
-    write_json(out / "metrics.json", result)
+    try:
+        write_json(out / "metrics.json", result)
+        write_atomically(out / "report.txt", lambda path: path.write_text(report(result), encoding="utf-8"))
+        plot_evaluation(probabilities, labels, threshold, out)
+    except OSError as exc:
+        exc.add_note(report(result))
+        raise
     return result
 
 
@@ -170,27 +174,40 @@ def _held_out(data: Path, run: Path) -> list[tuple[Path, int]]:
         names = json.loads((run / "split.json").read_text(encoding="utf-8"))["validation"]
     except (OSError, ValueError, KeyError) as exc:
         raise RunError(f"{run} names no validation pictures: give the folder of a run ({exc!r})") from exc
-    files = [(data / name, LABELS.index(Path(name).parent.name)) for name in names]
+    files = [(data / name, _label(name)) for name in names]
     if gone := [path for path, _ in files if not path.is_file()]:
         raise DataError(f"{gone[0]} of the run's split is not there: give the data set that the run was trained on")
+    require_readable(path for path, _ in files)
     return files
 
 
+def _label(name: str) -> int:
+    label = label_of(Path(name).parent.name)
+    if label is None:
+        raise RunError(f"{name} of the run's split is in no folder of {', '.join(LABELS)}: give another run")
+    return label
+
+
 def _read(
-    files: Sequence[tuple[Path, int]], data: Path, size: int
-) -> tuple[Pixels, npt.NDArray[np.int64], list[str], list[str]]:
-    pixels, labels, names, unreadable = [], [], [], []
+    files: Sequence[tuple[Path, int]], data: Path, size: int, pattern: str
+) -> tuple[Pixels, npt.NDArray[np.int64], list[str], list[str], list[str]]:
+    pixels, labels, names, patients, unreadable = [], [], [], [], []
     for path, label in tqdm(files, desc="reading", unit="picture", leave=False):
+        content = read(path)
         try:
-            pixels.append(decode(path.read_bytes(), size))
+            pixels.append(decode(content, size))
         except InputError as exc:
             unreadable.append(f"{path.parent.name}/{path.name}: {exc}")
             continue
         labels.append(label)
         names.append(path.name)
+        patients.append(patient_of(path.relative_to(data).as_posix(), content, pattern))
     if len(set(labels)) < len(LABELS):
-        raise DataError(f"{data} has no readable picture of one of the classes {', '.join(LABELS)}")
-    return np.stack(pixels), np.array(labels), names, unreadable
+        lacking = DataError(f"{data} has no readable image of one of the classes {', '.join(LABELS)}: see above")
+        for problem in unreadable:
+            lacking.add_note(problem)
+        raise lacking
+    return np.stack(pixels), np.array(labels), names, patients, unreadable
 
 
 def _by_kind(

@@ -100,7 +100,7 @@ def benchmark(
     Raises:
         BundleError: see `handler.errors`.
         RunError: see `export.timing.seed_network.prepare`.
-        FileNotFoundError: there are no pictures in `data` or `calibration`.
+        FolderError: there are no pictures in `data` or `calibration`.
     """
     entries = _bundles(bundles)
     calibrated_on = (calibration or data) if network else None

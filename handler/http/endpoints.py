@@ -24,6 +24,7 @@ from handler.errors import HandlerError, InputTooLarge, MalformedRequest, Tempor
 from handler.http.admission import AdmissionLimiter
 from handler.http.card import card
 from handler.http.middleware import REQUEST_ID, ContextMiddleware, ErrorMiddleware, RequestContext
+from handler.http.prefix import PrefixMiddleware
 from handler.http.problems import kind_of_status, problem, problem_of
 from handler.http.requests import RAW, read_json, read_sources
 from handler.http.responses import ProblemResponse, encoded
@@ -79,6 +80,7 @@ class Service:
             *([_cors(settings.cors_origins)] if settings.cors_origins else []),
             # Innermost, so that a page of another origin may read its answers too.
             Middleware(ErrorMiddleware, telemetry=telemetry),
+            *([Middleware(PrefixMiddleware, prefix=settings.base_path)] if settings.base_path else []),
         ]
         self.exception_handlers: dict[Any, Any] = {HandlerError: self._refused, HTTPException: _refused_by_framework}
 

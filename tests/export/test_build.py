@@ -12,6 +12,7 @@ import pytest
 from export.__main__ import main
 from export.card import card as model_card
 from export.quantize import quantized_convolutions
+from export.run import read_pictures
 from handler.classifier import Classifier
 from handler.contract import EMBEDDED_BUNDLE, Contract
 from handler.http.card import DISCLAIMER
@@ -46,6 +47,17 @@ def bundle(scratch_run: Path, phantoms: Path, tmp_path_factory: pytest.TempPathF
 
 def pictures(folder: Path) -> np.ndarray:
     return np.stack([decode(path.read_bytes(), 48) for path in sorted(folder.glob("test/*/*.jpeg"))])
+
+
+def test_calibration_finds_classes_in_any_case(phantoms: Path, tmp_path: Path) -> None:
+    shutil.copytree(phantoms / "train/PNEUMONIA", tmp_path / "train/pneumonia")
+    shutil.copytree(phantoms / "train/NORMAL", tmp_path / "train/Normal")
+    files = tuple(path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.glob("train/*/*")))
+
+    found = read_pictures(files, tmp_path, 32)
+
+    assert found.labels.tolist() == [int("pneumonia" in name) for name in files]
+    assert found.pixels.shape == (len(files), 32, 32)
 
 
 def test_the_bundle_serves_what_keras_computes(scratch_run: Path, bundle: Path, phantoms: Path) -> None:

@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 
-from handler import lambda_entry, startup
+from handler import lambda_entry
 from handler.errors import UnknownEvent
+from handler.http.endpoints import create_service
+from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.events import Context, load
 from tests.handler.pictures import jpeg
 
-HTTP = ["rest_api", "http_api", "function_url", "load_balancer"]
+HTTP = [
+    *("rest_api", "rest_api_custom_domain", "http_api", "http_api_v1", "http_api_v1_sam_local", "function_url"),
+    "load_balancer",
+]
 
 
 def invoke(event: Any) -> dict[str, Any]:
@@ -38,12 +43,18 @@ def test_every_http_event_is_scored(name: str) -> None:
 def at(name: str, path: str, method: str = "GET") -> dict[str, Any]:
     """The stored event with another path, as the service behind it sees it."""
     event = load(name, body=None, isBase64Encoded=False)
-    if "http" in event["requestContext"]:
+    context = event["requestContext"]
+    if "http" in context:
         prefix = "/live" if name == "http_api" else ""
-        event["requestContext"]["http"] |= {"path": prefix + path, "method": method}
-    else:
-        event |= {"path": path, "httpMethod": method}
-        event["requestContext"]["path"] = f"/Prod{path}"
+        context["http"] |= {"path": prefix + path, "method": method}
+        return event
+    event["httpMethod"] = method
+    event["path"] = event["path"].removesuffix("/v1/predictions") + path
+    if "resource" in event:
+        event["pathParameters"] = {"proxy": path[1:]} if path != "/" else None
+        event["resource"] = "/{proxy+}" if path != "/" else "/"
+        called = context["path"] != "/{proxy+}"  # SAM's local server has the resource there
+        context["path"] = context["path"].removesuffix("/v1/predictions") + path if called else event["resource"]
     return event
 
 
@@ -64,18 +75,66 @@ def test_the_page_is_served(name: str, path: str) -> None:
     assert len(answer["body"]) > 100
 
 
-@pytest.mark.parametrize(("name", "server"), [("rest_api", "/Prod"), ("http_api", "/live"), ("function_url", None)])
-def test_the_openapi_document_knows_the_stage(name: str, server: str | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "server"),
+    [
+        ("rest_api", "/Prod"),
+        ("rest_api_custom_domain", "/xray"),
+        ("http_api", "/live"),
+        ("http_api_v1", "/dev"),
+        ("http_api_v1_sam_local", None),
+        ("function_url", None),
+    ],
+)
+def test_the_openapi_document_knows_the_prefix(name: str, server: str | None) -> None:
     document = body(invoke(at(name, "/openapi.json")))
 
     assert document.get("servers") == ([{"url": server}] if server else None)
 
 
-def test_a_base_path_is_taken_off_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup, "settings", Settings(base_path="/v1"))
+@pytest.mark.parametrize("stage", ["dev", "v1"])
+@pytest.mark.parametrize("domain", [None, "/xray", "/v1", "/xray/v1"])
+@pytest.mark.parametrize("name", ["rest_api", "http_api_v1", "http_api_v1_sam_local"])
+def test_a_stage_or_base_path_may_be_called_as_a_path_of_the_service(name: str, stage: str, domain: str | None) -> None:
+    event = at(name, "/v1/model")
+    context = event["requestContext"]
+    context["stage"] = stage
+    if name != "http_api_v1_sam_local":
+        context["path"] = f"{domain or f'/{stage}'}/v1/model"
+        event["path"] = context["path"] if domain or name == "http_api_v1" else "/v1/model"
 
-    assert invoke(at("rest_api", "/v1/v1/model"))["statusCode"] == 200
-    assert invoke(at("rest_api", "/v1x/healthz"))["statusCode"] == 404
+    assert invoke(event)["statusCode"] == 200
+
+
+@pytest.mark.parametrize(("path", "status"), [("/dev/v1/model", 200), ("/v1/model", 200), ("/dev/v1/nothing", 404)])
+def test_a_default_route_has_its_stage_in_the_path_or_not(path: str, status: int) -> None:
+    event = at("http_api_v1", "/v1/model") | {"resource": "$default", "pathParameters": None, "path": path}
+    event["requestContext"] |= {"path": path, "resourcePath": "$default"}
+
+    assert invoke(event)["statusCode"] == status
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("base_path", ["/v1", "/scan", "/a/b"])
+def test_a_base_path_is_what_callers_see(
+    name: str, base_path: str, monkeypatch: pytest.MonkeyPatch, predictor: Predictor
+) -> None:
+    monkeypatch.setattr(lambda_entry, "_service", create_service(Settings(base_path=base_path), predictor))
+
+    assert invoke(at(name, f"{base_path}/v1/model"))["statusCode"] == 200
+    assert invoke(at(name, f"{base_path}x/healthz"))["statusCode"] == 404
+    assert body(invoke(at(name, f"{base_path}/openapi.json")))["servers"] == [{"url": base_path}]
+    if base_path != "/v1":
+        assert invoke(at(name, "/v1/model"))["statusCode"] == 200
+
+
+@pytest.mark.parametrize(("name", "base_path"), [("rest_api", "/Prod"), ("rest_api_custom_domain", "/xray")])
+def test_a_base_path_may_be_what_the_event_tells(
+    name: str, base_path: str, monkeypatch: pytest.MonkeyPatch, predictor: Predictor
+) -> None:
+    monkeypatch.setattr(lambda_entry, "_service", create_service(Settings(base_path=base_path), predictor))
+
+    assert invoke(load(name))["statusCode"] == 200
 
 
 @pytest.mark.parametrize("name", ["warm_up", "schedule"])
@@ -84,7 +143,7 @@ def test_a_ping_keeps_the_function_warm(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [load("unknown"), {}, [], None, "x", {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}]
+    "event", [load("unknown"), {}, [], None, "x", {"Records": []}, {"Records": [{"eventSource": "aws:kinesis"}]}]
 )
 def test_an_unknown_event_gets_a_clear_error(event: Any) -> None:
     with pytest.raises(UnknownEvent, match="expected an HTTP request, a batch") as raised:
@@ -133,13 +192,22 @@ def test_no_library_may_say_in_the_log_what_it_sees() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
-def test_a_body_that_is_no_base64_is_no_crash() -> None:
-    answer = invoke(load("function_url", body="%%%%"))
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize("text", ["%%%%", "abc", "/9j/4AAQ SkZJRg==", "\xff\xd8"])
+def test_a_body_that_is_not_base64_is_malformed(name: str, text: str) -> None:
+    right = invoke(at(name, "/v1/model"))
+    answer = invoke(load(name, body=text, isBase64Encoded=True))
 
-    assert 400 <= answer["statusCode"] < 500
+    assert answer["statusCode"] == 400
+    problem = body(answer)
+    assert problem["type"].endswith(":malformed-request")
+    assert "is not base64" in problem["detail"]
+    assert text not in problem["detail"]
+    assert set(right["headers"]) - {"etag", "last-modified", "accept-ranges"} <= set(answer["headers"])
 
 
 def test_each_kind_of_event_is_stored(request: pytest.FixtureRequest) -> None:
     stored = {path.stem for path in (request.path.parent / "events").glob("*.json")}
+    bulk = {"queue", "queue_of_wrapped", "map_batch", "s3", "sns", "event_bridge"}
 
-    assert stored == {*HTTP, "warm_up", "schedule", "queue", "map_batch", "unknown"}
+    assert stored == {*HTTP, *bulk, "warm_up", "schedule", "unknown"}

@@ -4,16 +4,20 @@ import base64
 import dataclasses
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib.parse import quote_plus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from handler import lambda_entry
 from handler.batch import Batches
 from handler.errors import BucketNotAllowed, HandlerError, MalformedRequest, SettingsError, StorageError
+from handler.notifications import notified
 from handler.scoring import Prediction, Predictor
 from handler.settings import Settings
 from handler.storage import Storage, parse_uri
@@ -32,6 +36,7 @@ SETTINGS = Settings(
     upload_expires_s=60,
 )
 PATH = "/v1/predictions?force=true"
+WORDS = ["Records", "Sns", "Message", "Type", "TopicArn", "s3", "bucket", "object", "name", "key", "source", "detail"]
 
 
 @pytest.fixture(scope="module")
@@ -367,6 +372,104 @@ def test_queue_messages_are_scored_and_only_the_hopeless_come_again(entry, s3) -
     assert "s3://xrays/ward 3/chest (one).jpg" in uris
     [text] = [line for key in keys for line in lines(s3, key) if line["s3_uri"].endswith("text.jpg")]
     assert text["error"]["status"] == 415
+
+
+CHEST = "s3://xrays/ward 3/chest (one).jpg"
+DELETED = [
+    {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectRemoved:Delete", "s3": {}}]},
+    {"source": "aws.s3", "detail-type": "Object Deleted", "detail": {}},
+]
+
+
+def answered(s3) -> list[str]:
+    keys = [found["Key"] for found in s3.list_objects_v2(Bucket="answers").get("Contents", [])]
+    return [line["s3_uri"] for key in keys for line in lines(s3, key)]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_wrapped_notification_in_a_message_is_scored(entry, s3, number: int) -> None:
+    record = load("queue_of_wrapped")["Records"][number]
+
+    assert entry({"Records": [record]}) == {"batchItemFailures": []}
+    assert answered(s3) == [CHEST]
+
+
+@pytest.mark.parametrize("name", ["s3", "sns", "event_bridge"])
+def test_a_notification_without_a_queue_is_scored(entry, s3, name: str) -> None:
+    answer = entry(load(name))
+
+    assert answer["scored"] + answer["failed"] == 1
+    assert answered(s3) == [CHEST]
+    before = [lines(s3, found["Key"]) for found in s3.list_objects_v2(Bucket="answers")["Contents"]]
+    entry(load(name))
+    assert before == [lines(s3, found["Key"]) for found in s3.list_objects_v2(Bucket="answers")["Contents"]]
+
+
+@pytest.mark.parametrize("key", ["a+b.jpg", "50%25.jpg", "ä b.jpg"])
+def test_only_s3_itself_encodes_keys(entry, s3, key: str) -> None:
+    s3.put_object(Bucket="xrays", Key=key, Body=jpeg())
+    by_event_bridge, by_s3 = load("event_bridge"), load("s3")
+    by_event_bridge["detail"]["object"]["key"] = key
+    by_s3["Records"][0]["s3"]["object"]["key"] = quote_plus(key)
+
+    assert entry(by_event_bridge) == entry(by_s3)
+    assert answered(s3) == [f"s3://xrays/{key}"]
+
+
+@pytest.mark.parametrize("event", DELETED)
+def test_what_was_deleted_is_not_scored(entry, s3, event: dict) -> None:
+    assert entry(event) == {"scored": 0, "failed": 0}
+    message = {"eventSource": "aws:sqs", "messageId": "m", "body": json.dumps(event)}
+    assert entry({"Records": [message]}) == {"batchItemFailures": []}
+    assert answered(s3) == []
+
+
+@pytest.mark.parametrize("name", ["s3", "sns", "event_bridge"])
+def test_a_notification_without_a_place_for_its_answer_says_how_to_wire_it(
+    name: str, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(buckets=("xrays",))
+    monkeypatch.setattr(lambda_entry, "_batches", Batches(settings, predictor, Storage(settings)))
+
+    with pytest.raises(SettingsError, match="set OUTPUT_S3_URI"):
+        lambda_entry.lambda_handler(load(name), Context())
+
+
+@pytest.mark.parametrize("name", ["s3", "sns", "event_bridge"])
+def test_a_notification_in_times_of_trouble_is_left_for_another_attempt(
+    entry, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+    with pytest.raises(StorageError):
+        entry(load(name))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"Records": [{"eventSource": "aws:s3"}]},
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "DOE^JANE"}}]},
+        {"source": "aws.s3", "detail-type": "AWS API Call via CloudTrail", "detail": {"userName": "DOE^JANE"}},
+    ],
+)
+def test_a_notification_of_something_else_says_what_is_expected(entry, event: dict) -> None:
+    with pytest.raises(MalformedRequest, match="send an S3 notification") as raised:
+        entry(event)
+
+    assert "DOE" not in str(raised.value)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(WORDS) | st.text(), inner),
+        max_leaves=20,
+    )
+)
+def test_any_message_is_understood_or_refused(message: object) -> None:
+    with suppress(MalformedRequest):
+        assert all(uri.startswith("s3://") or uri == message["s3_uri"] for uri, _ in notified(message))
 
 
 def test_a_message_with_half_a_letter_spoils_no_other(entry, s3) -> None:

@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from handler.contract import EMBEDDED_BUNDLE, LABELS
+from handler.files import labelled_files
 from tests import phantoms as drawn
+from tests.handler.pictures import dicom
 from training.__main__ import main
 from training.errors import DataError
-from training.prepare import load, patient_of, prepare
+from training.patients import patient_of
+from training.prepare import load, prepare
 
 
 @pytest.fixture
@@ -124,11 +131,147 @@ def test_a_name_that_is_no_text_is_named_and_left_out(
     assert "ntgen.jpeg: the name is no UTF-8, rename the file" in capsys.readouterr().out
 
 
-def test_what_keeps_a_class_empty_is_said(data: Path, tmp_path: Path) -> None:
-    (data / "train/NORMAL").rename(data / "train/Normal")
+def test_what_keeps_a_class_empty_is_said_before_the_error(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "train/NORMAL").rename(data / "train/HEALTHY")
 
-    with pytest.raises(DataError, match=r"train/NORMAL holds no picture[^$]*train/Normal: misplaced"):
-        prepare(data, tmp_path / "out", size=32)
+    assert main(["prepare", "--data", str(data), "--out", str(tmp_path / "out"), "--size", "32"]) == 1
+
+    *problems, error = capsys.readouterr().err.splitlines()
+    assert "train/HEALTHY: misplaced, ignored" in problems
+    assert error == "error: train/NORMAL holds no image to learn from: training needs both classes"
+
+
+def numbered(folder: Path, count: int, seed: int) -> None:
+    """Images that are called by a number alone, other ones in each class."""
+    rng = np.random.default_rng(seed)
+    for label in ("NORMAL", "PNEUMONIA"):
+        (folder / label).mkdir(parents=True)
+        for number in range(1, count + 1):
+            pixels = rng.integers(0, 255, (40, 40), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+
+
+def test_a_name_that_tells_no_patient_is_a_person_of_its_own(tmp_path: Path) -> None:
+    numbered(tmp_path / "data/train", 70, seed=1)
+    numbered(tmp_path / "data/val", 60, seed=2)
+
+    report = prepare(tmp_path / "data", tmp_path / "out", size=32)
+
+    assert report["counts"]["train"] == {"NORMAL": 70, "PNEUMONIA": 70, "patients": 140}
+    assert report["counts"]["validation"] == {"NORMAL": 60, "PNEUMONIA": 60, "patients": 120}
+    assert "train/NORMAL/1.png" in load(tmp_path / "out").patients["train"]
+
+
+def test_numbers_of_test_are_no_patients_of_train(tmp_path: Path) -> None:
+    numbered(tmp_path / "data/train", 10, seed=1)
+    numbered(tmp_path / "data/test", 10, seed=2)
+
+    assert not any("test leaks" in line for line in prepare(tmp_path / "data", tmp_path / "out", size=32)["problems"])
+
+
+def test_the_header_of_a_dicom_file_tells_the_patient(tmp_path: Path) -> None:
+    numbered(tmp_path / "data/train", 12, seed=1)
+    for index in range(24):  # three images of each of eight people
+        label = ("NORMAL", "PNEUMONIA")[index % 2]
+        name = f"person{index}_virus_1.dcm"  # which would tell another
+        pixels = np.random.default_rng(index).integers(0, 4096, (40, 40), dtype=np.uint16)
+        (tmp_path / "data/train" / label / name).write_bytes(dicom(pixels, PatientID=f"DOE-{index // 3}"))
+
+    prepare(tmp_path / "data", tmp_path / "out", size=32)
+
+    prepared = load(tmp_path / "out")
+    sides = [
+        {patient for patient in prepared.patients[split] if patient.startswith("dicom-")} for split in prepared.patients
+    ]
+    assert len(sides[0] | sides[1]) == 8
+    assert not sides[0] & sides[1]
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert b"DOE" not in written
+
+
+def test_a_dicom_file_without_an_id_goes_by_its_name() -> None:
+    assert patient_of("train/NORMAL/person7_virus_1.dcm", dicom(PatientID="")) == "person7"
+    assert patient_of("train/NORMAL/1.dcm", dicom(PatientID=" ")) == "train/NORMAL/1.dcm"
+    assert patient_of("a/1.dcm", dicom(PatientID="7 ")) == patient_of("b/2.dcm", dicom(PatientID="7"))
+
+
+def test_class_folders_may_be_called_in_any_case(data: Path, tmp_path: Path) -> None:
+    usual = prepare(data, tmp_path / "usual", size=32)
+    (data / "train/NORMAL").rename(data / "train/normal")
+    (data / "train/PNEUMONIA").rename(data / "train/Pneumonia")
+    (data / "test/NORMAL").rename(data / "test/Normal")
+
+    report = prepare(data, tmp_path / "out", size=32)
+
+    assert report == usual
+    assert {label for _, label in labelled_files(data / "test")} == {0, 1}
+    assert len(labelled_files(data / "test")) == sum(usual["counts"]["test"][label] for label in LABELS)
+
+
+def test_hidden_files_are_passed_over_by_all(data: Path, tmp_path: Path) -> None:
+    (data / "train/NORMAL/._IM-0001-0001.jpeg").write_bytes(b"what macOS adds")
+    (data / ".DS_Store").write_bytes(b"too")
+
+    assert not any(".DS_Store" in line or "._IM" in line for line in prepare(data, tmp_path, size=32)["problems"])
+
+
+@pytest.mark.parametrize("pack", ["zip", "gztar"])
+def test_an_archive_is_to_be_unpacked(
+    data: Path, tmp_path: Path, pack: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "chest xray"), pack, data)
+
+    assert main(["prepare", "--data", archive, "--out", str(tmp_path / "out")]) == 1
+
+    said = capsys.readouterr().err
+    how = re.search("unpack it with `(.*?)`", said)
+    assert how
+    shutil.rmtree(data)
+    subprocess.run(shlex.split(how[1]), check=True, capture_output=True)
+    assert list(tmp_path.glob("**/train/NORMAL/*.jpeg"))
+
+
+def test_a_data_set_that_is_not_there_or_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+
+    for name, said in {
+        "gone": "gone does not exist: check the path",
+        "notes.txt": "is a file: give the folder",
+    }.items():
+        assert main(["prepare", "--data", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 1
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("deeper", ["chest xray", "one/two", "__MACOSX/../real"])
+@pytest.mark.parametrize("option", ["--data {}", "--data={}"])
+def test_a_data_set_further_down_comes_with_the_command_to_type(
+    data: Path, tmp_path: Path, deeper: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Path(os.path.normpath(tmp_path / "given" / deeper))
+    shutil.copytree(data, place)
+    (tmp_path / "given/__MACOSX/train").mkdir(parents=True)
+    words = [word.format(tmp_path / "given") for word in option.split()]
+
+    assert main(["prepare", *words, "--out", str(tmp_path / "out"), "--size", "32"]) == 1
+
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    command = shlex.split(said.partition("give that: ")[2])
+    assert command[:4] == ["python", "-m", "training", "prepare"]
+    assert main(command[3:]) == 0
+    assert load(tmp_path / "out").files["train"]
+
+
+def test_evaluate_takes_the_folder_that_holds_the_classes(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(EMBEDDED_BUNDLE)
+    for folder in (data, data / "test/NORMAL"):
+        assert main(["evaluate", "--model", model, "--data", str(folder), "--out", str(tmp_path / "out")]) == 1
+        command = shlex.split(capsys.readouterr().err.partition("give that: ")[2])
+        assert command[command.index("--data") + 1] == str(data / "test")
 
 
 def test_an_interrupted_preparation_leaves_nothing_that_looks_whole(phantoms: Path, tmp_path: Path) -> None:
@@ -220,16 +363,17 @@ def test_loading_before_preparing_says_what_to_run(tmp_path: Path) -> None:
         ("person23_virus_56.jpeg", "person23"),
         ("IM-0115-0001.jpeg", "IM-0115"),
         ("NORMAL2-IM-0587-0001-0002.jpeg", "NORMAL2-IM-0587"),
-        ("my own picture.png", "my own picture"),
+        ("train/NORMAL/my own picture.png", "train/NORMAL/my own picture.png"),
+        ("train/person1_virus_2/3.jpeg", "train/person1_virus_2/3.jpeg"),
     ],
 )
 def test_patient_of(name: str, patient: str) -> None:
-    assert patient_of(name) == patient
+    assert patient_of(name, b"") == patient
 
 
 @given(number=st.integers(1, 10**6), kind=st.sampled_from(["bacteria", "virus"]), picture=st.integers(0, 10**4))
 def test_all_pictures_of_a_person_share_the_patient(number: int, kind: str, picture: int) -> None:
-    assert patient_of(f"person{number}_{kind}_{picture}.jpeg") == f"person{number}"
+    assert patient_of(f"person{number}_{kind}_{picture}.jpeg", b"") == f"person{number}"
 
 
 def test_the_real_data_set_splits_without_overlap(xrays: Path, tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""What all command lines share: an error is one line that names the remedy, never a traceback."""
+
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from handler.errors import FolderError, HandlerError
+from handler.files import require_writable
+
+_GONE = "the drive does not answer: connect it again, then run the same command again"
+_FULL = "free space on the disk, then run the same command again"
+_REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: "grant access to it with chmod, or name another",
+    errno.EPERM: "grant access to it with chmod, or name another",
+    errno.EROFS: "name a place that can be written",
+    errno.EISDIR: "name a file",
+    errno.ENOTDIR: "name a folder",
+    errno.EEXIST: "name a folder",  # where one is to be made, there is a file
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    **dict.fromkeys((errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESTALE), _GONE),
+}
+
+
+def run(
+    command: Callable[[], int | None],
+    *,
+    refused: tuple[type[Exception], ...] = (),
+    out: Path | None = None,
+    failed: int = 1,
+    interrupted: str = "start it again",
+    prog: str = "",
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run a command and report what stops it: first the notes of the exception, which explain it or save its results,
+    then one line.
+
+    Args:
+        command: returns the exit status; None is 0.
+        refused: exceptions whose message names the remedy, besides `HandlerError`.
+        out: folder for the results; whether it can be written is checked first.
+        failed: the exit status after an error.
+        interrupted: what to do after Ctrl-C.
+        prog: how the command line begins.
+        arguments: the rest of it; None for that of this process.
+
+    Returns:
+        The exit status.
+    """
+    errors: tuple[type[Exception], ...] = (HandlerError, *refused)
+    try:
+        if out is not None:
+            require_writable(out)
+        status = command() or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the output has seen enough, and Python would try to write the rest of it at its exit.
+        _drop_output()
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted: {interrupted}\n")
+        return 130
+    except FolderError as exc:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        _report(exc, f"{exc}: {prog} {_retyped(words, exc.given, exc.instead)}" if exc.instead else str(exc))
+    except errors as exc:
+        _report(exc, str(exc))
+    except OSError as exc:
+        _report(exc, described(exc))
+    else:
+        return status
+    return failed
+
+
+def _retyped(words: list[str], given: Path, instead: Path) -> str:
+    """The command with another folder instead of that which was given."""
+    found = []
+    for word in words:
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        found.append(f"{option}{equals}{instead}" if value and Path(value) == given else word)
+    return shlex.join(found)
+
+
+def described(exc: OSError) -> str:
+    """The path, what is wrong with it, and the remedy."""
+    if exc.errno is None or exc.strerror is None:  # it has a message of its own
+        return str(exc)
+    where = exc.filename if exc.filename is not None else "the output"
+    if isinstance(where, bytes):
+        where = os.fsdecode(where)
+    remedy = _REMEDIES.get(exc.errno, "check the path and its permissions")
+    return f"{where}: {exc.strerror}: {remedy}"
+
+
+def _report(exc: Exception, text: str) -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    for line in (*getattr(exc, "__notes__", ()), f"error: {text}"):
+        sys.stderr.write(f"{line}\n")
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

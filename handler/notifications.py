@@ -1,0 +1,63 @@
+"""Which objects a message tells of: S3's notifications, as they are or wrapped by SNS or EventBridge, and messages
+with an `s3_uri`.
+
+Bucket and key stand at another place in each, and only S3's own notifications URL-encode the key.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote_plus
+
+from handler.errors import MalformedRequest
+
+EXPECTED = "an S3 notification, one that SNS or EventBridge has wrapped, or an object with `s3_uri`"
+
+
+def notified(message: Any) -> list[tuple[str, str | None]]:
+    """The objects that a message tells of, each with the place for its answer if the message names one.
+
+    Args:
+        message: JSON as text, or what was parsed from it.
+
+    Returns:
+        Addresses `s3://BUCKET/KEY`; none for deleted objects and for the test that S3 sends when notifications are set
+        up.
+
+    Raises:
+        MalformedRequest: it has none of these forms.
+    """
+    return list(_told(_parsed(message) if isinstance(message, str) else message))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise MalformedRequest(f"the message is not JSON: send {EXPECTED}") from exc
+
+
+def _told(message: Any) -> Iterator[tuple[str, str | None]]:
+    match message:
+        case {"s3_uri": str(uri), "output_s3_uri": str(output)}:
+            yield uri, output
+        case {"s3_uri": str(uri)}:
+            yield uri, None
+        case {"Event": "s3:TestEvent"}:
+            pass
+        case {"Records": list(records)}:
+            for record in records:
+                yield from _told(record)
+        case {"Sns": {"Message": str(text)}} | {"Type": "Notification", "TopicArn": str(), "Message": str(text)}:
+            yield from _told(_parsed(text))
+        # What has happened to an object may be that it was deleted: there is nothing to score, and its answer stays.
+        case {"eventName": str(name), "s3": _} if not name.startswith("ObjectCreated"):
+            pass
+        case {"s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
+            yield f"s3://{bucket}/{unquote_plus(key)}", None
+        case {"source": "aws.s3", "detail-type": str(kind)} if kind.startswith("Object ") and kind != "Object Created":
+            pass
+        case {"source": "aws.s3", "detail": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
+            yield f"s3://{bucket}/{key}", None
+        case _:
+            raise MalformedRequest(f"the message tells of no object: send {EXPECTED}")

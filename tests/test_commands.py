@@ -1,0 +1,191 @@
+"""Trouble with files, at every command line: one line that names the path and the remedy, and nothing is lost.
+
+What a file system refuses is built so that root is refused as well.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from handler.contract import EMBEDDED_BUNDLE
+from tests.handler.pictures import jpeg
+from training.__main__ import main as training
+from training.prepare import load, prepare
+
+ROOT = Path(__file__).parents[1]
+FAILING = Path("/proc/self/mem")
+"""Can be opened and not read, as a file on a drive that is gone."""
+
+
+@pytest.fixture
+def data(phantoms: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(phantoms, tmp_path / "data"))
+
+
+def error(stderr: str) -> str:
+    """The one line; progress bars erase themselves."""
+    lines = [line.rpartition("\r")[2] for line in stderr.splitlines()]
+    assert "Traceback" not in stderr
+    assert sum(line.startswith("error: ") for line in lines) == 1, stderr
+    return lines[-1]
+
+
+def call(words: Sequence[object], **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+OUT_OF_EACH = [
+    "training prepare --data {data} --out {out}",
+    "training fit --data {data} --out {out} --init scratch",
+    "training slim --run {data} --data {data} --out {out}",
+    "training evaluate --model {bundle} --data {data}/test --out {out}",
+    "training audit --model {bundle} --data {data} --out {out}",
+    "training phantom --out {out}/phantom.png",
+    "export build --model {data} --calibration {data} --out {out}",
+    "export fetch --repo a/b --revision c --out {out}",
+    "export benchmark --out {out}",
+    "infra.sweep --out {out}",
+]
+
+
+@pytest.mark.parametrize("command", OUT_OF_EACH)
+def test_an_out_that_is_a_file_is_said_before_work_begins(command: str, phantoms: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("precious")
+
+    done = call(command.format(data=phantoms, bundle=EMBEDDED_BUNDLE, out=out).split())
+
+    assert done.returncode in (1, 2)
+    assert str(out) in error(done.stderr)
+    assert "name a folder" in done.stderr
+    assert out.read_text() == "precious"
+
+
+@pytest.mark.parametrize("out", ["/proc/out", "broken"])
+def test_an_out_that_cannot_be_written_is_said_before_work_begins(
+    out: str, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken").symlink_to("nowhere")
+
+    assert training(["prepare", "--data", str(phantoms), "--out", str(tmp_path / out), "--size", "32"]) == 1
+
+    assert str((tmp_path / out).parent) in error(capsys.readouterr().err)
+
+
+def test_what_permissions_forbid_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = next((data / "train/NORMAL").iterdir())
+    image.chmod(0)
+    if os.access(image, os.R_OK):
+        pytest.skip("root may read and write everything")
+    (tmp_path / "locked").mkdir(mode=0o500)
+
+    for out, path in (("locked", tmp_path / "locked"), ("out", image)):
+        assert training(["prepare", "--data", str(data), "--out", str(tmp_path / out)]) == 1
+        said = error(capsys.readouterr().err)
+        assert str(path) in said
+        assert "chmod" in said
+
+
+def test_an_image_that_cannot_be_read_is_said_before_work_begins(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "test"):
+        (data / split / "NORMAL/gone.jpeg").symlink_to(FAILING)
+
+    assert training(["prepare", "--data", str(data), "--out", str(tmp_path / "out")]) == 1
+    prepared = error(capsys.readouterr().err)
+    model = ["--model", str(EMBEDDED_BUNDLE), "--out", str(tmp_path / "out")]
+    assert training(["evaluate", "--data", str(data / "test"), *model]) == 1
+    evaluated = error(capsys.readouterr().err)
+
+    assert f"{data}/train/NORMAL/gone.jpeg" in prepared
+    assert f"{data}/test/NORMAL/gone.jpeg" in evaluated
+    assert all("the drive does not answer: connect it again" in said for said in (prepared, evaluated))
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_line_for_one_file_at_the_handler_s_command_line(tmp_path: Path) -> None:
+    (tmp_path / "good.jpg").write_bytes(jpeg())
+    (tmp_path / "gone.jpg").symlink_to(FAILING)
+
+    done = call(["handler", "predict", "--force", tmp_path / "gone.jpg", tmp_path / "good.jpg"], stdout=subprocess.PIPE)
+
+    assert (done.returncode, done.stderr) == (1, "")
+    gone, good = done.stdout.splitlines()
+    assert "cannot be read" in gone
+    assert "%" in good
+
+
+def limited() -> None:
+    """No file may grow beyond 40 kB, as on a disk that is nearly full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+
+def test_a_full_disk_leaves_what_was_prepared(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(data, out, size=32, seed=1)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    done = call(["training", "prepare", "--data", data, "--out", out, "--size", 64], preexec_fn=limited)
+
+    assert done.returncode == 1
+    assert str(out) in error(done.stderr)
+    assert "free space on the disk" in done.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert load(out).files
+
+
+def test_a_full_disk_does_not_lose_an_evaluation(phantoms: Path, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").mkdir()  # where no file can be written
+
+    words = ["--model", EMBEDDED_BUNDLE, "--data", phantoms / "test", "--out", tmp_path]
+    done = call(["training", "evaluate", *words], stdout=subprocess.PIPE)
+
+    assert done.returncode == 1
+    assert f"{tmp_path}/metrics.json" in error(done.stderr)
+    assert "called PNEUMONIA from a probability" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+@pytest.mark.parametrize("command", ["handler settings", "infra.cost --ms 20", "training phantom --out {out}"])
+def test_output_that_cannot_be_written_is_one_line(command: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = call(command.format(out=tmp_path / "a.png").split(), stdout=full)
+
+    assert done.returncode in (1, 2)
+    assert "the output: No space left on device: free space" in error(done.stderr)
+    assert done.stderr.count("\n") == 1
+
+
+def test_metrics_that_are_no_file_are_one_line(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(EMBEDDED_BUNDLE, tmp_path / "bundle"))
+    (tmp_path / "metrics.json").mkdir()
+
+    done = call(["export", "card", bundle, "--evaluation", tmp_path / "metrics.json"])
+
+    assert done.returncode == 1
+    assert f"{tmp_path}/metrics.json: Is a directory: name a file" in error(done.stderr)
+    assert json.loads((bundle / "model.json").read_text())
+
+
+def test_an_image_that_is_not_there_is_one_line_of_the_sweep(tmp_path: Path) -> None:
+    done = call(["infra.sweep", "--picture", tmp_path / "gone.png", "--out", tmp_path / "out"])
+
+    assert done.returncode == 2
+    assert f"{tmp_path}/gone.png: No such file or directory: check the path" in error(done.stderr)
