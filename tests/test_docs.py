@@ -99,10 +99,8 @@ def test_every_path_that_is_named_exists(document: Path) -> None:
 
 
 def test_a_path_that_is_gone_would_be_noticed() -> None:
-    text = (
-        "`handler/gone.py`, `handler/imaging/{decode,gone}.py`, `python infra/gone.py x`, handler/prose.py, `gone.toml`"
-    )
-    named = {"handler/gone.py", "handler/imaging/decode.py", "handler/imaging/gone.py", "infra/gone.py", "gone.toml"}
+    text = "`handler/gone.py`, `handler/imaging/{decode,gone}.py`, `python infra/gone.py x`, handler/prose.py, `a.toml`"
+    named = {"handler/gone.py", "handler/imaging/decode.py", "handler/imaging/gone.py", "infra/gone.py", "a.toml"}
     assert paths(text) == named
 
 

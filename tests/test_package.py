@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 IMAGE = REPOSITORY / "handler" / "page" / "phantom.png"
 PACKAGES = ("handler", "training", "export", "infra")
+SCRIPTS = sorted(tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"])
 
 
 def pip(*arguments: object) -> None:
@@ -83,12 +84,6 @@ def test_what_is_installed_answers_as_the_checkout_does(installed: Path, tmp_pat
     assert answer(module) == answer(script) == expected
 
 
-@pytest.mark.parametrize("script", ["xray", "xray-train", "xray-export"])
-def test_every_command_is_installed(script: str, installed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_command_starts(script: str, installed: Path, tmp_path: Path) -> None:
     assert "usage: " in run(installed / "bin" / script, "--help", installed=installed, folder=tmp_path)
-
-
-def test_no_command_is_left_out_of_these_tests(installed: Path) -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["scripts"].keys() == {path.name for path in (installed / "bin").iterdir()}
-    assert project["scripts"].keys() == {"xray", "xray-train", "xray-export"}
