@@ -1,28 +1,54 @@
 """The smoke test itself: it must fail where something is wrong, and sign as API Gateway wants it."""
 
+import contextlib
 import threading
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
 import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.smoke import _signed_by_iam, main
 from tests.infra.engine import free_port, wait_until_up
+
+
+@contextlib.contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        wait_until_up(f"http://127.0.0.1:{port}/healthz")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     from handler.http.app import app
 
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_until_up(f"http://127.0.0.1:{port}/healthz")
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+    with served(app) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def guarded_url() -> Iterator[str]:
+    """The service behind a door that asks, as API Gateway does, for an API key or for a token of the user pool."""
+    from handler.http.app import app
+
+    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope.get("headers", ()))
+        known = headers.get(b"x-api-key") == b"key-1" or headers.get(b"authorization") == b"token-1"
+        answer = app if known or scope["type"] == "lifespan" else JSONResponse({"message": "Forbidden"}, 403)
+        await answer(scope, receive, send)
+
+    with served(door) as address:
+        yield address
 
 
 def test_a_sound_service_passes(url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,6 +60,22 @@ def test_anything_else_fails(url: str, capsys: pytest.CaptureFixture[str]) -> No
     assert main([f"{url}/v1"]) == 1
     assert main([f"http://127.0.0.1:{free_port()}"]) == 1
     assert "FAIL  healthy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("proof", [("--api-key", "key-1"), ("--token", "token-1")])
+def test_a_key_or_a_token_opens_the_door(
+    proof: tuple[str, str], guarded_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([guarded_url, *proof]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("proof", [(), ("--api-key", "key-2"), ("--token", "token-2"), ("--api-key", "token-1")])
+def test_without_the_right_one_every_check_fails(
+    proof: tuple[str, ...], guarded_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([guarded_url, *proof]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("FAIL") and "403" in line for line in lines)
 
 
 def test_requests_are_signed(monkeypatch: pytest.MonkeyPatch) -> None:
