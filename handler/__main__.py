@@ -95,26 +95,14 @@ def _print_table(results: list[dict[str, Any]], positive: str) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    import uvicorn
+    from handler import startup
 
     # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
     from handler.http.app import app
+    from handler.http.server import serve
 
-    # One JSON line for each request is written already.
-    uvicorn.run(
-        app,
-        host=options.host,
-        port=options.port,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=_MAX_CONNECTIONS,
-    )
+    serve(app, startup.settings, options.host, options.port)
     return 0
-
-
-_MAX_CONNECTIONS = 500
-"""Idle ones included; others get 503. A process may usually have 1024 open files, and without room for one more a
-server does nothing but complain."""
 
 
 def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001
