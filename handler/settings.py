@@ -48,7 +48,7 @@ def _s3_folder(text: str) -> str:
 
 
 def _prefix(text: str) -> str:
-    if not re.fullmatch(r"([A-Za-z0-9._-]+/)*", text):
+    if not re.fullmatch(r"([A-Za-z0-9_-][A-Za-z0-9._-]*/)+", text):
         raise ValueError("must be a key prefix that ends in a slash, such as uploads/")
     return text
 
@@ -202,6 +202,8 @@ class Settings:
             raise SettingsError("MODEL_REPO is set without MODEL_REVISION: pin the commit SHA that is to be served")
         if self.revision and not self.repo:
             raise SettingsError("MODEL_REVISION is set without MODEL_REPO: set both, or neither")
+        if not self.upload_prefix:
+            raise SettingsError("UPLOAD_PREFIX is empty, so all of UPLOAD_BUCKET could be read: name one")
         if self.max_bytes_in_flight < self.max_body_bytes:
             raise SettingsError("MAX_BYTES_IN_FLIGHT is less than MAX_BODY_BYTES: raise it, or lower the other")
 

@@ -28,7 +28,7 @@ _MAX_JSON_PUNCTUATION = 10_000
 """Base64 has none, so what has more is not one of our documents, and would take many times its size once parsed."""
 
 
-UNCOUNTED_PIECES = 1000
+UNCOUNTED_PIECES = 250
 REQUIRED_PIECE_BYTES = 64
 """A piece costs time however short it is: beyond the first ones, a body's pieces must have so many bytes on average."""
 

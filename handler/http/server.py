@@ -185,6 +185,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _abort(self) -> None:
         """Close at once: `close` would wait for the client to take what is unsent."""
         self._stop_waiting()
+        self.connections.discard(self)  # `connection_lost` comes too late for the next one, which counts them
         self.transport.abort()
 
     def _refuse(self, error: HandlerError) -> None:
