@@ -11,7 +11,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from handler.errors import BundleError, HandlerError, InputNotFound, SettingsError
 from handler.settings import Settings, described
@@ -94,7 +94,7 @@ def _print_table(results: list[dict[str, Any]], positive: str) -> None:
         print(f"{result['file']:<{width}}  {verdict}")
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _serve(options: argparse.Namespace) -> NoReturn:
     from handler import startup
 
     # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
@@ -102,7 +102,6 @@ def _serve(options: argparse.Namespace) -> int:
     from handler.http.server import serve
 
     serve(app, startup.settings, options.host, options.port)
-    return 0
 
 
 def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001

@@ -12,8 +12,10 @@ sees a request is up to its server, so these limits do not hold under `uvicorn h
 """
 
 import asyncio
+import os
+import sys
 from functools import partial
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -36,8 +38,8 @@ _MAX_PIPELINED = 16
 _INVALID = MalformedRequest("this is not a valid HTTP/1.1 request: check its headers and the framing of its body")
 
 
-def serve(app: Any, settings: Settings, host: str, port: int) -> None:
-    """Answer until SIGTERM or SIGINT.
+def serve(app: Any, settings: Settings, host: str, port: int) -> NoReturn:
+    """Answer until SIGTERM or SIGINT, then end the process.
 
     Args:
         app: an ASGI application.
@@ -55,6 +57,10 @@ def serve(app: Any, settings: Settings, host: str, port: int) -> None:
         limit_concurrency=MAX_CONNECTIONS + 1,  # the last one is let in, and another one closed for it
         timeout_graceful_shutdown=settings.shutdown_timeout_s,
     )
+    # The interpreter would wait for threads that still score, though the answer can reach nobody.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -175,14 +175,19 @@ def test_the_server_stops_though_bodies_are_on_their_way(timeout_s: int) -> None
 
 
 LARGE = 50_000_000
-ENDLESS = f"""
+OTHER = f"""
+from concurrent.futures import ThreadPoolExecutor
 from handler.http.server import serve
 from handler.settings import Settings
-import sys
+import sys, threading
+
+pool = ThreadPoolExecutor(1)
 
 async def app(scope, receive, send):
     if scope["type"] == "http":
-        body = bytes(0 if scope["path"] == "/readyz" else {LARGE})
+        if scope["path"] == "/work":
+            pool.submit(threading.Event().wait)
+        body = bytes({LARGE} if scope["path"] == "/long" else 0)
         await send({{"type": "http.response.start", "status": 200, "headers": []}})
         await send({{"type": "http.response.body", "body": body}})
 
@@ -191,7 +196,7 @@ serve(app, Settings.from_environment(), "127.0.0.1", int(sys.argv[-1]))
 
 
 def test_a_client_that_does_not_read_is_given_up() -> None:
-    with serving(ENDLESS, HEADER_TIMEOUT_S="1") as (url, _), connect(url) as reader:
+    with serving(OTHER, HEADER_TIMEOUT_S="1") as (url, _), connect(url) as reader:
         # GIVEN a client that reads the beginning of a long answer
         reader.sendall(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
         assert reader.recv(10)
@@ -200,6 +205,19 @@ def test_a_client_that_does_not_read_is_given_up() -> None:
             assert said(url) == b""
         # THEN so has been the first
         assert len(rest(reader)) < LARGE
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs waitid to wait for a process without its Popen")
+def test_the_server_stops_though_a_thread_works() -> None:
+    with serving(OTHER) as (url, process):
+        assert httpx2.get(f"{url}/work").status_code == 200
+        # Unlike SIGTERM, which kills at last any process but a container's first, this one lets it end by itself.
+        os.kill(process, signal.SIGINT)
+        end = threading.Thread(target=os.waitid, args=(os.P_PID, process, os.WEXITED | os.WNOWAIT), daemon=True)
+        end.start()
+        end.join(10)
+
+        assert not end.is_alive()
 
 
 SIZE = 32 << 20
