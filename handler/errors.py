@@ -9,14 +9,14 @@ HandlerError
 │   ├── UnreadableImage   a known kind, but truncated or corrupt
 │   ├── SeveralFrames     an animation or a multi-page file
 │   ├── InputTooLarge     more bytes, pixels, frames or pictures than the limits allow
-│   ├── SlowRequest       the body did not arrive in time
+│   ├── SlowRequest       the headers or the body did not arrive in time
 │   ├── NotAnXray         a readable picture of something else
 │   ├── BucketNotAllowed  an S3 address outside the allow-list
 │   ├── InputNotFound     nothing at that address or path
 │   ├── InputArchived     an S3 object that has to be restored before it can be read
 │   └── UploadsDisabled   this deployment takes no uploads
 ├── TemporaryError        nobody's fault; answered with 503 and a time to wait
-│   ├── Overloaded        as many requests are under way as are allowed
+│   ├── Overloaded        as many requests, or bytes of them, are under way as are allowed
 │   └── StorageError      S3 did not answer
 ├── SettingsError         an environment variable; the service refuses to start
 ├── Unexpected            a bug met by one picture of a batch; its cause is for the log alone
@@ -71,7 +71,7 @@ class InputTooLarge(InputError):
 
 
 class SlowRequest(InputError):
-    """The body of the request did not arrive in time."""
+    """The headers or the body of the request did not arrive in time."""
 
 
 class NotAnXray(InputError):
@@ -99,7 +99,7 @@ class TemporaryError(HandlerError):
 
 
 class Overloaded(TemporaryError):
-    """As many requests are under way as are allowed."""
+    """As many requests, or bytes of them, are under way as are allowed."""
 
 
 class StorageError(TemporaryError):

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, NoReturn, cast
 
 import uvicorn
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from handler.errors import HandlerError, MalformedRequest, SlowRequest
@@ -103,8 +104,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        # In place of uvicorn's own, which writes a line to the log for every invalid request.
+        self._unset_keepalive_if_required()
         self._wire += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError:
+            self._refuse(self._reason)
+            return
+        except HttpParserUpgrade:  # there is nothing to upgrade to
+            pass
         if self._wire - self._payload > _MAX_OVERHEAD_BYTES + self._payload // 16 and not self.transport.is_closing():
             self._refuse(MalformedRequest("the headers or the framing of the body are too long: send fewer of them"))
 
@@ -157,13 +166,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle.response_complete:  # else the next request has begun already
             self._wait()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        self._refuse(self._reason)
-
     # Waiting and refusing
 
     def _because(self, detail: str) -> MalformedRequest:
-        """An exception that makes the parser stop, upon which uvicorn calls `send_400_response`."""
+        """An exception that makes the parser stop, upon which the connection is refused."""
         self._reason = MalformedRequest(detail)
         return MalformedRequest(detail)
 
