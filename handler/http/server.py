@@ -18,8 +18,8 @@ from functools import partial
 from typing import Any, NoReturn, cast
 
 import uvicorn
-from httptools import HttpParserError, HttpParserUpgrade
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from handler.errors import HandlerError, MalformedRequest, SlowRequest
 from handler.http.problems import MEDIA_TYPE, kind_of, problem_of
@@ -85,6 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unsent = 0  # bytes of the response that the client had not taken when the timer started
         self._reason = _INVALID
         self._reading_head = False
+        self._running: RequestResponseCycle | None = None
         self._begin_counting()
 
     def _begin_counting(self) -> None:
@@ -101,6 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -108,14 +110,31 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._wire += len(data)
         try:
-            self.parser.feed_data(data)
+            self._parse(data)
         except HttpParserError:
             self._refuse(self._reason)
             return
-        except HttpParserUpgrade:  # there is nothing to upgrade to
-            pass
         if self._wire - self._payload > _MAX_OVERHEAD_BYTES + self._payload // 16 and not self.transport.is_closing():
             self._refuse(MalformedRequest("the headers or the framing of the body are too long: send fewer of them"))
+
+    def _parse(self, data: bytes) -> None:
+        """Parse, and take requests that offer an upgrade, as those of Java do, as if they did not.
+
+        The parser would pass over the body of such a request, so it is given it again without that header.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as upgrade:
+                method = self.parser.get_method()
+                if method == b"CONNECT":
+                    raise HttpParserError from upgrade
+                headers = b"".join(b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade")
+                data = b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method, self.url, headers, data[upgrade.args[0] :])
+                self.parser = HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            else:
+                return
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -141,6 +160,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # see `_parse`
         if len(self.pipeline) == _MAX_PIPELINED:
             raise self._because("too many requests wait for their turn on this connection: use several")
         super().on_headers_complete()
@@ -159,7 +180,15 @@ class BoundedProtocol(HttpToolsProtocol):
                 raise self._because("the rest of the body is too long")
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
     # What uvicorn calls
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -197,8 +226,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def _abort(self) -> None:
         """Close at once: `close` would wait for the client to take what is unsent."""
         self._stop_waiting()
+        self._disconnect()
         self.connections.discard(self)  # `connection_lost` comes too late for the next one, which counts them
         self.transport.abort()
+
+    def _disconnect(self) -> None:
+        """Tell the application that the client is gone; uvicorn tells only the last of several requests."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def _refuse(self, error: HandlerError) -> None:
         """Answer in the application's place if no answer has begun, and close."""
@@ -207,9 +243,7 @@ class BoundedProtocol(HttpToolsProtocol):
             unanswered = cycle is None or cycle.response_complete
         else:
             unanswered = cycle is None or not (cycle.response_started or self.pipeline)
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
+        self._disconnect()
         if unanswered:
             body = encoded(problem_of(error))
             headers = [

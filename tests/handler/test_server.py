@@ -125,6 +125,16 @@ def test_trailers_are_no_headers(url: str) -> None:
     assert b"unsupported-format" in answer
 
 
+@pytest.mark.parametrize(
+    "body", [b"content-length: 3\r\n\r\nabc", b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+)
+def test_an_offer_to_upgrade_loses_no_body(url: str, body: bytes) -> None:
+    request = HEAD + b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n" + body
+
+    assert said(url, request * 2).count(b"unsupported-format") == 2
+    assert_problem(said(url, b"CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n"), 400, "malformed-request")
+
+
 def test_a_few_requests_may_wait_on_a_connection_and_no_more(url: str) -> None:
     get = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 
