@@ -5,6 +5,12 @@
 #
 # For arm64 add --platform linux/arm64. To bake another bundle in than the embedded one, add
 # --build-arg MODEL_REPO=USER/NAME --build-arg MODEL_REVISION=SHA.
+#
+# A tag may point to another image tomorrow. For a build that can be repeated, look up what it points to now,
+#
+#   docker buildx imagetools inspect public.ecr.aws/docker/library/python:3.13-slim-bookworm
+#
+# and pin it: --build-arg BASE=public.ecr.aws/docker/library/python:3.13-slim-bookworm@sha256:DIGEST.
 ARG BASE=public.ecr.aws/docker/library/python:3.13-slim-bookworm
 
 FROM ${BASE} AS packages

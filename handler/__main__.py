@@ -13,7 +13,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from handler.commands import run
 from handler.errors import HandlerError, InputNotFound
@@ -92,30 +92,17 @@ def _print_table(results: list[dict[str, Any]], positive: str) -> None:
         print(f"{result['file']:<{width}}  {verdict}")
 
 
-def _serve(options: argparse.Namespace) -> int:
-    import uvicorn
+def _serve(options: argparse.Namespace) -> NoReturn:
+    from handler import startup
 
     if options.root_path is not None:
         os.environ["BASE_PATH"] = options.root_path
 
     # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
     from handler.http.app import app
+    from handler.http.server import serve
 
-    # One JSON line for each request is written already.
-    uvicorn.run(
-        app,
-        host=options.host,
-        port=options.port,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=_MAX_CONNECTIONS,
-    )
-    return 0
-
-
-_MAX_CONNECTIONS = 500
-"""Idle ones included; others get 503. A process may usually have 1024 open files, and without room for one more a
-server does nothing but complain."""
+    serve(app, startup.settings, options.host, options.port)
 
 
 def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001

@@ -10,14 +10,14 @@ HandlerError
 │   ├── SeveralFrames     an animation or a multi-page file
 │   ├── InputTooLarge     more bytes, pixels, frames or pictures than the limits allow
 │   ├── DecodingTooCostly an image whose decoding takes too much time or memory
-│   ├── SlowRequest       the body did not arrive in time
+│   ├── SlowRequest       the headers or the body did not arrive in time
 │   ├── NotAnXray         a readable picture of something else
 │   ├── BucketNotAllowed  an S3 address outside the allow-list
 │   ├── InputNotFound     nothing at that address or path
 │   ├── InputArchived     an S3 object that has to be restored before it can be read
 │   └── UploadsDisabled   this deployment takes no uploads
 ├── TemporaryError        nobody's fault; answered with 503 and a time to wait
-│   ├── Overloaded        as many requests are under way as are allowed
+│   ├── Overloaded        as many requests, or bytes of them, are under way as are allowed
 │   └── StorageError      S3 did not answer
 ├── FolderError           a folder of images that is not there or is laid out otherwise
 ├── SettingsError         an environment variable; the service refuses to start
@@ -79,7 +79,7 @@ class DecodingTooCostly(InputError):
 
 
 class SlowRequest(InputError):
-    """The body of the request did not arrive in time."""
+    """The headers or the body of the request did not arrive in time."""
 
 
 class NotAnXray(InputError):
@@ -107,7 +107,7 @@ class TemporaryError(HandlerError):
 
 
 class Overloaded(TemporaryError):
-    """As many requests are under way as are allowed."""
+    """As many requests, or bytes of them, are under way as are allowed."""
 
 
 class StorageError(TemporaryError):

@@ -62,8 +62,14 @@ def _s3_folder(text: str) -> str:
 
 
 def _prefix(text: str) -> str:
-    if not re.fullmatch(r"([A-Za-z0-9._-]+/)*", text):
+    if not re.fullmatch(r"([A-Za-z0-9_-][A-Za-z0-9._-]*/)+", text):
         raise ValueError("must be a key prefix that ends in a slash, such as uploads/")
+    return text
+
+
+def _commit(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{40}", text):
+        raise ValueError("must be a commit SHA of 40 hexadecimal digits: a branch or tag may point elsewhere tomorrow")
     return text
 
 
@@ -99,7 +105,7 @@ class Settings:
         metadata=_from("MODEL_REPO", str, "Hugging Face repository, USER/NAME, to fetch the bundle from at start"),
     )
     revision: str = field(
-        default="", metadata=_from("MODEL_REVISION", str, "commit SHA or tag in MODEL_REPO; required with it")
+        default="", metadata=_from("MODEL_REVISION", _commit, "commit SHA in MODEL_REPO; required with it")
     )
     cache: Path = field(
         default=Path(tempfile.gettempdir()) / "xray-bundle",
@@ -129,8 +135,30 @@ class Settings:
     decode_memory_mb: int = field(
         default=256, metadata=_from("DECODE_MEMORY_MB", _positive, "megabytes that decoding one image may take")
     )
+    max_bytes_in_flight: int = field(
+        default=256 << 20,
+        metadata=_from("MAX_BYTES_IN_FLIGHT", _positive, "most bytes of all these bodies together; others get 503"),
+    )
     body_timeout_s: int = field(
         default=30, metadata=_from("BODY_TIMEOUT_S", _positive, "seconds within which a request body must arrive")
+    )
+    min_bytes_per_s: int = field(
+        default=1000,
+        metadata=_from(
+            "MIN_BYTES_PER_S", _positive, "slowest pace at which a body may arrive, after its first 5 s, in bytes/s"
+        ),
+    )
+    header_timeout_s: int = field(
+        default=10,
+        metadata=_from(
+            "HEADER_TIMEOUT_S", _positive, "seconds within which the headers of a request must arrive (`serve` only)"
+        ),
+    )
+    shutdown_timeout_s: int = field(
+        default=5,
+        metadata=_from(
+            "SHUTDOWN_TIMEOUT_S", _positive, "seconds that requests get to finish after SIGTERM (`serve` only)"
+        ),
     )
     retry_after_s: int = field(
         default=2, metadata=_from("RETRY_AFTER_S", _positive, "seconds that a 503 asks the caller to wait")
@@ -202,6 +230,10 @@ class Settings:
             raise SettingsError("MODEL_REPO is set without MODEL_REVISION: pin the commit SHA that is to be served")
         if self.revision and not self.repo:
             raise SettingsError("MODEL_REVISION is set without MODEL_REPO: set both, or neither")
+        if not self.upload_prefix:
+            raise SettingsError("UPLOAD_PREFIX is empty, so all of UPLOAD_BUCKET could be read: name one")
+        if self.max_bytes_in_flight < self.max_body_bytes:
+            raise SettingsError("MAX_BYTES_IN_FLIGHT is less than MAX_BODY_BYTES: raise it, or lower the other")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

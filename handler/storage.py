@@ -91,9 +91,11 @@ class Storage:
         """
         bucket, key = parse_uri(uri)
         settings = self._settings
-        uploaded = bucket == settings.upload_bucket and key.startswith(settings.upload_prefix)
-        if not (uploaded or bucket in settings.buckets):
-            raise BucketNotAllowed("this deployment does not read that bucket: its operator may add it to S3_BUCKETS")
+        if not self._is_readable(bucket, key):
+            raise BucketNotAllowed(
+                "this deployment does not read that bucket, or of its upload bucket only uploads: its operator may add "
+                "a bucket to S3_BUCKETS"
+            )
         with _translated():
             found = self._client.get_object(Bucket=bucket, Key=key)
             with found["Body"] as body:
@@ -104,6 +106,13 @@ class Storage:
                     )
                 data: bytes = body.read()
         return data
+
+    def _is_readable(self, bucket: str, key: str) -> bool:
+        """Whether an object is on the allow-list. Of the upload bucket that is uploads alone, listed or not."""
+        if bucket != self._settings.upload_bucket:
+            return bucket in self._settings.buckets
+        # S3 takes the key uploads/../x literally, but a proxy in between may resolve it to x.
+        return key.startswith(self._settings.upload_prefix) and not {".", ".."} & set(key.split("/"))
 
     def write(self, uri: str, data: bytes, media_type: str) -> None:
         """Store an object, replacing what is there.

@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from handler.errors import HandlerError, InputTooLarge, MalformedRequest, TemporaryError, UnsupportedMedia
+from handler.errors import HandlerError, InputTooLarge, MalformedRequest, SlowRequest, TemporaryError, UnsupportedMedia
 from handler.http.admission import AdmissionLimiter
 from handler.http.card import card
 from handler.http.middleware import REQUEST_ID, ContextMiddleware, ErrorMiddleware, RequestContext
@@ -62,7 +62,9 @@ class Service:
         self._settings = settings
         self._predictor = predictor
         self._storage = Storage(settings)
-        self._admission = AdmissionLimiter(settings.workers + MAX_SLOW, settings.max_in_flight)
+        self._admission = AdmissionLimiter(
+            settings.workers + MAX_SLOW, settings.max_in_flight, settings.max_bytes_in_flight
+        )
         self._model = identity(predictor.contract)
         self._card = encoded(card(predictor.contract, settings))
         self.endpoints = (
@@ -87,16 +89,17 @@ class Service:
     async def predictions(self, request: Request) -> Response:
         context: RequestContext = request.state.context
         explain, force = _flag(request, "explain"), _flag(request, "force")
-        with self._admission.admitted():
-            sources = await read_sources(request, self._settings, self._storage)
+        with self._admission.admitted() as charge:
+            sources = await read_sources(request, self._settings, self._storage, charge)
             score = partial(self._predictor.score_or_error, explain=explain, force=force)
             # Begins to count here, so that waiting for its turn is part of it.
             budget = self._settings.request_budget_s
             work = partial(_score_in_time, score, sources, budget, monotonic() + budget)
             outcomes = await self._admission.run(work)
+        for outcome in outcomes:
+            context.note(outcome)
         if len(outcomes) == 1 and isinstance(outcomes[0], HandlerError):
-            raise outcomes[0]
-        context.outcomes = outcomes
+            return self._problem(outcomes[0], context)
         answers = [
             {"error": problem_of(outcome, context.request_id)} if isinstance(outcome, HandlerError) else outcome
             for outcome in outcomes
@@ -104,8 +107,8 @@ class Service:
         return _json({"model": self._model, "request_id": context.request_id, "predictions": answers})
 
     async def uploads(self, request: Request) -> Response:
-        with self._admission.admitted():
-            wanted = await read_json(request, self._settings)
+        with self._admission.admitted() as charge:
+            wanted = await read_json(request, self._settings, charge)
             media_type = _upload_type(wanted)
             return _json(await self._admission.run(partial(self._storage.upload_form, media_type)), 201)
 
@@ -129,9 +132,16 @@ class Service:
 
     async def _refused(self, request: Request, exc: HandlerError) -> Response:
         context: RequestContext = request.state.context
-        context.outcomes.append(exc)
-        retry = {"retry-after": str(self._settings.retry_after_s)} if isinstance(exc, TemporaryError) else None
-        return ProblemResponse(problem_of(exc, context.request_id), retry)
+        context.note(exc)
+        return self._problem(exc, context)
+
+    def _problem(self, exc: HandlerError, context: RequestContext) -> Response:
+        headers = {}
+        if isinstance(exc, TemporaryError):
+            headers["retry-after"] = str(self._settings.retry_after_s)
+        if isinstance(exc, SlowRequest):  # the rest of the body may never come
+            headers["connection"] = "close"
+        return ProblemResponse(problem_of(exc, context.request_id), headers)
 
 
 def create_service(settings: Settings, predictor: Predictor) -> Starlette:

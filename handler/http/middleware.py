@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from handler.errors import HandlerError
 from handler.http.problems import INTERNAL, MEDIA_TYPE, kind_of_status, problem
 from handler.http.responses import ProblemResponse, encoded
 from handler.scoring import Outcome
@@ -27,6 +28,13 @@ class RequestContext:
 
     request_id: str
     outcomes: list[Outcome] = field(default_factory=list)
+
+    def note(self, outcome: Outcome) -> None:
+        """Add an outcome. An exception loses its traceback and its causes: their frames hold the request's body, and
+        through this very object hold the exception, so that all of it would stay in memory for an unknown time."""
+        if isinstance(outcome, HandlerError):
+            outcome.__cause__ = outcome.__context__ = outcome.__traceback__ = None
+        self.outcomes.append(outcome)
 
 
 class ContextMiddleware:

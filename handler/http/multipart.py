@@ -1,5 +1,6 @@
 """Multipart forms, taken apart in memory as their bytes arrive: no picture of a patient touches a disk."""
 
+import io
 import logging
 
 import python_multipart
@@ -26,12 +27,8 @@ class FormReader:
     """
 
     def __init__(self, content_type: str, max_items: int) -> None:
-        self._max_items = max_items
-        self._files: list[bytearray] = []
-        self._name = b""
-        self._value = b""
-        self._disposition = b""
-        self._ended = False
+        # Apart from this object, which would be in a reference cycle with its parser and keep the files in memory.
+        self._parts = parts = _Parts(max_items)
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
             raise MalformedRequest("the content type names no boundary: let your HTTP client write that header")
@@ -39,13 +36,13 @@ class FormReader:
             self._parser = python_multipart.MultipartParser(
                 boundary,
                 {
-                    "on_part_begin": self._begin_part,
-                    "on_header_field": self._add_to_name,
-                    "on_header_value": self._add_to_value,
-                    "on_header_end": self._end_header,
-                    "on_headers_finished": self._open_file,
-                    "on_part_data": self._add_data,
-                    "on_end": self._end,
+                    "on_part_begin": parts.begin,
+                    "on_header_field": parts.add_to_name,
+                    "on_header_value": parts.add_to_value,
+                    "on_header_end": parts.end_header,
+                    "on_headers_finished": parts.open_file,
+                    "on_part_data": parts.add_data,
+                    "on_end": parts.end,
                 },
             )
         except FormParserError as exc:
@@ -63,39 +60,51 @@ class FormReader:
             self._parser.finalize()
         except FormParserError as exc:
             raise _malformed(exc) from exc
-        if not self._ended:
+        if not self._parts.ended:
             raise MalformedRequest("the form breaks off before its closing boundary: send all of it")
-        if not self._files:
+        if not self._parts.files:
             raise MalformedRequest(f"the form holds no file: send one or more parts called {FILE_PART!r}")
-        return [bytes(file) for file in self._files]
+        return [file.getvalue() for file in self._parts.files]
 
-    def _begin_part(self) -> None:
+
+class _Parts:
+    """What the parser has found so far."""
+
+    def __init__(self, max_items: int) -> None:
+        self._max_items = max_items
+        self._name = b""
+        self._value = b""
+        self._disposition = b""
+        self.files: list[io.BytesIO] = []
+        self.ended = False
+
+    def begin(self) -> None:
         self._disposition = b""
 
-    def _add_to_name(self, data: bytes, start: int, end: int) -> None:
+    def add_to_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
 
-    def _add_to_value(self, data: bytes, start: int, end: int) -> None:
+    def add_to_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
 
-    def _end_header(self) -> None:
+    def end_header(self) -> None:
         if self._name.lower() == b"content-disposition":
             self._disposition = self._value
         self._name = self._value = b""
 
-    def _open_file(self) -> None:
+    def open_file(self) -> None:
         name = parse_options_header(self._disposition)[1].get(b"name")
         if name != FILE_PART.encode():
             raise MalformedRequest(f"the form has a part that is not called {FILE_PART!r}: rename it, or leave it out")
-        if len(self._files) == self._max_items:
+        if len(self.files) == self._max_items:
             raise InputTooLarge(f"the form has more than {self._max_items} files: send several requests")
-        self._files.append(bytearray())
+        self.files.append(io.BytesIO())
 
-    def _add_data(self, data: bytes, start: int, end: int) -> None:
-        self._files[-1] += memoryview(data)[start:end]
+    def add_data(self, data: bytes, start: int, end: int) -> None:
+        self.files[-1].write(memoryview(data)[start:end])
 
-    def _end(self) -> None:
-        self._ended = True
+    def end(self) -> None:
+        self.ended = True
 
 
 def _malformed(exc: FormParserError) -> MalformedRequest:

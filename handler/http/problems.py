@@ -25,7 +25,7 @@ KINDS: dict[type[HandlerError], Kind] = {
     errors.BucketNotAllowed: Kind(403, "bucket-not-allowed", "The S3 bucket is not on the allow-list"),
     errors.InputNotFound: Kind(404, "input-not-found", "There is no such object or file"),
     errors.UploadsDisabled: Kind(404, "uploads-disabled", "Uploads are turned off"),
-    errors.SlowRequest: Kind(408, "slow-request", "The request body did not arrive in time"),
+    errors.SlowRequest: Kind(408, "slow-request", "The request did not arrive in time"),
     errors.InputArchived: Kind(409, "input-archived", "The object is archived"),
     errors.InputTooLarge: Kind(413, "input-too-large", "The input is too large"),
     errors.DecodingTooCostly: Kind(413, "too-costly", "The image costs too much to decode"),

@@ -1,15 +1,18 @@
 """From a request to the pictures in it, whichever of the ways in it takes."""
 
 import asyncio
-import base64
+import binascii
+import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 
 from handler.errors import InputTooLarge, MalformedRequest, SlowRequest, UnsupportedMedia
+from handler.http.admission import Charge
 from handler.http.multipart import FormReader
 from handler.scoring import Source
 from handler.settings import Settings
@@ -25,15 +28,26 @@ _MAX_JSON_PUNCTUATION = 10_000
 """Base64 has none, so what has more is not one of our documents, and would take many times its size once parsed."""
 
 
-async def read_sources(request: Request, settings: Settings, storage: Storage) -> list[Source]:
+UNCOUNTED_PIECES = 250
+REQUIRED_PIECE_BYTES = 64
+"""A piece costs time however short it is: beyond the first ones, a body's pieces must have so many bytes on average."""
+
+_GRACE_S = 5
+"""For connections that are slow to begin."""
+
+
+async def read_sources(request: Request, settings: Settings, storage: Storage, charge: Charge) -> list[Source]:
     """Read a request's body.
+
+    Args:
+        charge: see `AdmissionLimiter.admitted`.
 
     Returns:
         The pictures in the order in which they were sent, at least one. What is wrong with one of several shows when
         that one is called.
 
     Raises:
-        UnsupportedMedia, MalformedRequest, InputTooLarge, SlowRequest: see `handler.errors`.
+        UnsupportedMedia, MalformedRequest, InputTooLarge, SlowRequest, Overloaded: see `handler.errors`.
     """
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
@@ -45,23 +59,26 @@ async def read_sources(request: Request, settings: Settings, storage: Storage) -
         )
     if media_type == MULTIPART:
         form = FormReader(content_type, settings.max_items)
-        async for chunk in _chunks(request, settings):
-            form.feed(chunk)
+        await _receive(request, settings, charge, form.feed)
         return [partial(_same, data) for data in form.finish()]
-    body = b"".join([chunk async for chunk in _chunks(request, settings)])
     if media_type == JSON:
-        return _from_json(body, settings, storage)
-    return [partial(_same, body)]
+        return _from_json(_parsed(await _body(request, settings, charge)), settings, storage)
+    return [partial(_same, await _body(request, settings, charge))]
 
 
-async def read_json(request: Request, settings: Settings) -> Any:
+async def read_json(request: Request, settings: Settings, charge: Charge) -> Any:
     """Read and parse a JSON body; an empty one is an empty object."""
-    body = b"".join([chunk async for chunk in _chunks(request, settings)])
-    return _parsed(body) if body else {}
+    return _parsed(await _body(request, settings, charge) or b"{}")
 
 
-async def _chunks(request: Request, settings: Settings) -> AsyncIterator[bytes]:
-    """The body as it arrives, cut off at the limits."""
+async def _body(request: Request, settings: Settings, charge: Charge) -> bytes:
+    body = io.BytesIO()  # whose value is no copy
+    await _receive(request, settings, charge, body.write)
+    return body.getvalue()
+
+
+async def _receive(request: Request, settings: Settings, charge: Charge, keep: Callable[[bytes], object]) -> None:
+    """Pass the body on as it arrives, as long as it keeps to the limits."""
     limit = settings.max_body_bytes
     too_large = f"the request's body has more than {limit:,} bytes: send fewer or smaller files" + (
         ", or see POST /v1/uploads" if settings.upload_bucket else ""
@@ -69,25 +86,32 @@ async def _chunks(request: Request, settings: Settings) -> AsyncIterator[bytes]:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > len(str(limit)) or int(declared) > limit):
         raise InputTooLarge(too_large)
-    received = 0
-    deadline = asyncio.get_running_loop().time() + settings.body_timeout_s
-    stream = aiter(request.stream())
-    while True:
-        try:
-            async with asyncio.timeout_at(deadline):
-                chunk = await anext(stream)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as exc:
-            raise SlowRequest(f"the body did not arrive within {settings.body_timeout_s} s: send it again") from exc
-        received += len(chunk)
-        if received > limit:
-            raise InputTooLarge(too_large)
-        yield chunk
+    received = pieces = 0
+    begin = asyncio.get_running_loop().time()
+    async with aclosing(request.stream()) as stream:
+        while True:
+            allowed_s = min(settings.body_timeout_s, _GRACE_S + received / settings.min_bytes_per_s)
+            try:
+                async with asyncio.timeout_at(begin + allowed_s):
+                    chunk = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as exc:
+                raise SlowRequest(
+                    f"the body did not arrive within {settings.body_timeout_s} s, or at less than "
+                    f"{settings.min_bytes_per_s:,} bytes per second: send it again"
+                ) from exc
+            received += len(chunk)
+            pieces += 1
+            if received > limit:
+                raise InputTooLarge(too_large)
+            if pieces > UNCOUNTED_PIECES and received < pieces * REQUIRED_PIECE_BYTES:
+                raise MalformedRequest("the body arrives in too many small pieces: send it in larger ones")
+            charge(len(chunk))
+            keep(chunk)
 
 
-def _from_json(body: bytes, settings: Settings, storage: Storage) -> list[Source]:
-    document = _parsed(body)
+def _from_json(document: Any, settings: Settings, storage: Storage) -> list[Source]:
     if isinstance(document, dict) and document.keys() == {"items"}:
         items = document["items"]
         if not isinstance(items, list) or not items:
@@ -114,14 +138,16 @@ def _parsed(body: bytes) -> Any:
     if body.count(b"[") + body.count(b"{") + body.count(b",") > _MAX_JSON_PUNCTUATION:
         raise MalformedRequest("the JSON has far more parts than a request for predictions needs: see /openapi.json")
     try:
-        return json.loads(body)
+        text = body.decode("utf-8-sig")
+        del body  # which makes room for what is parsed
+        return json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise MalformedRequest("the body is not JSON, though its content type says so: check its syntax") from exc
+        raise MalformedRequest("the body is not JSON in UTF-8: check its syntax and its encoding") from exc
 
 
 def _from_base64(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        return binascii.a2b_base64(text, strict_mode=True)  # `base64.b64decode` would copy the text first
     except ValueError as exc:
         raise MalformedRequest(
             "`image` is not base64: encode the file's bytes in the standard alphabet with padding, without line breaks "

@@ -45,13 +45,18 @@ class Report:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[str, int]]:
-    """A server in a process of its own: its address and its process id."""
+def serving(start: str = "from handler.__main__ import main; main()", **settings: str) -> Iterator[tuple[str, int]]:
+    """A server in a process of its own: its address and its process id.
+
+    Args:
+        start: the Python code that is run.
+        settings: environment variables.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "LOG_LEVEL": "ERROR"}
-    server = subprocess.Popen([sys.executable, "-m", "handler", "serve", "--port", str(port)], env=environment)
+    environment = {**os.environ, "LOG_LEVEL": "ERROR", **settings}
+    server = subprocess.Popen([sys.executable, "-c", start, "serve", "--port", str(port)], env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):

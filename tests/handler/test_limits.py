@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from handler.classifier import Classifier
+from handler.errors import Overloaded
+from handler.http.admission import AdmissionLimiter
 from handler.http.app import create_app
 from handler.scoring import Predictor
 from handler.settings import Settings
@@ -87,22 +90,75 @@ def test_a_crowd_is_told_to_come_back(make_client, classifier: Classifier, monke
     assert client.post(PATH, content=jpeg()).status_code == 200
 
 
-def test_a_body_that_dribbles_in_is_given_up(predictor: Predictor) -> None:
-    app = create_app(Settings(body_timeout_s=1), predictor)
+def answered(app: ASGIApp, piece: bytes, pause_s: float = 0) -> dict:
+    """What the application begins to answer to a body of such pieces without an end."""
     sent = []
 
     async def receive() -> dict:
-        await asyncio.sleep(0.4)
-        return {"type": "http.request", "body": b"x", "more_body": True}
+        await asyncio.sleep(pause_s)
+        return {"type": "http.request", "body": piece, "more_body": True}
 
     async def send(message: dict) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/v1/predictions", "query_string": b"", "headers": []}
 
-    asyncio.run(asyncio.wait_for(app(scope, receive, send), 5))
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 20))
+    return sent[0]
 
-    assert sent[0]["status"] == 408
+
+@pytest.mark.parametrize("limits", [{"body_timeout_s": 1}, {"min_bytes_per_s": 1_000_000}])
+def test_a_body_that_dribbles_in_is_given_up(predictor: Predictor, limits: dict) -> None:
+    answer = answered(create_app(Settings(**limits), predictor), b"x", pause_s=0.4)
+
+    assert answer["status"] == 408
+    assert (b"connection", b"close") in answer["headers"]
+
+
+def test_a_body_in_tiny_pieces_is_given_up(predictor: Predictor) -> None:
+    assert answered(create_app(Settings(), predictor), b"x")["status"] == 400
+    assert answered(create_app(Settings(), predictor), bytes(1000))["status"] == 413
+
+
+def test_bodies_have_so_many_bytes_together_and_no_more() -> None:
+    admission = AdmissionLimiter(workers=1, max_in_flight=3, max_bytes=100)
+
+    with admission.admitted() as first, admission.admitted() as second:
+        first(60)
+        second(30)
+        with pytest.raises(Overloaded), admission.admitted() as third:
+            third(11)
+        second(10)
+        with pytest.raises(Overloaded):
+            first(1)
+    with admission.admitted() as alone:
+        alone(100)
+
+
+def test_bytes_are_counted_until_the_answer(
+    make_client, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a service for little more than one image at a time, and a network that does not finish
+    image = jpeg()
+    client = make_client(max_body_bytes=len(image), max_bytes_in_flight=len(image) + 10)
+    score, busy, proceed = classifier.score, threading.Event(), threading.Event()
+
+    def slow(*args, **named):
+        busy.set()
+        proceed.wait(10)
+        return score(*args, **named)
+
+    monkeypatch.setattr(classifier, "score", slow)
+    with client, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.post, PATH, content=image)
+        assert busy.wait(10)
+        late = client.post(PATH, content=image)
+        proceed.set()
+        # THEN a second one is refused meanwhile, and taken afterwards
+        assert_refused(late, 503, "overloaded")
+        assert late.headers["retry-after"] == "2"
+        assert waiting.result().status_code == 200
+        assert client.post(PATH, content=image).status_code == 200
 
 
 def test_a_client_that_goes_away_is_no_failure(predictor: Predictor, caplog: pytest.LogCaptureFixture) -> None:

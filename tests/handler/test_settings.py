@@ -51,13 +51,14 @@ def test_a_variable_is_understood(variable: str) -> None:
 
 
 BAD = {
+    "MODEL_REVISION": "v1",
     "MAX_BODY_BYTES": "-1",
     "MAX_ITEMS": "0",
     "WORKERS": "two",
     "REQUEST_BUDGET_S": "0.5",
     "S3_BUCKETS": "s3://bucket",
     "UPLOAD_BUCKET": "Bucket!",
-    "UPLOAD_PREFIX": "/uploads",
+    "UPLOAD_PREFIX": "../uploads/",
     "OUTPUT_S3_URI": "answers/",
     "CORS_ORIGINS": "a.example",
     "FRAME_ANCESTORS": "'none'; script-src *",
@@ -81,8 +82,13 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
 
 @pytest.mark.parametrize("alone", ["MODEL_REPO", "MODEL_REVISION"])
 def test_a_repository_needs_a_revision(alone: str) -> None:
-    with pytest.raises(SettingsError, match="MODEL_REVISION"):
-        Settings.from_environment({alone: "a/b"})
+    with pytest.raises(SettingsError, match="is set without MODEL_"):
+        Settings.from_environment({alone: "a" * 40})
+
+
+def test_bodies_together_may_be_as_large_as_one() -> None:
+    with pytest.raises(SettingsError, match="MAX_BYTES_IN_FLIGHT"):
+        Settings.from_environment({"MAX_BODY_BYTES": "1001", "MAX_BYTES_IN_FLIGHT": "1000"})
 
 
 @given(st.sampled_from([row[0] for row in described(Settings())]), st.text(max_size=30))

@@ -93,6 +93,12 @@ def test_an_object_is_scored_like_its_bytes(client: TestClient) -> None:
         ("s3://answers/x.jpg", (403, "bucket-not-allowed")),
         ("s3://uploads/elsewhere/x.jpg", (403, "bucket-not-allowed")),
         ("s3://uploads/uploads/x.jpg", (404, "input-not-found")),
+        ("s3://uploads/uploads/../x.jpg", (403, "bucket-not-allowed")),
+        ("s3://uploads/uploads/./x.jpg", (403, "bucket-not-allowed")),
+        ("s3://uploads/uploads/..", (403, "bucket-not-allowed")),
+        ("s3://uploads//uploads/x.jpg", (403, "bucket-not-allowed")),
+        ("s3://uploads/UPLOADS/x.jpg", (403, "bucket-not-allowed")),
+        ("s3://uploads/uploads", (403, "bucket-not-allowed")),
         ("s3://xrays/text.jpg", (415, "unsupported-format")),
         ("s3://xrays/" + "k" * 1025, (400, "malformed-request")),
         ("s3://xrays/a\nb.jpg", (400, "malformed-request")),
@@ -104,6 +110,22 @@ def test_an_object_is_scored_like_its_bytes(client: TestClient) -> None:
 )
 def test_an_address_that_does_not_do(client: TestClient, uri: str, expected: tuple[int, str]) -> None:
     assert status(client.post(PATH, json={"s3_uri": uri})) == expected
+
+
+def test_a_listed_upload_bucket_gives_out_uploads_alone(s3) -> None:
+    storage = Storage(dataclasses.replace(SETTINGS, buckets=("xrays", "uploads")))
+    for key in ("uploads/x", "elsewhere/x", "uploads/../elsewhere/x"):
+        s3.put_object(Bucket="uploads", Key=key, Body=b"x")
+
+    assert storage.read("s3://uploads/uploads/x") == b"x"
+    for key in ("elsewhere/x", "uploads/../elsewhere/x"):
+        with pytest.raises(BucketNotAllowed):
+            storage.read(f"s3://uploads/{key}")
+
+
+def test_uploads_need_a_prefix() -> None:
+    with pytest.raises(SettingsError, match="UPLOAD_PREFIX"):
+        dataclasses.replace(SETTINGS, upload_prefix="")
 
 
 def test_an_object_that_is_too_large_is_not_read(client: TestClient, s3) -> None:
