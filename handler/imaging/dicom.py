@@ -150,7 +150,7 @@ def _inflated(deflated: bytes, limit: int) -> bytes:
 
 
 def _refuse_unsupported(file: "Dataset") -> None:
-    if "PixelData" not in file:
+    if "PixelData" not in file or "BitsAllocated" not in file:
         raise UnsupportedFormat("the DICOM file holds no image: send an image object, such as CR or DX")
     allocated, stored = file.get("BitsAllocated"), file.get("BitsStored")
     if allocated not in (8, 16) or not isinstance(stored, int) or not 8 <= stored <= allocated:

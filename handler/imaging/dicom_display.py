@@ -125,7 +125,7 @@ def _rescaled(stored: npt.NDArray[np.int64], file: "Dataset") -> Values:
         return _looked_up(stored, file.ModalityLUTSequence[0], "LUT", file)[0]
     slope, intercept = number_if_any(file, "RescaleSlope"), number_if_any(file, "RescaleIntercept")
     with np.errstate(over="ignore", invalid="ignore"):
-        values: Values = stored.astype(np.float64) * (1.0 if slope is None else slope) + (intercept or 0.0)
+        values = stored.astype(np.float64) * (1.0 if slope is None else slope) + (intercept or 0.0)
     if not np.isfinite(values).all():
         raise UnreadableImage(
             "RescaleSlope and RescaleIntercept take the DICOM image out of all bounds: export it again"
@@ -150,8 +150,9 @@ def _windowed(values: Values, center: float, width: float, function: str | None)
     if function == "SIGMOID":
         exponents: Values = (-4.0 * (values - center) / width).clip(-60.0, 60.0)
         return 1.0 / (1.0 + np.exp(exponents))
+    table: Values
     if function == "LINEAR_EXACT":
-        table: Values = (values - center) / width + 0.5
+        table = (values - center) / width + 0.5
     else:
         table = (values - (center - 0.5)) / max(width - 1.0, 1e-6) + 0.5
     return table.clip(0.0, 1.0)

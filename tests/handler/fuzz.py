@@ -78,6 +78,8 @@ def seeds() -> list[bytes]:
         "MR_small_jpeg_ls_lossless",
         "SC_rgb_jpeg_dcmtk",
         "image_dfl",
+        "JPGExtended",
+        "SC_rgb_jpeg_gdcm",
     ):
         path = get_testdata_file(f"{name}.dcm", download=False)
         if path:
