@@ -24,7 +24,7 @@ from typing import Self
 import numpy as np
 
 from handler import errors
-from handler.errors import InputError, Overloaded, UnreadableImage
+from handler.errors import HandlerError, InputError, Overloaded, UnreadableImage
 from handler.imaging.decode import Pixels
 from handler.imaging.limits import Limits
 from handler.imaging.worker import ANSWER, JOB, NO_ROOM, ORDER, receive, run_and_exit, serve_orders
@@ -34,6 +34,9 @@ SLOW_AFTER_S = 0.25
 
 MAX_SLOW = 4
 """Slow files that may go on besides the others."""
+
+
+_MAX_ERROR_BYTES = 1 << 16
 
 
 class Decoder:
@@ -58,10 +61,10 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes. Whatever is being decoded, and is to be decoded later, raises `Overloaded`."""
+        self._parent.close()
         for worker in self._idle:
             worker.channel.close()
-        self._parent.close()
 
     def decode(self, data: bytes, size: int) -> Pixels:
         """Do what `handler.imaging.decode.decode` does, within the limits.
@@ -72,7 +75,7 @@ class Decoder:
 
         Raises:
             DecodingTooCostly: the file takes more time or memory than the limits allow.
-            Overloaded: the file is slow, and as many slow ones as are allowed are being decoded.
+            Overloaded: the file is slow, and as many slow ones as are allowed are being decoded; or this is closed.
             InputError: see there.
         """
         with self._turns:
@@ -85,22 +88,23 @@ class Decoder:
             raise Overloaded("Several costly images are being decoded already. Try again in a moment.")
         try:
             # An unprivileged process cannot get its priority back, so this is the worker's last file.
-            os.setpriority(os.PRIO_PROCESS, worker.pid, 19)
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, worker.pid, 19)
             worker.is_last = True
             if worker.has_answered(deadline):
                 return self._finish(worker, size)
             self._parent.end(worker)
-            raise self._limits.exceeded()
+            raise self._failure()
         finally:
             self._slow.release()
 
     def _begin(self, data: bytes, size: int, deadline: float) -> "_Worker":
-        """Send a file to an idle worker. One may have died since its last answer, so a second one is tried."""
-        for _ in range(2):
+        """Send a file to an idle worker or a new one. An idle one may have been killed, and the others with it."""
+        for take in (self._idle.pop, self._parent.worker):
             try:
-                worker = self._idle.pop()
+                worker = take()
             except IndexError:
-                worker = self._parent.worker()
+                continue
             try:
                 worker.channel.settimeout(max(deadline - monotonic(), 0.001))
                 worker.channel.sendall(JOB.pack(size, len(data)))
@@ -109,16 +113,20 @@ class Decoder:
                 self._parent.end(worker)
             else:
                 return worker
-        raise self._limits.exceeded()
+        raise self._failure()
+
+    def _failure(self) -> HandlerError:
+        """What it means that a worker is gone."""
+        return _closed() if self._parent.is_closed else self._limits.exceeded()
 
     def _finish(self, worker: "_Worker", size: int) -> Pixels:
         try:
-            is_pixels, rest = worker.answer()
+            is_pixels, rest = worker.answer(max(size * size, _MAX_ERROR_BYTES))
         except OSError:
             died_of = self._parent.end(worker)
             if died_of in _CRASHES:
                 raise UnreadableImage("The image is corrupt: its decoder crashed. Export the image again.") from None
-            raise self._limits.exceeded() from None
+            raise self._failure() from None
         if worker.is_last:
             self._parent.end(worker)
         else:
@@ -128,6 +136,10 @@ class Decoder:
         name, message = json.loads(rest)
         kind = getattr(errors, name)
         raise kind(message) if issubclass(kind, InputError) else RuntimeError(name)
+
+
+def _closed() -> Overloaded:
+    return Overloaded("The service is shutting down. Send the image again.")
 
 
 _CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
@@ -152,13 +164,15 @@ class _Worker:
             pass
         return True
 
-    def answer(self) -> tuple[bool, bytes]:
-        """Whether the rest is pixels, and the rest.
+    def answer(self, most: int) -> tuple[bool, bytes]:
+        """Whether the rest is pixels, and the rest, of at most so many bytes.
 
         Raises:
-            OSError: the worker died.
+            OSError: the worker died, or answers with more: a hostile file has taken it over.
         """
         is_pixels, ended, length = ANSWER.unpack(receive(self.channel, ANSWER.size))
+        if length > most:
+            raise ConnectionResetError
         self.is_last |= ended
         return is_pixels, receive(self.channel, length)
 
@@ -169,6 +183,7 @@ class _Parent:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._lock = threading.Lock()
+        self.is_closed = False
         self._start(may_fork=_has_one_thread())
 
     def _start(self, *, may_fork: bool) -> None:
@@ -190,6 +205,11 @@ class _Parent:
                 )
 
     def close(self) -> None:
+        with self._lock:
+            self.is_closed = True
+            self._end()
+
+    def _end(self) -> None:
         self._channel.close()
         if self._process:
             self._process.wait()
@@ -201,13 +221,15 @@ class _Parent:
         """A new worker.
 
         Raises:
-            Overloaded: the system has no room for one more process.
+            Overloaded: the system has no room for one more process, or this is closed.
         """
         with self._lock:
+            if self.is_closed:
+                raise _closed()
             try:
                 return self._new_worker()
             except OSError:
-                self.close()
+                self._end()
                 self._start(may_fork=False)
                 return self._new_worker()
 

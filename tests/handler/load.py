@@ -45,13 +45,13 @@ class Report:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[str, int]]:
-    """A server in a process of its own: its address and its process id."""
+def serving(*prefix: str) -> Iterator[tuple[str, int]]:
+    """A server in a process of its own, its command after a prefix: its address and its process id."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "LOG_LEVEL": "ERROR"}
-    server = subprocess.Popen([sys.executable, "-m", "handler", "serve", "--port", str(port)], env=environment)
+    server = subprocess.Popen([*prefix, sys.executable, "-m", "handler", "serve", "--port", str(port)], env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):
