@@ -30,11 +30,13 @@ from handler.imaging.limits import Limits
 from handler.imaging.worker import ANSWER, JOB, NO_ROOM, ORDER, receive, run_and_exit, serve_orders
 
 SLOW_AFTER_S = 0.25
-"""From then on a file counts as slow: its worker gets the lowest priority, and another file may begin beside it."""
+"""From then on a file counts as slow: its worker gets a low priority, and another file may begin beside it."""
 
 MAX_SLOW = 4
 """Slow files that may go on besides the others."""
 
+
+_DYING_S = 2.0
 
 _MAX_ERROR_BYTES = 1 << 16
 
@@ -89,7 +91,7 @@ class Decoder:
         try:
             # An unprivileged process cannot get its priority back, so this is the worker's last file.
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, worker.pid, 19)
+                os.setpriority(os.PRIO_PROCESS, worker.pid, 10)
             worker.is_last = True
             if worker.has_answered(deadline):
                 return self._finish(worker, size)
@@ -163,6 +165,13 @@ class _Worker:
         except OSError:
             pass
         return True
+
+    def wait_until_dead(self) -> None:
+        """Wait until the system has closed its sockets, which it does after it has taken the memory back."""
+        self.channel.settimeout(_DYING_S)
+        with contextlib.suppress(OSError):
+            while self.channel.recv(1 << 16):
+                pass
 
     def answer(self, most: int) -> tuple[bool, bytes]:
         """Whether the rest is pixels, and the rest, of at most so many bytes.
@@ -248,12 +257,16 @@ class _Parent:
         worker's.
 
         Returns:
-            Its exit code: minus the number of the signal that ended it.
+            Its exit code: minus the number of the signal that ended it; 0 if it cannot be told.
         """
-        worker.channel.close()
-        with self._lock, contextlib.suppress(OSError):
-            self._channel.sendall(ORDER.pack(worker.pid))
-            return int(ORDER.unpack(receive(self._channel, ORDER.size))[0])
+        with worker.channel, contextlib.suppress(OSError):
+            with self._lock:
+                self._channel.sendall(ORDER.pack(-worker.pid))
+            # It may take a while to give its memory back at its low priority. Other files do not wait for that.
+            worker.wait_until_dead()
+            with self._lock:
+                self._channel.sendall(ORDER.pack(worker.pid))
+                return int(ORDER.unpack(receive(self._channel, ORDER.size))[0])
         return 0
 
 

@@ -25,9 +25,10 @@ from handler.imaging.decode import decode, warm_up
 from handler.imaging.limits import Limits
 
 ORDER = struct.Struct("=i")
-"""To the parent: 0 for a new worker, or the process id of a worker to end. The parent answers with the process id of
-the new worker and its socket, or -1 if the system has no room for one; or with the exit code of the ended worker, which
-is minus the number of the signal that ended it. It ends none but its own."""
+"""To the parent: 0 for a new worker, minus the process id of a worker to kill it, or the process id of a dead worker.
+The parent answers the first with the process id of the new worker and its socket, or -1 if the system has no room for
+one; the last with its exit code, which is minus the number of the signal that ended it. It knows only its own workers.
+"""
 
 JOB = struct.Struct("=IQ")
 """To a worker, before a file: the side of the result in pixels, and the length of the file in bytes."""
@@ -82,16 +83,17 @@ def serve_orders(channel: socket.socket, limits: Limits) -> None:
             [pid] = ORDER.unpack(order)
             if pid == 0:
                 workers |= _fork_worker(channel, limits)
-            else:
-                channel.sendall(ORDER.pack(_end(pid) if pid in workers else 0))
+            elif -pid in workers:
+                os.kill(-pid, signal.SIGKILL)
+            elif pid > 0:
+                channel.sendall(ORDER.pack(_exit_code(pid) if pid in workers else 0))
                 workers.discard(pid)
     for pid in workers:
-        _end(pid)
+        os.kill(pid, signal.SIGKILL)
+        _exit_code(pid)
 
 
-def _end(pid: int) -> int:
-    """Kill a child, if it is not dead yet, and return its exit code."""
-    os.kill(pid, signal.SIGKILL)
+def _exit_code(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -60,7 +60,7 @@ def jpeg(
     head += _segment(frame, struct.pack(">BHHB", 8, height, width, components) + parts)
     counts = bytes([0, 2, *[0] * 14])
     for kind in (0x00, 0x10):
-        head += _segment(0xC4, bytes([kind]) + counts + b"\0\xf0") * max(1, tables)
+        head += _segment(0xC4, bytes([kind]) + counts + b"\0\1") * max(1, tables)
     head += _segment(0xDD, struct.pack(">H", restart)) if restart else b""
     sequential = frame in (0xC0, 0xC1, 0xC9)
     data = (fill * length)[:length]
@@ -239,9 +239,8 @@ def costly_files() -> dict[str, bytes]:
     shared = jpeg(3968, 1, frame=0xCA, scans=99)
     narrow = tiff(16 * 3000, 16, tile=(16, 1_999_984), compression=8)
     return {
-        "scans of a JPEG": repeated_scans(side, side, 90),
-        "arithmetic scans": jpeg(side, side, 3, frame=0xCA, scans=99),
-        "large PNG": swelling_png(side, side),
+        "scans of a JPEG": jpeg(side, side, 3, frame=0xC2, scans=5000),
+        "arithmetic scans": jpeg(side, side, 4, frame=0xCA, scans=99),
         "strips of a TIFF": tiff(3968, 6000, rows=1, compression=7, data=shared),
         "tall tiles": narrow,
         "layers of a DICOM": dicom(layers, JPEG_2000, rows=side, columns=side),
