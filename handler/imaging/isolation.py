@@ -24,16 +24,21 @@ from typing import Self
 import numpy as np
 
 from handler import errors
-from handler.errors import InputError, Overloaded, UnreadableImage
+from handler.errors import HandlerError, InputError, Overloaded, UnreadableImage
 from handler.imaging.decode import Pixels
 from handler.imaging.limits import Limits
 from handler.imaging.worker import ANSWER, JOB, NO_ROOM, ORDER, receive, run_and_exit, serve_orders
 
 SLOW_AFTER_S = 0.25
-"""From then on a file counts as slow: its worker gets the lowest priority, and another file may begin beside it."""
+"""From then on a file counts as slow: its worker gets a low priority, and another file may begin beside it."""
 
 MAX_SLOW = 4
 """Slow files that may go on besides the others."""
+
+
+_DYING_S = 2.0
+
+_MAX_ERROR_BYTES = 1 << 16
 
 
 class Decoder:
@@ -58,10 +63,10 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes. Whatever is being decoded, and is to be decoded later, raises `Overloaded`."""
+        self._parent.close()
         for worker in self._idle:
             worker.channel.close()
-        self._parent.close()
 
     def decode(self, data: bytes, size: int) -> Pixels:
         """Do what `handler.imaging.decode.decode` does, within the limits.
@@ -72,7 +77,7 @@ class Decoder:
 
         Raises:
             DecodingTooCostly: the file takes more time or memory than the limits allow.
-            Overloaded: the file is slow, and as many slow ones as are allowed are being decoded.
+            Overloaded: the file is slow, and as many slow ones as are allowed are being decoded; or this is closed.
             InputError: see there.
         """
         with self._turns:
@@ -85,22 +90,23 @@ class Decoder:
             raise Overloaded("Several costly images are being decoded already. Try again in a moment.")
         try:
             # An unprivileged process cannot get its priority back, so this is the worker's last file.
-            os.setpriority(os.PRIO_PROCESS, worker.pid, 19)
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, worker.pid, 10)
             worker.is_last = True
             if worker.has_answered(deadline):
                 return self._finish(worker, size)
             self._parent.end(worker)
-            raise self._limits.exceeded()
+            raise self._failure()
         finally:
             self._slow.release()
 
     def _begin(self, data: bytes, size: int, deadline: float) -> "_Worker":
-        """Send a file to an idle worker. One may have died since its last answer, so a second one is tried."""
-        for _ in range(2):
+        """Send a file to an idle worker or a new one. An idle one may have been killed, and the others with it."""
+        for take in (self._idle.pop, self._parent.worker):
             try:
-                worker = self._idle.pop()
+                worker = take()
             except IndexError:
-                worker = self._parent.worker()
+                continue
             try:
                 worker.channel.settimeout(max(deadline - monotonic(), 0.001))
                 worker.channel.sendall(JOB.pack(size, len(data)))
@@ -109,16 +115,20 @@ class Decoder:
                 self._parent.end(worker)
             else:
                 return worker
-        raise self._limits.exceeded()
+        raise self._failure()
+
+    def _failure(self) -> HandlerError:
+        """What it means that a worker is gone."""
+        return _closed() if self._parent.is_closed else self._limits.exceeded()
 
     def _finish(self, worker: "_Worker", size: int) -> Pixels:
         try:
-            is_pixels, rest = worker.answer()
+            is_pixels, rest = worker.answer(max(size * size, _MAX_ERROR_BYTES))
         except OSError:
             died_of = self._parent.end(worker)
             if died_of in _CRASHES:
                 raise UnreadableImage("The image is corrupt: its decoder crashed. Export the image again.") from None
-            raise self._limits.exceeded() from None
+            raise self._failure() from None
         if worker.is_last:
             self._parent.end(worker)
         else:
@@ -128,6 +138,10 @@ class Decoder:
         name, message = json.loads(rest)
         kind = getattr(errors, name)
         raise kind(message) if issubclass(kind, InputError) else RuntimeError(name)
+
+
+def _closed() -> Overloaded:
+    return Overloaded("The service is shutting down. Send the image again.")
 
 
 _CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL))
@@ -152,13 +166,22 @@ class _Worker:
             pass
         return True
 
-    def answer(self) -> tuple[bool, bytes]:
-        """Whether the rest is pixels, and the rest.
+    def wait_until_dead(self) -> None:
+        """Wait until the system has closed its sockets, which it does after it has taken the memory back."""
+        self.channel.settimeout(_DYING_S)
+        with contextlib.suppress(OSError):
+            while self.channel.recv(1 << 16):
+                pass
+
+    def answer(self, most: int) -> tuple[bool, bytes]:
+        """Whether the rest is pixels, and the rest, of at most so many bytes.
 
         Raises:
-            OSError: the worker died.
+            OSError: the worker died, or answers with more: a hostile file has taken it over.
         """
         is_pixels, ended, length = ANSWER.unpack(receive(self.channel, ANSWER.size))
+        if length > most:
+            raise ConnectionResetError
         self.is_last |= ended
         return is_pixels, receive(self.channel, length)
 
@@ -169,6 +192,7 @@ class _Parent:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._lock = threading.Lock()
+        self.is_closed = False
         self._start(may_fork=_has_one_thread())
 
     def _start(self, *, may_fork: bool) -> None:
@@ -190,6 +214,11 @@ class _Parent:
                 )
 
     def close(self) -> None:
+        with self._lock:
+            self.is_closed = True
+            self._end()
+
+    def _end(self) -> None:
         self._channel.close()
         if self._process:
             self._process.wait()
@@ -201,13 +230,15 @@ class _Parent:
         """A new worker.
 
         Raises:
-            Overloaded: the system has no room for one more process.
+            Overloaded: the system has no room for one more process, or this is closed.
         """
         with self._lock:
+            if self.is_closed:
+                raise _closed()
             try:
                 return self._new_worker()
             except OSError:
-                self.close()
+                self._end()
                 self._start(may_fork=False)
                 return self._new_worker()
 
@@ -226,12 +257,16 @@ class _Parent:
         worker's.
 
         Returns:
-            Its exit code: minus the number of the signal that ended it.
+            Its exit code: minus the number of the signal that ended it; 0 if it cannot be told.
         """
-        worker.channel.close()
-        with self._lock, contextlib.suppress(OSError):
-            self._channel.sendall(ORDER.pack(worker.pid))
-            return int(ORDER.unpack(receive(self._channel, ORDER.size))[0])
+        with worker.channel, contextlib.suppress(OSError):
+            with self._lock:
+                self._channel.sendall(ORDER.pack(-worker.pid))
+            # It may take a while to give its memory back at its low priority. Other files do not wait for that.
+            worker.wait_until_dead()
+            with self._lock:
+                self._channel.sendall(ORDER.pack(worker.pid))
+                return int(ORDER.unpack(receive(self._channel, ORDER.size))[0])
         return 0
 
 

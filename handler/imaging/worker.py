@@ -25,9 +25,10 @@ from handler.imaging.decode import decode, warm_up
 from handler.imaging.limits import Limits
 
 ORDER = struct.Struct("=i")
-"""To the parent: 0 for a new worker, or the process id of a worker to end. The parent answers with the process id of
-the new worker and its socket, or -1 if the system has no room for one; or with the exit code of the ended worker, which
-is minus the number of the signal that ended it."""
+"""To the parent: 0 for a new worker, minus the process id of a worker to kill it, or the process id of a dead worker.
+The parent answers the first with the process id of the new worker and its socket, or -1 if the system has no room for
+one; the last with its exit code, which is minus the number of the signal that ended it. It knows only its own workers.
+"""
 
 JOB = struct.Struct("=IQ")
 """To a worker, before a file: the side of the result in pixels, and the length of the file in bytes."""
@@ -71,36 +72,46 @@ def run_and_exit(work: Callable[[socket.socket, Limits], None], channel: socket.
 
 def serve_orders(channel: socket.socket, limits: Limits) -> None:
     """Start and end workers until the other side is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the server, which ends its processes itself
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    keep = channel.fileno()
-    os.closerange(3, keep)
-    os.closerange(keep + 1, 4096)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal and systemd send them to all processes of a service
+        signal.signal(number, signal.SIG_IGN)
+    _close_all_but(channel.fileno())
     warm_up()
     gc.freeze()  # so that workers share this memory instead of copying it when they collect garbage
-    while order := channel.recv(ORDER.size):
-        [pid] = ORDER.unpack(order)
-        if pid:
-            os.kill(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-            channel.sendall(ORDER.pack(os.waitstatus_to_exitcode(status)))
-        else:
-            _fork_worker(channel, limits)
+    workers: set[int] = set()
+    with contextlib.suppress(ConnectionError):
+        while order := channel.recv(ORDER.size):
+            [pid] = ORDER.unpack(order)
+            if pid == 0:
+                workers |= _fork_worker(channel, limits)
+            elif -pid in workers:
+                os.kill(-pid, signal.SIGKILL)
+            elif pid > 0:
+                channel.sendall(ORDER.pack(_exit_code(pid) if pid in workers else 0))
+                workers.discard(pid)
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+        _exit_code(pid)
 
 
-def _fork_worker(channel: socket.socket, limits: Limits) -> None:
+def _exit_code(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _fork_worker(channel: socket.socket, limits: Limits) -> set[int]:
+    """Fork a worker, hand its socket over, and return its process id; nothing if there is no room for it."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         try:
             pid = os.fork()
         except OSError:
             channel.sendall(ORDER.pack(NO_ROOM))
-            return
+            return set()
         if pid == 0:
             channel.close()
             ours.close()
             run_and_exit(_serve_jobs, theirs, limits)
         socket.send_fds(channel, [ORDER.pack(pid)], [ours.fileno()])
+    return {pid}
 
 
 def _serve_jobs(channel: socket.socket, limits: Limits) -> None:
@@ -108,13 +119,12 @@ def _serve_jobs(channel: socket.socket, limits: Limits) -> None:
     _give_up_rights()
     at_start = _peak_memory()
     if at_start:
-        most = at_start + (limits.memory_mb << 20)
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        _limit(resource.RLIMIT_AS, at_start + (limits.memory_mb << 20))
     while job := channel.recv(JOB.size, socket.MSG_WAITALL):
         size, length = JOB.unpack(job)
         data = receive(channel, length)
         # The limit counts all CPU time of a process, in whole seconds, so it moves on with each file.
-        resource.setrlimit(resource.RLIMIT_CPU, (round(process_time()) + limits.cpu_s, resource.RLIM_INFINITY))
+        _limit(resource.RLIMIT_CPU, round(process_time()) + limits.cpu_s)
         try:
             is_pixels, answer = True, decode(data, size).tobytes()
         except InputError as exc:
@@ -135,15 +145,28 @@ def _is_about_memory(exc: InputError, lacked_memory: bool) -> bool:
     return isinstance(exc, DecodingTooCostly)
 
 
+def _close_all_but(channel: int) -> None:
+    """Close what this process has inherited. The standard streams lead nowhere from now on, because libraries in C
+    write there what they dislike in a file."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in {0, 1, 2} - {channel}:
+        os.dup2(nowhere, descriptor)
+    os.closerange(3, channel)
+    os.closerange(max(3, channel + 1), 4096)
+
+
 def _give_up_rights() -> None:
     """Take from this process what a decoder does not need, and make it the first to go when memory runs out."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # which would hold the image
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):  # libraries in C write there what they dislike in a file
-        os.dup2(nowhere, descriptor)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _limit(kind: int, most: int) -> None:
+    """Set a soft limit, but none above the hard limit that this process was started with."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def _peak_memory() -> int:

@@ -45,10 +45,13 @@ class Report:
 
 
 @contextmanager
-def serving(start: str = "from handler.__main__ import main; main()", **settings: str) -> Iterator[tuple[str, int]]:
+def serving(
+    *prefix: str, start: str = "from handler.__main__ import main; main()", **settings: str
+) -> Iterator[tuple[str, int]]:
     """A server in a process of its own: its address and its process id.
 
     Args:
+        prefix: a command before the server's, such as `taskset`.
         start: the Python code that is run.
         settings: environment variables.
     """
@@ -56,7 +59,8 @@ def serving(start: str = "from handler.__main__ import main; main()", **settings
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "LOG_LEVEL": "ERROR", **settings}
-    server = subprocess.Popen([sys.executable, "-c", start, "serve", "--port", str(port)], env=environment)
+    command = [*prefix, sys.executable, "-c", start, "serve", "--port", str(port)]
+    server = subprocess.Popen(command, env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):

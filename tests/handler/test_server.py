@@ -206,7 +206,7 @@ serve(app, Settings.from_environment(), "127.0.0.1", int(sys.argv[-1]))
 
 
 def test_a_client_that_does_not_read_is_given_up() -> None:
-    with serving(OTHER, HEADER_TIMEOUT_S="1") as (url, _), connect(url) as reader:
+    with serving(start=OTHER, HEADER_TIMEOUT_S="1") as (url, _), connect(url) as reader:
         # GIVEN a client that reads the beginning of a long answer
         reader.sendall(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
         assert reader.recv(10)
@@ -219,7 +219,7 @@ def test_a_client_that_does_not_read_is_given_up() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs waitid to wait for a process without its Popen")
 def test_the_server_stops_though_a_thread_works() -> None:
-    with serving(OTHER) as (url, process):
+    with serving(start=OTHER) as (url, process):
         assert httpx2.get(f"{url}/work").status_code == 200
         # Unlike SIGTERM, which kills at last any process but a container's first, this one lets it end by itself.
         os.kill(process, signal.SIGINT)
@@ -238,7 +238,7 @@ FORM = b'--x\r\ncontent-disposition: form-data; name="file"\r\n\r\n' + GARBAGE[1
 @pytest.fixture(scope="module")
 def without_collector() -> Iterator[tuple[str, int]]:
     """A server that frees only what nothing refers to."""
-    with serving("import gc; gc.disable(); from handler.__main__ import main; main()") as server:
+    with serving(start="import gc; gc.disable(); from handler.__main__ import main; main()") as server:
         yield server
 
 

@@ -1,14 +1,18 @@
 """The images as they are deployed: what they weigh, and that they answer with nothing to write to and no network."""
 
+import base64
 import json
 import os
 import shutil
 import sys
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from export.hub import publish
@@ -18,7 +22,9 @@ from infra.engine import EMULATOR_PLACE, ROOT, docker
 from infra.golden import golden
 from infra.layers import above_base, contents, table
 from infra.smoke import smoke
+from tests.handler.costly import jpeg, tall_tiles
 from tests.handler.events import load
+from tests.handler.pictures import encode, phantom
 from tests.hub_server import HubServer
 from tests.infra.engine import (
     RUN_READ_ONLY,
@@ -149,3 +155,31 @@ def test_the_container_serves_a_bundle_from_the_hub(
         done = run("docker", "run", "--rm", "--network", "host", *RUN_READ_ONLY, *options, name, *command)
     assert done.returncode == 2
     assert "did not arrive as published" in done.stderr
+
+
+COSTLY = {"tiles": tall_tiles(), "scans": jpeg(5600, 5600, 4, frame=0xCA, scans=99)}
+
+
+def test_server_survives_costly_files(image: Image) -> None:
+    port = free_port()
+    with container(image("server"), *RUN_READ_ONLY, "--publish", f"127.0.0.1:{port}:7860") as identity:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_up(f"{url}/readyz")
+        with httpx2.Client(base_url=url, timeout=60) as client, ThreadPoolExecutor(4) as pool:
+            ask = partial(client.post, "/v1/predictions?force=true")
+            answers = list(pool.map(lambda data: ask(content=data), [*COSTLY.values()] * 2))
+            assert [answer.status_code for answer in answers] == [413] * 4
+            assert ask(content=encode(phantom(1800, 1500))).status_code == 200
+        state = json.loads(docker("inspect", identity))[0]["State"]
+        assert (state["Running"], state["OOMKilled"]) == (True, False)
+
+
+def test_lambda_survives_costly_files(image: Image) -> None:
+    emulator = f"{require_emulator()}:{EMULATOR_PLACE}:ro"
+    with container(image("lambda"), *RUN_READ_ONLY, "--network", "none", "--volume", emulator) as identity:
+        for data in (*COSTLY.values(), encode(phantom())):
+            body = base64.b64encode(data).decode()
+            event = load("function_url", body=body, isBase64Encoded=True, rawQueryString="force=true")
+            event["headers"] |= {"content-type": "application/octet-stream"}
+            answer = invoke(identity, event)
+            assert answer["statusCode"] == (413 if data in COSTLY.values() else 200), answer
