@@ -78,13 +78,17 @@ class Meter:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         # No file counts as slow: at the lowest priority other programs would decide what it costs.
-        isolation.SLOW_AFTER_S = limits.wall_s
+        self._slow_after_s, isolation.SLOW_AFTER_S = isolation.SLOW_AFTER_S, limits.wall_s
         before = set(descendants(os.getpid()))
         self._decoder = isolation.Decoder(limits)
         self._parent, worker = sorted(set(descendants(os.getpid())) - before)[:2]
         self._idle_mb = memory_mb(worker)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        isolation.SLOW_AFTER_S = self._slow_after_s
         self._decoder.close()
 
     def cost(self, data: bytes) -> Cost:
@@ -431,20 +435,8 @@ def search(meter: Meter, formats: list[str], *, seconds: float, seed: int, kept:
             del best[kept:]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--format", choices=RECIPES, action="append")
-    parser.add_argument("--keep", type=Path, help="folder for the worst files")
-    options = parser.parse_args()
-    formats = options.format or list(RECIPES)
-    meter = Meter(SEARCH_LIMITS)
-    report = search(meter, formats, seconds=options.minutes * 60, seed=options.seed)
-    meter.close()
-    print(f"{sum(report.trials.values()):,} trials; {dict(report.outcomes)}")
-    limits = Settings().decode_limits
-    meter = Meter(limits)
+def _print_worst(meter: Meter, report: Report, folder: Path | None) -> None:
+    """Measure the costliest files again, print a table, and keep the files."""
     print(f"{'format':<9} {'trials':>6} {'bytes':>10} {'CPU s':>6} {'own':>5} {'MB':>5} {'s':>5}  outcome")
     for form, best in report.best.items():
         for number, found in enumerate(best[:3]):
@@ -454,11 +446,26 @@ def main() -> int:
                 f"{cost.mb:>5.0f} {cost.seconds:>5.2f}  {cost.outcome}"
             )
             print(f"          {found.genes.known}")
-            report.failures += [f"{form} with the service's limits: {what}" for what in cost.excess(limits)]
-            if options.keep:
-                options.keep.mkdir(parents=True, exist_ok=True)
-                (options.keep / f"{form}{number}").write_bytes(found.data)
-    meter.close()
+            excess = cost.excess(meter.limits)
+            report.failures += [f"{form} with the limits of the service: {what}" for what in excess]
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{form}{number}").write_bytes(found.data)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--format", choices=RECIPES, action="append")
+    parser.add_argument("--keep", type=Path, help="folder for the worst files")
+    options = parser.parse_args()
+    formats = options.format or list(RECIPES)
+    with Meter(SEARCH_LIMITS) as meter:
+        report = search(meter, formats, seconds=options.minutes * 60, seed=options.seed)
+    print(f"{sum(report.trials.values()):,} trials; {dict(report.outcomes)}")
+    with Meter(Settings().decode_limits) as meter:
+        _print_worst(meter, report, options.keep)
     print(*report.failures, sep="\n")
     return int(bool(report.failures))
 

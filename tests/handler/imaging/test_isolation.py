@@ -327,7 +327,7 @@ def test_the_parent_is_forked_only_where_there_are_no_threads(threads: int) -> N
             threading.Thread(target=over.wait).start()
         with Decoder(Limits(9, 30, 256)) as decoder:
             assert decoder.decode(jpeg(), 64).any()
-            command = Path(f"/proc/{{descendants(os.getpid())[0]}}/cmdline").read_bytes()
+            command = Path(f"/proc/{{descendants(os.getpid())[0]}}/cmdline").read_bytes().split(bytes(1))
             print("new" if b"handler.imaging.worker" in command else "forked")
         over.set()
         print(descendants(os.getpid()))
@@ -368,12 +368,12 @@ def test_nothing_is_left_when_the_main_process_is_killed(threads: int) -> None:
         import sys, threading
         from handler.imaging.isolation import Decoder
         from handler.imaging.limits import Limits
-        from tests.handler.imaging.test_isolation import SLOW
+        from tests.handler.costly import tall_tiles
         for _ in range({threads}):
             threading.Thread(target=threading.Event().wait).start()
         decoder = Decoder(Limits(60, 60, 256))
         print("ready", flush=True)
-        decoder.decode(SLOW, 64)
+        decoder.decode(tall_tiles(), 64)
     """
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     main = subprocess.Popen(
@@ -398,7 +398,7 @@ def test_what_a_decoder_says_is_not_written_to_the_log(tmp_path: Path) -> None:
     data = encode(phantom(), "TIFF", compression="tiff_lzw")
     data = data[:300] + bytes(range(200)) + data[500:]
     direct = python(f"from handler.imaging.decode import decode; decode({data!r}, 64)")
-    assert b"LZW" in direct.stderr.splitlines()[0]  # libtiff, which writes there itself
+    assert direct.stderr.startswith(b"tempfile.tif: ")  # libtiff, which writes there itself
     path = tmp_path / "damaged.tif"
     path.write_bytes(data)
 
