@@ -35,7 +35,9 @@ MAX_JPEG_PIXELS = 4 * MAX_PIXELS
 """Limit on the pixels of a JPEG before its decoder shrinks it. They cost time, but hardly any memory."""
 
 _RESAMPLING = Image.Resampling.BILINEAR  # antialiased in Pillow: its support grows with the scale
-_DRAFT = 4  # a JPEG is decoded at no less than so many times the final size, for frames are cut off before resizing
+_DRAFT = (
+    4  # JPEG and JPEG 2000 are decoded at this many times the final size or more: frames are cut off before resizing
+)
 _REDUCING_GAP = 2.0  # a cheap box reduction may go first as long as twice the final size is left
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
@@ -68,7 +70,7 @@ def decode(data: bytes, size: int) -> Pixels:
     # They quote what they dislike, which may be a patient's name, and stand between the lines of a JSON log.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
-        grey = first_frame(data, MAX_PIXELS) if is_dicom(data) else _image(data, size)
+        grey = first_frame(data, MAX_PIXELS, size * _DRAFT) if is_dicom(data) else _image(data, size)
         return np.asarray(grey.resize((size, size), _RESAMPLING, box=content_box(grey), reducing_gap=_REDUCING_GAP))
     except InputError:
         raise

@@ -66,7 +66,7 @@ def is_dicom(data: bytes) -> bool:
     return True
 
 
-def first_frame(data: bytes, max_pixels: int) -> Image.Image:
+def first_frame(data: bytes, max_pixels: int, least_side: int) -> Image.Image:
     """Decode the first frame: rescale and VOI LUT (or window) applied, MONOCHROME1 inverted, colour made grey.
 
     The first VOI LUT or window that leaves something visible is taken. Without one, 8-bit values are shown as they are,
@@ -75,6 +75,7 @@ def first_frame(data: bytes, max_pixels: int) -> Image.Image:
     Args:
         data: a DICOM file.
         max_pixels: limit on rows x columns.
+        least_side: see `handler.imaging.dicom_pixels.first_stored_frame`.
 
     Returns:
         An image of mode "L".
@@ -89,7 +90,7 @@ def first_frame(data: bytes, max_pixels: int) -> Image.Image:
     file = _read(data, max_pixels * 4)
     _refuse_unsupported(file)
     _refuse_oversized(file, max_pixels)
-    frame = first_stored_frame(file)
+    frame = first_stored_frame(file, least_side)
     if file.PhotometricInterpretation in _GREY:
         return Image.fromarray(displayed(frame, file))
     return grey_of_colour(frame)

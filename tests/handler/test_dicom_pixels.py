@@ -238,3 +238,37 @@ def test_an_ordinary_jpeg_is_the_same_in_a_dicom_file() -> None:
     data = compressed(BASELINE, encapsulate([target.getvalue()]), SHADES)
 
     assert np.abs(shown(data) - PLAIN).mean() < 2
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_a_large_jpeg_2000_is_decoded_at_a_fraction_of_its_size(
+    bits: int, signed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a smooth image of 1000 x 1200 pixels
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 10), dtype=np.uint8)
+    shades = np.asarray(Image.fromarray(coarse).resize((1000, 1200), Image.Resampling.BICUBIC)).astype(np.int32)
+    values = shades * (2**bits - 1) // 255 - (2 ** (bits - 1) if signed else 0)
+    values = values.astype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}")
+    header = {"BitsStored": bits, "HighBit": bits - 1, "PixelRepresentation": int(signed)}
+    stream = imagecodecs.jpeg2k_encode(values, codecformat="j2k", reversible=True, bitspersample=bits)
+    plain = shown(dicom(values, **header))
+
+    # WHEN only its reduced form can be decoded
+    monkeypatch.setattr("imagecodecs.jpeg2k_decode", None)
+    reduced = shown(compressed(JPEG_2000, encapsulate([stream]), values, **header))
+
+    assert np.abs(reduced - plain).mean() < 1
+
+
+def test_a_palette_is_not_decoded_at_a_fraction() -> None:
+    """A mean of two indices is a third colour."""
+    indices = np.random.default_rng(0).choice([0, 255], (1024, 1024)).astype(np.uint8)
+    ramp = (np.arange(256) == 128).astype(np.uint8) * 255
+    header = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for colour in ("Red", "Green", "Blue"):
+        header[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 8]
+        header[f"{colour}PaletteColorLookupTableData"] = ramp.tobytes()
+    stream = imagecodecs.jpeg2k_encode(indices, codecformat="j2k", reversible=True)
+
+    assert shown(compressed(JPEG_2000, encapsulate([stream]), indices, **header)).max() == 0
