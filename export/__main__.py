@@ -118,42 +118,44 @@ def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle", type=Path, action="append", help="may be given several times; default: the shipped one"
     )
     parser.add_argument("--network", type=Path, metavar="FILE.keras", help="a trained network for the other runtimes")
-    parser.add_argument("--network-size", type=int, metavar="PX", help="of its pictures, where nothing else tells")
+    parser.add_argument("--network-size", type=int, metavar="PX", help="of its images, if neither it nor its run says")
     parser.add_argument("--data", type=Path, help="folder with NORMAL/ and PNEUMONIA/: measures accuracy and AUC")
-    parser.add_argument("--calibration", type=Path, help="likewise, to calibrate --network's int8; default: --data")
-    parser.add_argument("--threads", type=int, default=1, help="of each contestant (default: %(default)s)")
+    parser.add_argument("--calibration", type=Path, help="the same, to calibrate --network's int8; default: --data")
+    parser.add_argument("--threads", type=int, default=1, help="of each runner (default: %(default)s)")
     parser.add_argument("--rounds", type=int, help="turns of each (default: 50, 20 cold starts, or 200 requests)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--cold-start", action="store_true", help="time fresh processes up to their first answer")
-    what.add_argument("--warm-path", action="store_true", help="time decoding, and what a request costs beside it")
+    what.add_argument("--warm-path", action="store_true", help="time a warm request, and decoding alone")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="default: %(default)s")
     parser.set_defaults(run=_benchmark)
 
 
 def _benchmark(options: argparse.Namespace) -> None:
-    from export.timing import report
+    from export.benchmark import tables
 
     bundles = options.bundle or [EMBEDDED_BUNDLE]
     shared = {"network": options.network, "network_size": options.network_size, "threads": options.threads}
     if options.warm_path:
-        from export.timing.warm_path import warm_path
+        from export.benchmark.warm_path import warm_path
 
         name, plots = "warm_path.json", []
         result = warm_path(bundles[0], threads=options.threads, rounds=options.rounds or 200)
-        text = report.warm_path_table(result)
+        text = tables.warm_path_table(result)
     elif options.cold_start:
-        from export.timing.cold_start import cold_start
+        from export.benchmark.cold_start import cold_start
+        from export.benchmark.plots import plot_cold_start
 
         name = "cold_start.json"
         result = cold_start(bundles[0], options.out, rounds=options.rounds or 20, **shared)
-        text, plots = report.cold_start_table(result), report.plot_cold_start(result, options.out)
+        text, plots = tables.cold_start_table(result), plot_cold_start(result, options.out)
     else:
-        from export.timing.benchmark import benchmark
+        from export.benchmark.latency import measure_latency
+        from export.benchmark.plots import plot_latency
 
         name, folders = "benchmark.json", {"data": options.data, "calibration": options.calibration}
-        result = benchmark(bundles, options.out, rounds=options.rounds or 50, **shared, **folders)
-        text, plots = report.table(result), report.plot(result, options.out)
+        result = measure_latency(bundles, options.out, rounds=options.rounds or 50, **shared, **folders)
+        text, plots = tables.latency_table(result), plot_latency(result, options.out)
     print(json.dumps(result) if options.json else text)  # first: it took minutes, and the disk may be full
     write_json(options.out / name, result)
     written = ", ".join([name, *(path.name for path in plots)])

@@ -1,7 +1,7 @@
 """What export refuses to ship.
 
 ExportError
-├── ContestantError    a contestant of the benchmark cannot take part; the others do
+├── RunnerError        a runner of the benchmark failed; the others go on
 │   └── NotInstalled
 ├── RunError           the training run cannot be read
 ├── CalibrationError   the folder of pictures does not serve to calibrate or verify on
@@ -35,12 +35,12 @@ class PublishError(ExportError):
     """The Hub already holds something that publishing would contradict."""
 
 
-class ContestantError(ExportError):
-    """A contestant of the benchmark failed, with what it said last."""
+class RunnerError(ExportError):
+    """A runner of the benchmark failed; the message ends with the last line that it wrote."""
 
 
-class NotInstalled(ContestantError):
-    """A contestant's library is absent.
+class NotInstalled(RunnerError):
+    """The library of a runner is absent.
 
     Args:
         module: what could not be imported.

@@ -1,4 +1,4 @@
-"""On what a measurement was taken."""
+"""The machine on which a measurement was taken."""
 
 import os
 import platform
@@ -13,9 +13,9 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe() -> dict[str, Any]:
-    """CPU model, cores, what of its instructions matters to a network, and the libraries that are installed.
+    """CPU model, cores, the instruction sets that matter to a network, and versions of the libraries in use.
 
-    `flags` is None where the system does not list them.
+    `flags` is None if the system does not list them. psutil has neither the CPU's model nor its flags.
     """
     lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
     facts = dict(re.split(r"\s*:\s*", line, maxsplit=1) for line in reversed(lines) if ":" in line)

@@ -1,9 +1,9 @@
-"""What this CPU can do at most with eight-bit integers, as far as ONNX Runtime gets it to.
+"""The int8 roofline: the highest rate of int8 multiply-accumulates that ONNX Runtime reaches on this CPU.
 
-The probes are ONNX graphs of one large operation each: two matrix products (MatMulInteger) and two convolutions
-(QLinearConv) of sizes between which a core's sweet spot lies, uint8 by int8 with constant weights, as in a quantized
-network. They are run like any contestant, in the same rounds, at the same number of threads; the peak is the most
-multiply-accumulates per second of any run of any probe.
+It is measured with ONNX graphs of one large operation each: two matrix products (MatMulInteger) and two convolutions
+(QLinearConv) of different sizes, because the fastest size depends on the CPU; uint8 by int8 with constant weights, as
+in a quantized network. They run like other runners, in the same rounds, with the same number of threads. The roofline
+is the highest rate of any run.
 """
 
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ _CONVOLUTIONS = ((256, 32), (512, 16))
 """Channels in and out, width and height; three by three."""
 
 
-def write_probes(folder: Path) -> dict[str, Path]:
-    """Write the graphs, each of which takes one uint8 tensor, and give them by name."""
+def write_roofline_models(folder: Path) -> dict[str, Path]:
+    """Write the graphs to `folder`; each takes one uint8 tensor of a fixed shape. Returns the files by name."""
     graphs = {f"MatMulInteger {m} x {k} x {n}": _product(m, k, n) for m, k, n in _PRODUCTS}
     graphs |= {f"QLinearConv {c} at {s}": _convolution(c, s) for c, s in _CONVOLUTIONS}
     found = {}
@@ -62,7 +62,7 @@ def _model(
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
         [node],
-        "probe",
+        "roofline",
         [helper.make_tensor_value_info("x", TensorProto.UINT8, shape)],
         [helper.make_tensor_value_info("y", kind, result)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],

@@ -1,4 +1,4 @@
-"""Multiply-accumulates against what a textbook says of one layer."""
+"""Multiply-accumulates against the textbook formula of one layer."""
 
 import numpy as np
 import onnx
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from export.timing.macs import macs
+from export.benchmark.macs import macs
 
 POSITIVE = st.integers(1, 6)
 

@@ -14,7 +14,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def macs(graph: onnx.ModelProto, outputs: Collection[str] | None = None) -> int:
-    """Multiply-accumulates for one picture: of convolutions and matrix products, float or int8; free batch sizes are 1.
+    """Multiply-accumulates for one image: of convolutions and matrix products, float or int8; free batch sizes are 1.
 
     Args:
         graph: QDQ form included; not changed.

@@ -1,4 +1,4 @@
-"""Makes the forms of a network that `seed_network` names, each the way its library's own guide does it."""
+"""Convert a Keras network to the model formats of the benchmark, each as the guide of its library does it."""
 
 import contextlib
 import tempfile
@@ -19,49 +19,51 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tqdm import tqdm
 
+from export.benchmark.model_formats import DYNAMIC_ONNX, FLOAT_LITERT, FLOAT_ONNX, INT8_LITERT, KERAS, STATIC_ONNX
 from export.convert import OPSET
 from export.errors import RunError
 from export.quantize import Reader
-from export.timing.seed_network import DYNAMIC_ONNX, FLOAT_LITERT, FLOAT_ONNX, INT8_LITERT, KERAS, STATIC_ONNX
 from handler.contract import LABELS, PIXEL_SCALE
 from handler.files import write_atomically
 from handler.imaging.decode import decode
 
-SEED_SIZE = 128
-NOISE_PICTURES = 8
-"""Enough to calibrate a network whose weights are noise too."""
+BASELINE_SIZE = 128
+NOISE_IMAGES = 8
+"""Enough to calibrate a network with random weights."""
 
 Array = npt.NDArray[np.float32]
 
 
-class Forms:
-    """One network, and the way to each of its forms.
+class ModelFormats:
+    """Writes one network in several model formats.
 
     Args:
-        folder: where the forms go.
-        file: see `export.timing.seed_network.prepare`, and so are the others.
+        folder: where the files go.
+        file: a Keras network, or None for the baseline network; see `export.benchmark.baseline_network.prepare`.
+        size: width and height of its images, if the network does not fix them.
+        images: files that calibrate int8; if there are none, noise does.
 
     Raises:
-        RunError: the file is no network of this kind, or the size of its pictures is unknown.
+        RunError: the file is no network of this kind, or the size of its images is unknown.
     """
 
-    def __init__(self, folder: Path, file: Path | None, size: int | None, pictures: list[Path]) -> None:
-        self._folder, self._pictures = folder, pictures
-        self._model = _in_float32(_load(file)) if file else seed_network()
+    def __init__(self, folder: Path, file: Path | None, size: int | None, images: list[Path]) -> None:
+        self._folder, self._images = folder, images
+        self._model = _in_float32(_load(file)) if file else baseline_model()
         shape = self._model.input_shape
         if len(shape) != 4 or shape[-1] not in (1, 3) or self._model.output_shape[1:] != (len(LABELS),):
             raise RunError(
-                f"{file} maps {shape} to {self._model.output_shape}: give a network from pictures "
+                f"{file} maps {shape} to {self._model.output_shape}: give a network from images "
                 f"[N, H, W, 1 or 3] to {len(LABELS)} probabilities"
             )
         self.channels: int = shape[-1]
         known: int | None = shape[1] or size
         if known is None:
-            raise RunError(f"nothing tells the size of the pictures that {file} takes: give --network-size")
+            raise RunError(f"the size of the images that {file} takes is unknown: give --network-size")
         self.size = known
 
-    def make(self, form: str) -> None:
-        """Write one form, whole or not at all."""
+    def make(self, name: str) -> None:
+        """Write one file, named as in `export.benchmark.model_formats`; after an error or interrupt there is none."""
         write: Callable[[Path], object] = {
             KERAS: self._model.save,
             FLOAT_ONNX: self._float_onnx,
@@ -69,19 +71,19 @@ class Forms:
             STATIC_ONNX: self._static_onnx,
             FLOAT_LITERT: self._float_litert,
             INT8_LITERT: self._int8_litert,
-        }[form]
-        write_atomically(self._folder / form, write)
+        }[name]
+        write_atomically(self._folder / name, write)
 
     def _calibration(self, what: str) -> Iterator[Array]:
-        """Pictures `[1, S, S, C]` in 0..255."""
-        if self._pictures:
-            grey = (decode(path.read_bytes(), self.size) for path in self._pictures)
-            count = len(self._pictures)
+        """Images, float32 `[1, S, S, C]` in 0..255."""
+        if self._images:
+            grey = (decode(path.read_bytes(), self.size) for path in self._images)
+            count = len(self._images)
         else:
             rng = np.random.default_rng(0)
-            grey = (rng.integers(0, 256, (self.size, self.size), dtype=np.uint8) for _ in range(NOISE_PICTURES))
-            count = NOISE_PICTURES
-        for pixels in tqdm(grey, total=count, desc=f"calibrating {what}", unit="picture", leave=False):
+            grey = (rng.integers(0, 256, (self.size, self.size), dtype=np.uint8) for _ in range(NOISE_IMAGES))
+            count = NOISE_IMAGES
+        for pixels in tqdm(grey, total=count, desc=f"calibrating {what}", unit="image", leave=False):
             yield np.repeat(pixels[np.newaxis, ..., np.newaxis].astype(np.float32), self.channels, axis=-1)
 
     def _function(self) -> Any:
@@ -113,7 +115,7 @@ class Forms:
 
     @contextlib.contextmanager
     def _preprocessed(self) -> Iterator[Path]:
-        """The float graph as ONNX Runtime wants it before it quantizes."""
+        """The float graph, prepared for quantization as ONNX Runtime recommends."""
         if not (self._folder / FLOAT_ONNX).is_file():
             self.make(FLOAT_ONNX)
         with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +124,7 @@ class Forms:
             yield path
 
     def _litert(self) -> Any:
-        # Without the freezing the weights stay variables, which the file then lacks.
+        # If not frozen, the weights stay variables, and the file lacks them.
         frozen = convert_variables_to_constants_v2(self._function().get_concrete_function())
         return tf.lite.TFLiteConverter.from_concrete_functions([frozen])
 
@@ -132,36 +134,36 @@ class Forms:
     def _int8_litert(self, path: Path) -> None:
         converter = self._litert()
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([picture] for picture in self._calibration("LiteRT"))
+        converter.representative_dataset = lambda: ([image] for image in self._calibration("LiteRT"))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         with warnings.catch_warnings():
-            # It asks for statistics of the inputs, which stay float and need none.
+            # It warns that the inputs, which stay float, have no statistics.
             warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
             path.write_bytes(converter.convert())
 
 
-def seed_network() -> keras.Model:
-    """The seed's network with random weights: pixels `[N, 128, 128, 3]` in 0..255 to probabilities `[N, 2]`."""
+def baseline_model() -> keras.Model:
+    """The baseline network with random weights: pixels `[N, 128, 128, 3]` in 0..255 to probabilities `[N, 2]`."""
     keras.utils.set_random_seed(0)
-    pixels = keras.Input((SEED_SIZE, SEED_SIZE, 3), name="pixels")
+    pixels = keras.Input((BASELINE_SIZE, BASELINE_SIZE, 3), name="pixels")
     x = layers.Rescaling(PIXEL_SCALE)(pixels)
-    x = keras.applications.VGG19(include_top=False, weights=None, input_shape=(SEED_SIZE, SEED_SIZE, 3))(x)
+    x = keras.applications.VGG19(include_top=False, weights=None, input_shape=(BASELINE_SIZE, BASELINE_SIZE, 3))(x)
     x = layers.Flatten()(x)
     x = layers.Dense(512, activation="relu")(x)
     x = layers.Dropout(0.5)(x)
     x = layers.Dense(128, activation="relu")(x)
-    return keras.Model(pixels, layers.Dense(len(LABELS), activation="softmax")(x), name="seed")
+    return keras.Model(pixels, layers.Dense(len(LABELS), activation="softmax")(x), name="baseline")
 
 
 def _load(file: Path) -> keras.Model:
     try:
         return keras.models.load_model(file, compile=False)
-    except Exception as exc:  # Keras raises whatever its reader met
+    except Exception as exc:  # Keras raises many kinds
         raise RunError(f"{file} cannot be read as a Keras network: {exc}") from exc
 
 
 def _in_float32(model: keras.Model) -> keras.Model:
-    """The same network without mixed precision, which trains faster and converts to nothing."""
+    """The same network without mixed precision, which the converters do not support."""
 
     def plain(layer: keras.Layer) -> keras.Layer:
         return type(layer).from_config(layer.get_config() | {"dtype": "float32"})

@@ -1,0 +1,116 @@
+"""Time a warm request, and decoding alone.
+
+    python -m export benchmark --warm-path
+
+Decoding takes turns with the plainest code for the same: Pillow's decoding and one antialiased resize of the same JPEG.
+It is timed in this process and in the worker process in which the service decodes. A request goes through the Lambda
+entry with a stored event of API Gateway; its answer says how long decoding and inference took.
+"""
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from export.benchmark.environment import pinned
+from export.benchmark.lambda_context import LambdaContext
+from export.benchmark.results import heading
+from export.benchmark.sample_request import IMAGE, write_event
+from handler.contract import load_bundle
+from handler.imaging.decode import Pixels, decode
+
+WIDTH, HEIGHT = 2000, 1700
+WARM_UP = 5
+"""Rounds before the measured ones."""
+
+
+def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 200) -> dict[str, Any]:
+    """Measure decoding and whole requests, in turns.
+
+    Args:
+        bundle: what the Lambda entry serves.
+        threads: CPU cores that this process and its decoder may use.
+        rounds: of each, after `WARM_UP` others.
+
+    Returns:
+        `date`, `machine`, `threads`, `rounds`, `image` and `parts`, each with `p50_ms` and `p99_ms`: `decode`,
+        `isolated decode` (in a worker process) and `plain decode` of a JPEG of 2000 x 1700 pixels, then `request` with
+        the sample image and its parts, `request: decode` (in a worker process), `request: inference` and `request:
+        rest`.
+        `decode_ratio` and `isolated_decode_ratio` are the medians of the two over that of `plain decode`.
+
+    Raises:
+        BundleError: see `handler.errors`.
+    """
+    contract, _ = load_bundle(bundle)
+    jpeg = _radiograph()
+    times: dict[str, list[float]] = {}
+
+    def add(part: str, milliseconds: float) -> None:
+        times.setdefault(part, []).append(milliseconds)
+
+    with pinned(threads), tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as log:
+        answer, isolated_decode = _service(bundle, log)
+        event = json.loads(write_event(Path(folder)).read_bytes())
+        for _ in tqdm(range(WARM_UP + rounds), desc="rounds", leave=False):
+            add("decode", _timed(lambda: decode(jpeg, contract.input_size))[0])
+            add("isolated decode", _timed(lambda: isolated_decode(jpeg, contract.input_size))[0])
+            add("plain decode", _timed(lambda: _plain(jpeg, contract.input_size))[0])
+            whole, response = _timed(lambda: answer(event, LambdaContext()))
+            timings = json.loads(response["body"])["predictions"][0]["timings"]
+            add("request", whole)
+            add("request: decode", timings["decode_ms"])
+            add("request: inference", timings["inference_ms"])
+            add("request: rest", whole - timings["decode_ms"] - timings["inference_ms"])
+    parts = {
+        part: dict(zip(("p50_ms", "p99_ms"), np.percentile(found[WARM_UP:], (50, 99)).tolist(), strict=True))
+        for part, found in times.items()
+    }
+    plain = parts["plain decode"]["p50_ms"]
+    return heading(threads, rounds) | {
+        "image": {"width": WIDTH, "height": HEIGHT, "bytes": len(jpeg)},
+        "parts": parts,
+        "decode_ratio": parts["decode"]["p50_ms"] / plain,
+        "isolated_decode_ratio": parts["isolated decode"]["p50_ms"] / plain,
+    }
+
+
+def _service(bundle: Path, log: TextIO) -> tuple[Callable[[Any, Any], dict[str, Any]], Callable[[bytes, int], Pixels]]:
+    """The entry as Lambda imports it, and the decoder that it uses. Writing the log takes part of the time of a
+    request, but the lines go to `log` and not to the output.
+    """
+    os.environ["MODEL_BUNDLE"] = str(bundle.resolve())
+    with contextlib.redirect_stdout(log):
+        from handler import lambda_entry, startup
+    return lambda_entry.lambda_handler, startup.decoder.decode
+
+
+def _radiograph() -> bytes:
+    """The sample image at the size of a radiograph, with the noise of a detector, as JPEG."""
+    with Image.open(IMAGE) as sample:
+        large = sample.convert("L").resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(0).normal(0, 4, (HEIGHT, WIDTH))
+    file = io.BytesIO()
+    Image.fromarray(np.clip(np.asarray(large) + noise, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def _plain(data: bytes, size: int) -> Any:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("L").resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """How long the call takes, in milliseconds, and its result."""
+    start = time.perf_counter()
+    result = work()
+    return (time.perf_counter() - start) * 1e3, result
