@@ -37,7 +37,7 @@ def evaluate(pool: RunnerPool, runners: Sequence[Runner], data: Path) -> Evaluat
         data: folder with `NORMAL/` and `PNEUMONIA/`. Images that cannot be read are logged and left out.
 
     Raises:
-        FileNotFoundError: there are no images in `data`.
+        FolderError: there are no images in `data`.
     """
     trained = [runner for runner in runners if runner.threshold is not None]
     labels: dict[int, npt.NDArray[np.int64]] = {}

@@ -67,7 +67,7 @@ def prepare(
 
     Raises:
         RunError: the file is no such network.
-        FileNotFoundError: there are no images in `calibration`.
+        FolderError: there are no images in `calibration`.
     """
     point = _operating_point(file)
     size = size or point.get("input_size")

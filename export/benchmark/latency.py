@@ -82,7 +82,7 @@ def measure_latency(
     Raises:
         BundleError: see `handler.errors`.
         RunError: see `export.benchmark.baseline_network.prepare`.
-        FileNotFoundError: there are no images in `data` or `calibration`.
+        FolderError: there are no images in `data` or `calibration`.
     """
     runners = _bundles(bundles)
     calibrated_on = (calibration or data) if network else None
