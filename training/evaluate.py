@@ -1,16 +1,14 @@
-"""Judge a network or a bundle on a labelled folder.
+"""Evaluate a network or a bundle on a labelled folder.
 
     python -m training evaluate --model handler/model --data chest_xray/test
-    python -m training evaluate --model handler/model --data chest_xray --validation runs/slim
+    python -m training evaluate --model handler/model --data chest_xray --validation runs/pruned
 
-A bundle is judged exactly as it is served; TensorFlow is not imported for it.
+A bundle is evaluated exactly as it is served; TensorFlow is not imported for it.
 """
 
-import dataclasses
 import datetime
-import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from handler.classifier import Classifier
-from handler.contract import CONTRACT_FILE, LABELS
+from handler.contract import LABELS
 from handler.errors import InputError
 from handler.files import labelled_files, write_atomically, write_json
 from handler.imaging.decode import Pixels, decode
-from handler.scoring import identity
-from training.errors import DataError, RunError
+from training.errors import DataError
 from training.metrics import bootstrap, confusion, summary
 from training.prepare import PATIENT, patient_of
+from training.run_folder import RunFolder
+from training.scorer import open_scorer
 
 KIND = re.compile(r"_(bacteria|virus)_")
 """Where file names of this data set tell the kind of pneumonia."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Judged:
-    """A model that can be scored, however it is stored."""
-
-    about: dict[str, Any]
-    threshold: float
-    size: int
-    predict: Callable[[Pixels], npt.NDArray[np.float64]]
-    """uint8 `[N, S, S]` to calibrated probabilities `[N]` of the positive class."""
-
-    def probabilities(
-        self, pixels: Pixels, progress: Callable[[range], Iterable[int]] = iter, batch: int = 32
-    ) -> npt.NDArray[np.float64]:
-        """The same, in batches."""
-        return np.concatenate([self.predict(pixels[i : i + batch]) for i in progress(range(0, len(pixels), batch))])
 
 
 def evaluate(
@@ -63,7 +44,7 @@ def evaluate(
 
     Args:
         model: a bundle folder, a run folder, or a `.keras` file.
-        validation: a run folder: score those pictures of the data set that this run held out, and no others.
+        validation: a run folder: score those images of the data set that this run held out, and no others.
         threshold: instead of the model's own.
         rounds: bootstrap resamples.
         pattern: see `training.prepare.prepare`; intervals are drawn over patients.
@@ -78,14 +59,14 @@ def evaluate(
         DataError: a class has no readable picture, or one of the run's split is not in `data`.
         FileNotFoundError: `data` has no folder for one of the classes.
     """
-    judged = open_model(model)
-    threshold = judged.threshold if threshold is None else threshold
+    scorer = open_scorer(model)
+    threshold = scorer.threshold if threshold is None else threshold
     files = _held_out(data, validation) if validation else labelled_files(data)
-    pixels, labels, names, unreadable = _read(files, data, judged.size)
-    probabilities = judged.probabilities(pixels, lambda batches: tqdm(batches, desc="scoring", leave=False))
+    pixels, labels, names, unreadable = _read(files, data, scorer.size)
+    probabilities = scorer.probabilities(pixels, lambda batches: tqdm(batches, desc="scoring", leave=False))
     patients = [patient_of(name, pattern) for name in names]
     result: dict[str, Any] = {
-        "model": judged.about,
+        "model": dict(scorer.about),
         "data": f"{data.resolve().parent.name}/{data.resolve().name}",
         "split": _split(data, validation),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -106,40 +87,16 @@ def evaluate(
     return result
 
 
-def open_model(path: Path) -> Judged:
-    """Open a bundle or a Keras network.
-
-    Raises:
-        RunError: the path is neither.
-        BundleError: see `handler.errors`.
-    """
-    if (path / CONTRACT_FILE).is_file():
-        classifier = Classifier(path)
-        contract = classifier.contract
-        return Judged(
-            dict(identity(contract)),
-            contract.threshold,
-            contract.input_size,
-            lambda pixels: classifier.score(pixels).probabilities[:, -1].astype(np.float64),
-        )
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.is_file() or file.suffix != ".keras":
-        raise RunError(f"{path} is no model: give a bundle folder, a finished run folder, or a .keras file")
-    from training.keras_model import load_judged
-
-    return load_judged(file)
-
-
 def report(result: dict[str, Any]) -> str:
-    """The result in words and a table, for a doctor or an engineer."""
+    """The result of `evaluate` as text: counts in words, and a table of metrics."""
     (tn, fp), (fn, tp) = result["confusion"]
     lines = [
-        f"{result['n']} pictures of {result['patients']} patients from {result['data']}",
+        f"{result['n']} images of {result['patients']} patients from {result['data']}",
         f"scored by {result['model']['name']} {result['model'].get('version', '')}".rstrip(),
         f"called {LABELS[1]} from a probability of {result['threshold']:.4f} on",
         "",
-        f"of {tp + fn} pictures with pneumonia {tp} were found and {fn} missed",
-        f"of {tn + fp} pictures without {tn} were cleared and {fp} called pneumonia",
+        f"of {tp + fn} images with pneumonia {tp} were found and {fn} missed",
+        f"of {tn + fp} images without {tn} were cleared and {fp} called pneumonia",
         *(f"  {kind}: {share['correct']} of {share['n']} right" for kind, share in result["by_kind"].items()),
         "",
         f"{'':28}{'value':>8}   95 % interval (bootstrap over patients)",
@@ -153,7 +110,7 @@ def report(result: dict[str, Any]) -> str:
 
 
 def _split(data: Path, validation: Path | None) -> str:
-    """What the pictures were to the model: in the layout of `training.prepare` the folder's name tells."""
+    """The split that the images belong to: in the layout of `training.prepare` the folder's name tells."""
     if validation:
         return "validation"
     return "train" if data.resolve().name == "train" else "test"
@@ -163,13 +120,10 @@ def _held_out(data: Path, run: Path) -> list[tuple[Path, int]]:
     """Files and labels of a run's validation split.
 
     Raises:
-        RunError: the run has none.
-        DataError: a picture of it is not in the data set.
+        RunError: it is no run.
+        DataError: an image of it is not in the data set.
     """
-    try:
-        names = json.loads((run / "split.json").read_text(encoding="utf-8"))["validation"]
-    except (OSError, ValueError, KeyError) as exc:
-        raise RunError(f"{run} names no validation pictures: give the folder of a run ({exc!r})") from exc
+    names = RunFolder(run).read_split().validation
     files = [(data / name, LABELS.index(Path(name).parent.name)) for name in names]
     if gone := [path for path, _ in files if not path.is_file()]:
         raise DataError(f"{gone[0]} of the run's split is not there: give the data set that the run was trained on")

@@ -77,7 +77,7 @@ def prepare(
     validation: float = 0.15,
     seed: int = 0,
     pattern: str = PATIENT,
-    hold_out: str | None = None,
+    held_out_group: str | None = None,
 ) -> dict[str, Any]:
     """Read, check, split and decode.
 
@@ -87,8 +87,8 @@ def prepare(
         validation: share of the training pictures to hold out, by whole patients, stratified by label. It is rounded to
             one of a whole number of parts: 0.15 is a seventh.
         pattern: regular expression on the file name whose first group is the patient.
-        hold_out: regular expression on patients. All that it matches go to validation besides the share of the rest: a
-            source that training has never seen shows what patients of known ones hide.
+        held_out_group: regular expression on patients. All that it matches go to validation besides the share of the
+            rest: a group that training has never seen shows what patients of known ones hide.
 
     Returns:
         The report: counts, and what was left out and why.
@@ -115,11 +115,13 @@ def prepare(
         problems.append(f"val/: {few} pictures are too few to validate on; the folder is ignored")
     _drop_duplicates(pictures, problems)
     apart: list[Picture] = []
-    if hold_out:
+    if held_out_group:
         patients = sorted({picture.patient for picture in pictures["train"]})
-        matched = {patient for patient in patients if re.search(hold_out, patient)}
+        matched = {patient for patient in patients if re.search(held_out_group, patient)}
         if not matched:
-            raise DataError(f"{hold_out!r} matches none of the {len(patients)} patients of train/: {patients[:3]} ...")
+            raise DataError(
+                f"{held_out_group!r} matches none of the {len(patients)} patients of train/: {patients[:3]} ..."
+            )
         apart = [picture for picture in pictures["train"] if picture.patient in matched]
         pictures["train"] = [picture for picture in pictures["train"] if picture.patient not in matched]
     _require_both_classes(pictures["train"], problems)
@@ -139,7 +141,7 @@ def prepare(
         array = np.stack([pixels[picture.file] for picture in chosen])
         write_atomically(out / f"{split}.npy", functools.partial(_save, array))
     rows = {name: [dataclasses.asdict(picture) for picture in chosen] for name, chosen in splits.items()}
-    how = {"size": size, "seed": seed, "validation": validation, "patient": pattern, "hold_out": hold_out}
+    how = {"size": size, "seed": seed, "validation": validation, "patient": pattern, "held_out_group": held_out_group}
     write_json(out / "split.json", how | rows)
     report = {
         "data": data.name,
