@@ -120,7 +120,7 @@ class OodStatistics:
     components: Array
     """`[D, K]`, orthonormal columns."""
     gains: Array
-    """`[K]`, negative: what each component adds to the precision, relative to `1 / noise`."""
+    """`[K]`, at most 0: the precision along each component, less `1 / noise`."""
     noise: Array
     """`[]`, the variance in all other directions."""
 
@@ -234,9 +234,9 @@ class RunFolder:
     def read_importance(self, digest: str) -> dict[str, npt.NDArray[np.float64]] | None:
         """Importance `[C]` of the channels of each convolution, by layer name; None unless it was estimated for the
         network with this digest."""
-        if not (self.path / _IMPORTANCE).exists():
-            return None
         path = self.path / _IMPORTANCE
+        if not path.exists():
+            return None
         arrays = _translated(path, lambda: _read_arrays(path))
         return arrays if str(arrays.pop("network", "")) == digest else None
 
@@ -283,7 +283,9 @@ def _translated(path: Path, read: Callable[[], T]) -> T:
             f"{path} is missing: give the folder of a finished `python -m training fit`; the same fit command finishes "
             "an interrupted one"
         ) from exc
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as exc:
+    except OSError as exc:
+        raise RunError(f"{path} cannot be read ({exc.strerror}): check the path and its permissions") from exc
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as exc:
         raise RunError(f"{path} was not written by this release, or is damaged: train again ({exc!r})") from exc
 
 
