@@ -27,7 +27,7 @@ from training.run_folder import RunFolder
 from training.scorer import open_scorer
 
 KIND = re.compile(r"_(bacteria|virus)_")
-"""Where file names of this data set tell the kind of pneumonia."""
+"""The kind of pneumonia in the file names of this data set."""
 
 
 def evaluate(
@@ -40,7 +40,7 @@ def evaluate(
     rounds: int = 1000,
     pattern: str = PATIENT,
 ) -> dict[str, Any]:
-    """Score every picture of `data/NORMAL` and `data/PNEUMONIA` and save report, metrics and plots in `out`.
+    """Score every image of `data/NORMAL` and `data/PNEUMONIA` and save report, metrics and plots in `out`.
 
     Args:
         model: a bundle folder, a run folder, or a `.keras` file.
@@ -51,7 +51,7 @@ def evaluate(
 
     Returns:
         All metrics of `training.metrics.summary`, their `intervals`, the `confusion` counts, results `by_kind`, and
-        what they are of: `model`, `data`, `split`, `date`, `threshold`, `n` pictures, `patients`, `unreadable` files.
+        their source: `model`, `data`, `split`, `date`, `threshold`, `n` images, `patients`, `unreadable` files.
 
     Raises:
         RunError: `model` is none, or `validation` is no run.
@@ -150,7 +150,7 @@ def _read(
 def _by_kind(
     names: list[str], labels: npt.NDArray[np.int64], called: npt.NDArray[np.bool_]
 ) -> dict[str, dict[str, int]]:
-    """Right answers for normal, bacterial and viral pictures, where the file names tell."""
+    """Correct answers for normal, bacterial and viral images, where the file names contain the kind."""
     found: dict[str, dict[str, int]] = {}
     for name, label, positive in zip(names, labels, called, strict=True):
         match = KIND.search(name)

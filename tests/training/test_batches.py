@@ -65,6 +65,6 @@ def test_a_mixup_partner_contributes_its_label(phantoms: Path, tmp_path: Path) -
     batches = Batches(pixels, labels, recipe, 48, 0)
     shown, targets = (np.concatenate(parts) for parts in zip(*((b[0], b[1]) for b in batches), strict=True))
 
-    # White is the positive class: how bright a image is says how much of its label is positive.
+    # White is the positive class: how bright an image is says how much of its label is positive.
     np.testing.assert_allclose(shown[:, 0, 0, 0] / 255, targets[:, 1], atol=0.01)
     assert len(np.unique(targets[:, 1])) > 4, "not only whole labels"
