@@ -38,13 +38,14 @@ test: $(VENV)/everything  ## install everything, run the whole test suite
 
 model: $(VENV)/everything  ## train and export the model that is shipped: make model DATA=chest_xray
 	$(BIN)/python -m training prepare --data "$(DATA)" --out data/prepared
-	$(BIN)/python -m training fit --data data/prepared --out runs/hed --init edges --seed 1 --sizes 64x8 --mixed-precision
+	$(BIN)/python -m training fit --data data/prepared --out runs/hed --init hed --seed 1 --sizes 64x8 --mixed-precision
 	$(BIN)/python -m training fit --data data/prepared --out runs/half --init scratch --seed 1 --set width=0.5 \
 		--sizes 64x10,96x14 --mixed-precision
-	$(BIN)/python -m training slim --data data/prepared --run runs/hed --teacher runs/hed --teacher runs/half --out runs/slim \
-		--seed 1 --size 80 --gmacs 0.175 --epochs 60 --set mixing=0.3 --set views=10 --set distillation=0.8 --mixed-precision
-	$(BIN)/python -m export build --model runs/slim --calibration "$(DATA)" --out "$(BUNDLE)" --version $(VERSION)
-	$(BIN)/python -m training evaluate --model "$(BUNDLE)" --data "$(DATA)" --validation runs/slim --out runs/held-out
+	$(BIN)/python -m training prune --data data/prepared --run runs/hed --teacher runs/hed --teacher runs/half \
+		--out runs/pruned --seed 1 --size 80 --gmacs 0.175 --epochs 60 \
+		--set mixup=0.3 --set cached_augmentations=10 --set distillation=0.8 --mixed-precision
+	$(BIN)/python -m export build --model runs/pruned --calibration "$(DATA)" --out "$(BUNDLE)" --version $(VERSION)
+	$(BIN)/python -m training evaluate --model "$(BUNDLE)" --data "$(DATA)" --validation runs/pruned --out runs/held-out
 	$(BIN)/python -m export card "$(BUNDLE)" --evaluation runs/held-out/metrics.json
 	$(BIN)/python -m infra.golden
 

@@ -21,6 +21,7 @@ from export.hub import add_fetch_arguments, add_publish_arguments, publish
 from handler.commands import run
 from handler.contract import EMBEDDED_BUNDLE
 from handler.files import require_writable, write_json
+from training.errors import TrainingError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _build_arguments(commands.add_parser("build", help="convert, quantize and verify a trained network"))
-    _card_arguments(commands.add_parser("card", help="record a test reading and write the model card anew"))
+    _card_arguments(commands.add_parser("card", help="record an evaluation and write the model card again"))
     _publish_arguments(commands.add_parser("publish", help="put a bundle on the Hugging Face Hub"))
     _fetch_arguments(commands.add_parser("fetch", help="get a verified bundle from the Hugging Face Hub"))
     _benchmark_arguments(commands.add_parser("benchmark", help="time bundles and other runtimes side by side"))
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return run(
         lambda: options.run(options),
-        refused=(ExportError, ValueError),
+        refused=(ExportError, TrainingError, ValueError),
         out=getattr(options, "out", None),
         interrupted="nothing was replaced",
         prog=parser.prog,

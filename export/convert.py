@@ -11,7 +11,7 @@ from handler.imaging.decode import Pixels
 
 OPSET = 17
 MAX_DIFFERENCE = 1e-4
-"""Largest allowed difference of a probability between Keras and the float graph, on real pictures."""
+"""Largest allowed difference of a probability between Keras and the float graph, on real images."""
 
 _REMEDY = "install the versions of requirements-dev.lock, and report it if it stays"
 
@@ -57,12 +57,12 @@ def _drop_input_reshape(graph: onnx.GraphProto) -> None:
 
 
 def positive_probabilities(graph: onnx.ModelProto, pixels: Pixels, output: str) -> npt.NDArray[np.float32]:
-    """Run a graph on pictures `[N, S, S]`: probabilities `[N]` of the positive class."""
+    """Run a graph on images `[N, S, S]`: probabilities `[N]` of the positive class."""
     return run(graph, pixels, [output])[0][:, -1]
 
 
 def run(graph: onnx.ModelProto, pixels: Pixels, outputs: list[str], batch: int = 16) -> list[npt.NDArray[np.float32]]:
-    """Run a graph on pictures `[N, S, S]` and give the named outputs, in batches."""
+    """Run a graph on images `[N, S, S]` and give the named outputs, in batches."""
     import onnxruntime as ort
 
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -3,20 +3,19 @@
 ExportError
 ├── RunnerError        a runner of the benchmark failed; the others go on
 │   └── NotInstalled
-├── RunError           the training run cannot be read
 ├── CalibrationError   the folder of pictures does not serve to calibrate or verify on
 ├── ConversionError    the ONNX graph does not do what the Keras network does
 ├── PublishError       the Hub holds something else under this name or version
 └── QuantizationError  int8 decides differently from float, whatever is left out
+
+A training run that cannot be read is a `training.errors.RunError`.
 """
+
+from training.errors import RunError as RunError  # for `export.timing`
 
 
 class ExportError(Exception):
     """Root of everything that this package raises on purpose."""
-
-
-class RunError(ExportError):
-    """The training run is absent, incomplete or of another form."""
 
 
 class CalibrationError(ExportError):

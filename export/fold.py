@@ -1,8 +1,7 @@
 """From the trained network to the plain VGG19 that is served: everything constant moves into the weights.
 
-BatchNorm and the pixel scale go into the convolutions, the temperature into the last dense layer. What is new in the
-graph are two more outputs, which cost nothing unless they are asked for: where the evidence lies, and how far the
-picture is from the X-rays that the network knows.
+BatchNorm and the pixel scale go into the convolutions, the temperature into the last dense layer. Two outputs are
+added: the activation map, and the distance of the OOD detector.
 """
 
 import keras
@@ -10,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers, ops
 
-from export.familiarity import Familiarity
 from handler.contract import DISTANCE_NAME, INPUT_NAME, MAP_NAME, OUTPUT_NAME
+from training import ood
+from training.run_folder import OodStatistics
 
 Weights = dict[str, list[npt.NDArray[np.float32]]]
 
 HEAD = ("head_1", "head_2", "logits")
-FAMILIAR_BLOCKS = 3
-"""So many blocks tell an X-ray from something else, see `training.familiarity`."""
 
 
 def convolutions(trained: keras.Model) -> list[str]:
@@ -53,22 +51,21 @@ def folded_weights(trained: keras.Model, temperature: float) -> Weights:
     return weights
 
 
-def plain_vgg19(weights: Weights, size: int, familiarity: Familiarity) -> keras.Model:
+def plain_vgg19(weights: Weights, size: int, statistics: OodStatistics) -> keras.Model:
     """The network to serve, in Keras: uint8 `[N, S, S, 1]` to the outputs that the contract names.
 
     Args:
-        familiarity: statistics for the distance output.
+        statistics: of the OOD detector, for the distance output.
     """
     pixels = keras.Input((size, size, 1), dtype="uint8", name=INPUT_NAME)
     x = ops.cast(pixels, "float32")
-    pooled: list[keras.KerasTensor] = []
+    blocks: list[keras.KerasTensor] = []
     evidence = x
     for name in (name for name in weights if name.startswith("block")):
         kernel, bias = weights[name]
         if name.endswith("_conv1") and name != "block1_conv1":
             x = layers.MaxPooling2D()(x)
-            if len(pooled) < FAMILIAR_BLOCKS:
-                pooled.append(_quarters(x))
+            blocks.append(x)
         layer = layers.Conv2D(kernel.shape[-1], 3, padding="same", activation="relu", name=name)
         x = evidence = layer(x)
         layer.set_weights([kernel, bias])
@@ -83,15 +80,9 @@ def plain_vgg19(weights: Weights, size: int, familiarity: Familiarity) -> keras.
     outputs = {
         OUTPUT_NAME: ops.softmax(hidden[-1]),
         MAP_NAME: _activation_map(evidence, hidden, weights),
-        DISTANCE_NAME: familiarity.distance(layers.Concatenate()(pooled)),
+        DISTANCE_NAME: ood.distance(statistics, ood.pool(blocks[: ood.BLOCKS], size)),
     }
     return keras.Model(pixels, outputs)
-
-
-def _quarters(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Means over the quarters of `[N, S, S, C]`: `[N, 4 C]`, channels first, so that no transpose is left."""
-    means = ops.transpose(layers.AveragePooling2D(x.shape[1] // 2)(x), (0, 3, 1, 2))
-    return ops.reshape(means, (-1, 4 * x.shape[-1]))
 
 
 def _activation_map(

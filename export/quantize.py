@@ -31,7 +31,7 @@ from handler.imaging.decode import Pixels
 
 MAX_AUC_DROP = 0.002
 MAX_FLIPPED = 0.01
-"""Share of validation pictures that may fall on the other side of the threshold; one may, however few there are."""
+"""Share of validation images that may fall on the other side of the threshold; one may, however few there are."""
 
 _JUDGING = 128
 """Pictures by which the layer that int8 hurts most is found."""
@@ -66,26 +66,26 @@ class Agreement:
     auc_float: float
     auc_int8: float
     flipped: float
-    """Share of pictures with the other label."""
+    """Share of images with the other label."""
     max_difference: float
     """Of the probability of the positive class."""
     excluded: tuple[str, ...]
     """Convolutions that were left in float besides the first."""
 
-    def good(self, pictures: int) -> bool:
-        """Whether it may be served, judged on so many pictures."""
-        return self.auc_float - self.auc_int8 <= MAX_AUC_DROP and self.flipped <= max(MAX_FLIPPED, 1 / pictures)
+    def good(self, images: int) -> bool:
+        """Whether it may be served, judged on so many images."""
+        return self.auc_float - self.auc_int8 <= MAX_AUC_DROP and self.flipped <= max(MAX_FLIPPED, 1 / images)
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds pictures, each a batch of one, as ONNX Runtime's calibration asks for them.
+    """Feeds images, each a batch of one, as ONNX Runtime's calibration asks for them.
 
     Args:
         name: of the graph's input.
     """
 
-    def __init__(self, name: str, pictures: Iterable[npt.NDArray[Any]]) -> None:
-        self._feeds = ({name: picture} for picture in pictures)
+    def __init__(self, name: str, images: Iterable[npt.NDArray[Any]]) -> None:
+        self._feeds = ({name: image} for image in images)
 
     def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
         return next(self._feeds, None)
@@ -97,11 +97,11 @@ def quantize(
     """Quantize all convolutions but the first and the excluded ones.
 
     The first sees one channel: with nine products for each output it takes less time in float than in int8, which saves
-    a twelfth of the slim network's inference.
+    a twelfth of the shipped network's inference.
 
     Args:
         graph: float graph of `export.convert`.
-        calibration: uint8 `[N, S, S]`, real pictures.
+        calibration: uint8 `[N, S, S]`, real images.
         ranges: a file where the ranges of the activations are kept between calls for one graph.
 
     Returns:
@@ -205,7 +205,7 @@ def quantize_and_verify(
                 raise QuantizationError(
                     f"int8 flips {agreement.flipped:.1%} of the decisions and moves AUC from {agreement.auc_float:.4f} "
                     f"to {agreement.auc_int8:.4f} even with {', '.join(excluded) or 'none'} in float: train longer, or "
-                    "with more pictures, until fewer decisions lie at the threshold"
+                    "with more images, until fewer decisions lie at the threshold"
                 )
             names = [name for name in convolutions(graph)[1:] if name not in excluded]
             some = slice(None, None, -(-len(expected) // _JUDGING))  # of both classes, which follow one another

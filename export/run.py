@@ -1,58 +1,16 @@
-"""Reading what a training run left behind, and the pictures that it was trained and validated on."""
+"""Reading the images that a run was trained and validated on."""
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from export.errors import CalibrationError, RunError
+from export.errors import CalibrationError
 from handler.contract import LABELS
 from handler.files import label_of, read, require_readable
 from handler.imaging.decode import Pixels, decode
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run folder of `python -m training fit`."""
-
-    folder: Path
-    config: dict[str, Any]
-    metrics: dict[str, Any]
-    operating_point: dict[str, Any]
-    """`temperature`, `threshold`, `uncertain_from`, `uncertain_to`, as the contract names them."""
-    input_size: int
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    """File names as SPLIT/CLASS/FILE."""
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model.keras"
-
-
-def read_run(folder: Path) -> Run:
-    """Raises `RunError` when a file is absent or malformed."""
-    try:
-        config, metrics, split, point = (
-            json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            for name in ("config", "metrics", "split", "operating_point")
-        )
-        size = point.pop("input_size")
-        run = Run(folder, config, metrics, point, size, tuple(split["train"]), tuple(split["validation"]))
-    except FileNotFoundError as exc:
-        raise RunError(
-            f"{exc.filename} is missing: give the folder of a finished `python -m training fit`; the same fit command "
-            "finishes an interrupted one"
-        ) from exc
-    except (ValueError, KeyError) as exc:
-        raise RunError(f"{folder} is no run of this release: train again ({exc!r})") from exc
-    if not run.model.is_file():
-        raise RunError(f"{run.model} is missing: run the fit command again, it finishes the run")
-    return run
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

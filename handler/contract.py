@@ -14,7 +14,7 @@ from typing import Any, Self, get_origin, get_type_hints
 
 from handler.errors import BundleMissing, BundleTampered, ContractError
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 """Raised whenever a bundle of the old form could be misread by new code, or the other way round."""
 
 LEAST_INPUT_SIZE = 32
@@ -52,8 +52,8 @@ class Contract:
       the last label; a picture is called positive when that probability is at least `threshold`.
     - `map_name`: float32 `[N, h, w]` in 0..1, where in the picture the evidence for the positive class lies; only
       computed where `explain_name` is true, and without rows where it is not.
-    - `distance_name`: float32 `[N]`, how far the picture is from the X-rays that the network knows; beyond
-      `max_distance` it is taken for something else.
+    - `distance_name`: float32 `[N]`, the distance of the out-of-distribution (OOD) detector; an image with a distance
+      above `ood_threshold` is taken for an OOD image.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Contract:
     uncertain_to: float
     """Between these two probabilities of the positive class the answer should be left to a reader."""
     temperature: float
-    max_distance: float
+    ood_threshold: float
     labels: tuple[str, ...] = LABELS
     input_name: str = INPUT_NAME
     explain_name: str = EXPLAIN_NAME
@@ -92,7 +92,7 @@ class Contract:
             f"the threshold {self.threshold} must lie in the abstention band {self.uncertain_from} to "
             f"{self.uncertain_to}, and that in 0 to 1",
         )
-        _require(self.max_distance > 0.0, f"max_distance must be positive, got {self.max_distance}")
+        _require(self.ood_threshold > 0.0, f"ood_threshold must be positive, got {self.ood_threshold}")
         _require(self.temperature > 0.0, f"temperature must be positive, got {self.temperature}")
         _require(
             self.input_size >= LEAST_INPUT_SIZE,

@@ -68,10 +68,10 @@ class Predictor:
         scored = perf_counter()
         distance = float(scores.distances[0])
         # Written so that a distance that is no number counts as too far.
-        if not (force or distance <= contract.max_distance):
+        if not (force or distance <= contract.ood_threshold):
             raise NotAnXray(
                 f"this does not look like a chest X-ray: its distance from the X-rays that the network knows is "
-                f"{distance:.1f}, the limit is {contract.max_distance:.1f}; send a frontal chest X-ray, or force=true "
+                f"{distance:.1f}, the limit is {contract.ood_threshold:.1f}; send a frontal chest X-ray, or force=true "
                 "to have it scored all the same"
             )
         probability = float(scores.probabilities[0, -1])

@@ -53,9 +53,9 @@ def call(words: Sequence[object], **options: object) -> subprocess.CompletedProc
 OUT_OF_EACH = [
     "training prepare --data {data} --out {out}",
     "training fit --data {data} --out {out} --init scratch",
-    "training slim --run {data} --data {data} --out {out}",
+    "training prune --run {data} --data {data} --out {out}",
     "training evaluate --model {bundle} --data {data}/test --out {out}",
-    "training audit --model {bundle} --data {data} --out {out}",
+    "training robustness --model {bundle} --data {data} --out {out}",
     "training phantom --out {out}/phantom.png",
     "export build --model {data} --calibration {data} --out {out}",
     "export fetch --repo a/b --revision c --out {out}",

@@ -25,7 +25,7 @@ def write_tiny_bundle(folder: Path) -> Path:
         uncertain_from=0.4,
         uncertain_to=0.6,
         temperature=1.0,
-        max_distance=1e6,
+        ood_threshold=1e6,
     )
     constants = {
         "scale": np.float32(contract.pixel_scale),

@@ -1,2 +1,4 @@
-"""Makes the network: data set, patient-grouped split, VGG19, fit, metrics, report. Everything here may need TensorFlow;
-modules import it inside the functions that use it where a user could do without (scoring a bundle needs none)."""
+"""Makes the network: data set, split by patient, VGG19, training, metrics, report.
+
+Preparing a data set, reading a run folder and evaluating a bundle do not import TensorFlow.
+"""

@@ -1,11 +1,11 @@
-"""Train and judge the network.
+"""Train and evaluate the network.
 
 python -m training prepare --data chest_xray --out data/prepared
 python -m training fit --data data/prepared --out runs/vgg19 --init scratch
-python -m training slim --run runs/vgg19 --data data/prepared --out runs/slim
-python -m training compare runs/vgg19 runs/slim
+python -m training prune --run runs/vgg19 --data data/prepared --out runs/pruned
+python -m training compare runs/vgg19 runs/pruned
 python -m training evaluate --model runs/vgg19/model.keras --data chest_xray/test
-python -m training audit --model runs/slim --data data/prepared
+python -m training robustness --model runs/pruned --data data/prepared
 """
 
 import argparse
@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from handler.commands import run
-from training.config import NUMBERS, RECIPES, Phase
 from training.errors import TrainingError
 from training.patients import PATIENT
 from training.prepare import SIZE, Prepared, load, prepare
+from training.recipe import NUMBERS, RECIPES, Phase
+from training.run_folder import RunFolder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,14 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     _prepare_arguments(commands.add_parser("prepare", help="check a data set, split it by patient, decode it"))
     _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
-    _slim_arguments(commands.add_parser("slim", help="take the channels that matter least from a trained network"))
-    _compare_arguments(commands.add_parser("compare", help="a table of what was tried"))
-    _evaluate_arguments(commands.add_parser("evaluate", help="judge a model or bundle on a labelled folder"))
-    _audit_arguments(commands.add_parser("audit", help="what a model makes of the same pictures framed otherwise"))
-    _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample picture"))
+    _prune_arguments(commands.add_parser("prune", help="remove the channels that matter least from a trained network"))
+    _compare_arguments(commands.add_parser("compare", help="print a table of finished runs"))
+    _evaluate_arguments(commands.add_parser("evaluate", help="evaluate a model or bundle on a labelled folder"))
+    _robustness_arguments(
+        commands.add_parser(
+            "robustness", help="evaluate a model on images that are framed, exposed or sharpened otherwise"
+        )
+    )
+    _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample image"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    resumes = options.command in ("fit", "slim")
+    resumes = options.command in ("fit", "prune")
     return run(
         lambda: options.run(options),
         refused=(TrainingError,),
@@ -55,11 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train/, optionally test/ and val/")
     parser.add_argument("--out", type=Path, required=True, help="where the arrays and the split go")
-    parser.add_argument("--size", type=int, default=SIZE, help="picture size in pixels (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=SIZE, help="image size in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the split")
     _split_arguments(parser)
     parser.add_argument(
-        "--hold-out", type=_pattern, metavar="REGEX", help="patients that go to validation besides, such as ^NORMAL2"
+        "--held-out-group",
+        type=_pattern,
+        metavar="REGEX",
+        help="patients that go to validation as well, such as ^NORMAL2",
     )
     parser.set_defaults(run=_prepare)
 
@@ -70,7 +78,7 @@ def _split_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.15,
         metavar="SHARE",
-        help="to hold out when pictures are prepared (default: %(default)s)",
+        help="to hold out when images are prepared (default: %(default)s)",
     )
     _patient_argument(parser)
 
@@ -108,7 +116,7 @@ def _prepare(options: argparse.Namespace) -> None:
             validation=options.validation,
             seed=options.seed,
             pattern=options.patient,
-            hold_out=options.hold_out,
+            held_out_group=options.held_out_group,
         )
     )
     print(f"written to {options.out}")
@@ -128,17 +136,17 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         default="imagenet",
-        help="imagenet (default), edges (from a package), scratch, a VGG19 weights file, or a run's model.keras (give "
+        help="imagenet (default), hed (from a package), scratch, a VGG19 weights file, or a run's model.keras (give "
         "--recipe as well)",
     )
     parser.add_argument(
-        "--recipe", choices=sorted(RECIPES), help="default: scratch for scratch, transfer for edges, else seed"
+        "--recipe", choices=sorted(RECIPES), help="default: scratch for scratch, transfer for hed, else baseline"
     )
     parser.add_argument(
         "--sizes",
         type=_sizes,
         metavar="PXxEPOCHS,...",
-        help="picture size of every epoch of each phase, such as 48x8,64x10,128x3",
+        help="image size of every epoch of each phase, such as 48x8,64x10,128x3",
     )
     _choice_arguments(parser)
     parser.set_defaults(run=_fit)
@@ -146,7 +154,7 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    usual = {"scratch": "scratch", "edges": "transfer"}.get(options.init, "seed")
+    usual = {"scratch": "scratch", "hed": "transfer"}.get(options.init, "baseline")
     recipe = RECIPES[options.recipe or usual](**_choices(options))
     if options.sizes:
         recipe = dataclasses.replace(recipe, phases=tuple(_resized(phase, options.sizes) for phase in recipe.phases))
@@ -154,7 +162,7 @@ def _fit(options: argparse.Namespace) -> None:
     from training.fit import fit  # TensorFlow, only once the data is known to be good
 
     metrics = fit(data, options.out, recipe, options.init, options.data.name)
-    print(json.dumps(metrics["validation"], indent=2))
+    print(json.dumps(metrics.validation, indent=2))
     print(f"network, curves and metrics are in {options.out}")
 
 
@@ -163,7 +171,7 @@ def _prepared(options: argparse.Namespace, size: int) -> Prepared:
     whatever their seed."""
     folder: Path = options.data
     if not (folder / "split.json").exists():
-        folder = options.out / "data"
+        folder = RunFolder(options.out).data
         how = {"size": max(SIZE, size), "validation": options.validation, "pattern": options.patient}
         _tell(prepare(options.data, folder, **how))
     return load(folder)
@@ -171,7 +179,7 @@ def _prepared(options: argparse.Namespace, size: int) -> Prepared:
 
 def _choice_arguments(parser: argparse.ArgumentParser) -> None:
     _split_arguments(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and variation")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
     parser.add_argument(
         "--set",
@@ -179,7 +187,7 @@ def _choice_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_choice,
         metavar="NAME=VALUE",
-        help="another value for a number of training.config.Recipe, such as width=0.25; may be given several times",
+        help="another value for a number of training.recipe.Recipe, such as width=0.25; may be given several times",
     )
 
 
@@ -197,11 +205,11 @@ def _choices(options: argparse.Namespace) -> dict[str, Any]:
     return {"seed": options.seed, "mixed_precision": options.mixed_precision, **dict(options.set)}
 
 
-def _slim_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, dest="whole", help="finished run of the whole network")
+def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, dest="unpruned", help="finished run of the network to prune")
     parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
-    parser.add_argument("--size", type=int, default=96, help="picture size in pixels (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=96, help="image size in pixels (default: %(default)s)")
     parser.add_argument("--gmacs", type=float, default=0.2, help="most 1e9 multiply-accumulates (default: %(default)s)")
     parser.add_argument("--parameters", type=float, default=1.2e6, help="most weights (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=26, help="of fine-tuning (default: %(default)s)")
@@ -210,19 +218,19 @@ def _slim_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="finished run to learn from instead of --run; may be given several times",
+        help="finished run that teaches instead of --run; may be given several times",
     )
     _choice_arguments(parser)
-    parser.set_defaults(run=_slim)
+    parser.set_defaults(run=_prune)
 
 
-def _slim(options: argparse.Namespace) -> None:
+def _prune(options: argparse.Namespace) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     data = _prepared(options, options.size)
-    from training.slim import slim
+    from training.pruning import prune
 
-    metrics = slim(
-        options.whole,
+    metrics = prune(
+        options.unpruned,
         data,
         options.out,
         size=options.size,
@@ -233,7 +241,7 @@ def _slim(options: argparse.Namespace) -> None:
         source=options.data.name,
         **_choices(options),
     )
-    print(json.dumps(metrics["validation"], indent=2))
+    print(json.dumps(metrics.validation, indent=2))
     print(f"network, curves and metrics are in {options.out}")
 
 
@@ -274,7 +282,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True, help="folder with NORMAL/ and PNEUMONIA/ below it, or the data set"
     )
     parser.add_argument(
-        "--validation", type=Path, metavar="RUN", help="--data is a whole data set: judge on what RUN held out of it"
+        "--validation", type=Path, metavar="RUN", help="--data is a whole data set: evaluate on what RUN held out of it"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="for report and plots")
     parser.add_argument("--threshold", type=float, help="instead of the model's own")
@@ -298,17 +306,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)
 
 
-def _audit_arguments(parser: argparse.ArgumentParser) -> None:
+def _robustness_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder, whose validation pictures are taken")
-    parser.add_argument("--out", type=Path, default=Path("runs/audit"), help="for numbers and plot")
-    parser.set_defaults(run=_audit)
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder, whose validation images are used")
+    parser.add_argument("--out", type=Path, default=Path("runs/robustness"), help="for numbers and plot")
+    parser.set_defaults(run=_robustness)
 
 
-def _audit(options: argparse.Namespace) -> None:
-    from training.audit import audit, table
+def _robustness(options: argparse.Namespace) -> None:
+    from training.robustness import evaluate_robustness, table
 
-    print(table(audit(options.model, load(options.data), options.out)))
+    print(table(evaluate_robustness(options.model, load(options.data), options.out)))
     print(f"numbers and plot are in {options.out}")
 
 

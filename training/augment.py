@@ -1,12 +1,12 @@
-"""Random variation of training pictures, modelled on what differs between hospitals: framing, exposure, tone curve,
-sharpness, resolution, noise, compression, burnt-in markers. Never a mirror image: it would put the heart on the right.
+"""Augmentation of training images, modelled on what differs between hospitals: framing, exposure, tone curve,
+sharpness, resolution, noise, compression, burnt-in markers. Images are never mirrored: the heart would be on the right.
 
-Two of these count most: in the data set that this project is made for they give the label away, and a network that
-learns them has learned the machine, not the lung. Sharpness: the mean absolute Laplacian of a picture alone tells
-normal from pneumonia with an AUC of 0.88. Framing: pictures with pneumonia show less above and below the lungs, and
-were wider before they became square; more detail across than along alone has an AUC of 0.83.
+Two of these matter most, because in this project's data set they predict the label without the lung. Sharpness: the
+mean absolute Laplacian of an image separates normal from pneumonia with an AUC of 0.88. Framing: images with pneumonia
+show less above and below the lungs, and were wider before they became square; their gradient anisotropy alone has an
+AUC of 0.83.
 
-Plain Pillow and NumPy on uint8, so that every Keras backend sees the same pictures.
+Plain Pillow and NumPy on uint8, so that every Keras backend gets the same images.
 """
 
 import io
@@ -16,16 +16,16 @@ from PIL import Image, ImageFilter, ImageOps
 
 from handler.imaging.decode import Pixels
 
-_GRAINS = (-0.25, 0.45)
-"""Those of chests, whether they were squeezed or not."""
+_ANISOTROPIES = (-0.25, 0.45)
+"""Range of the gradient anisotropy of chest X-rays."""
 
 
 def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
-    """Vary one picture.
+    """Augment one image.
 
     Args:
         pixels: uint8 `[S, S]`.
-        strength: 1 for training, about 1.5 for a stress test, 0 for none.
+        strength: 1 for training; 0 changes nothing.
 
     Returns:
         uint8 `[S, S]`.
@@ -49,21 +49,21 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
 
 
 def frame(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
-    """Show another part of one picture, in another aspect ratio, a little turned, and with what a collimator leaves
-    dark. The aspect ratio is such that the grain of the result, see `grain`, says nothing about the picture any more.
-    Arguments as for `augment`."""
-    if strength == 0 or rng.random() < 0.1:  # resampling blurs a little: some pictures stay as sharp as they are
+    """Show another part of one image, in another aspect ratio, slightly rotated, and with dark margins as a collimator
+    leaves them. The aspect ratio is chosen so that the `gradient_anisotropy` of the result no longer depends on that of
+    the original. Arguments and result as for `augment`."""
+    if strength == 0 or rng.random() < 0.1:  # resampling blurs a little: some images stay as sharp as they are
         return pixels
     image = Image.fromarray(pixels)
     size = image.width
     angle = np.deg2rad(rng.uniform(-10, 10) * strength)
     shear = rng.uniform(-0.08, 0.08) * strength
-    aspect = np.clip((rng.uniform(*_GRAINS) - grain(pixels)) * strength, -0.6, 0.6)
+    aspect = np.clip((rng.uniform(*_ANISOTROPIES) - gradient_anisotropy(pixels)) * strength, -0.6, 0.6)
     zoom = min(rng.uniform(-0.3, 0.05) * strength, 0.1 - abs(aspect) / 2)
-    seen = np.exp([zoom + aspect / 2, zoom - aspect / 2])
-    shift = rng.uniform(-1, 1, size=2) * (np.abs(1 - seen) / 2 + 0.04 * strength) * size
+    visible = np.exp([zoom + aspect / 2, zoom - aspect / 2])
+    shift = rng.uniform(-1, 1, size=2) * (np.abs(1 - visible) / 2 + 0.04 * strength) * size
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag(seen)
+    matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag(visible)
     centre = np.array([size / 2, size / 2])
     offset = centre + shift - matrix @ centre
     coefficients = (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
@@ -75,9 +75,14 @@ def frame(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pi
     return result
 
 
-def grain(pixels: Pixels) -> float:
-    """How much more a picture varies from left to right than from top to bottom, as the logarithm of the ratio: it
-    grows as a picture is squeezed to become square. The margins are left out, where markers and edges are."""
+def gradient_anisotropy(pixels: Pixels) -> float:
+    """How much more an image varies from left to right than from top to bottom: the logarithm of the ratio of the mean
+    absolute differences. It grows when an image is squeezed horizontally to become square. The margins are left out,
+    because markers and collimator edges are there.
+
+    Args:
+        pixels: uint8 `[S, S]`.
+    """
     margin = len(pixels) // 7
     inner = pixels[margin:-margin, margin:-margin].astype(np.float32)
     across, along = (float(np.abs(np.diff(inner, axis=axis)).mean()) for axis in (1, 0))
@@ -85,9 +90,10 @@ def grain(pixels: Pixels) -> float:
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:
-    """A decoded picture `[S, S]` at a smaller size: that of an epoch, or that which a network is served at. Of an
-    original of `S` by `S` this is what `decode` gives at that size, to the bit; of larger ones, which it
-    shrinks once and not twice, it differs by about one grey level."""
+    """A decoded image, uint8 `[S, S]`, resized to uint8 `[size, size]`: the size of an epoch, or that at which a
+    network is served. For an original of `S` by `S` pixels the result equals that of `handler.imaging.decode` at that
+    size, to the bit; for larger originals, which `decode` resizes once and not twice, it differs by about one grey
+    level."""
     if pixels.shape[0] == size:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
@@ -103,7 +109,7 @@ def _exposure(rng: np.random.Generator, strength: float) -> list[int]:
 
 
 def _sharpness(image: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
-    """Blur, sharpen, or take resolution away; three in ten pictures stay as they are."""
+    """Blur, sharpen, or reduce the resolution; three in ten images stay as they are."""
     unit = image.width / 128
     kind = rng.random()
     if kind < 0.3:
@@ -129,7 +135,11 @@ def _mark(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def compress(image: Image.Image, quality: int) -> Image.Image:
-    """What is left of a grey picture after JPEG of this quality."""
+    """A grey image after JPEG compression.
+
+    Args:
+        quality: of JPEG, 1..95.
+    """
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer).convert("L")

@@ -1,15 +1,15 @@
-"""What training refuses to go on with.
+"""Errors of training.
 
 TrainingError
 ├── DataError     folders, files or splits that cannot be trained on
-├── ConfigError   a recipe with a value that makes no sense
+├── ConfigError   a recipe with a value out of range
 ├── WeightsError  initial weights that do not fit the network
 └── RunError      a run folder that is absent, incomplete, or belongs to another recipe
 """
 
 
 class TrainingError(Exception):
-    """Root of everything that this package raises on purpose."""
+    """Base class of all errors that this package raises deliberately."""
 
 
 class DataError(TrainingError):

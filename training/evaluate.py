@@ -1,16 +1,14 @@
-"""Judge a network or a bundle on a labelled folder.
+"""Evaluate a network or a bundle on a labelled folder.
 
     python -m training evaluate --model handler/model --data chest_xray/test
-    python -m training evaluate --model handler/model --data chest_xray --validation runs/slim
+    python -m training evaluate --model handler/model --data chest_xray --validation runs/pruned
 
-A bundle is judged exactly as it is served; TensorFlow is not imported for it.
+A bundle is evaluated exactly as it is served; TensorFlow is not imported for it.
 """
 
-import dataclasses
 import datetime
-import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from handler.classifier import Classifier
-from handler.contract import CONTRACT_FILE, LABELS
+from handler.contract import LABELS
 from handler.errors import InputError
 from handler.files import label_of, labelled_files, read, require_readable, write_atomically, write_json
 from handler.imaging.decode import Pixels, decode
-from handler.scoring import identity
 from training.errors import DataError, RunError
 from training.metrics import bootstrap, confusion, summary
 from training.patients import PATIENT, patient_of
+from training.run_folder import RunFolder
+from training.scorer import open_scorer
 
 KIND = re.compile(r"_(bacteria|virus)_")
-"""Where file names of this data set tell the kind of pneumonia."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Judged:
-    """A model that can be scored, however it is stored."""
-
-    about: dict[str, Any]
-    threshold: float
-    size: int
-    predict: Callable[[Pixels], npt.NDArray[np.float64]]
-    """uint8 `[N, S, S]` to calibrated probabilities `[N]` of the positive class."""
-
-    def probabilities(
-        self, pixels: Pixels, progress: Callable[[range], Iterable[int]] = iter, batch: int = 32
-    ) -> npt.NDArray[np.float64]:
-        """The same, in batches."""
-        return np.concatenate([self.predict(pixels[i : i + batch]) for i in progress(range(0, len(pixels), batch))])
+"""The kind of pneumonia in the file names of this data set."""
 
 
 def evaluate(
@@ -59,18 +40,18 @@ def evaluate(
     rounds: int = 1000,
     pattern: str = PATIENT,
 ) -> dict[str, Any]:
-    """Score every picture of `data/NORMAL` and `data/PNEUMONIA` and save report, metrics and plots in `out`.
+    """Score every image of `data/NORMAL` and `data/PNEUMONIA` and save report, metrics and plots in `out`.
 
     Args:
         model: a bundle folder, a run folder, or a `.keras` file.
-        validation: a run folder: score those pictures of the data set that this run held out, and no others.
+        validation: a run folder: score those images of the data set that this run held out, and no others.
         threshold: instead of the model's own.
         rounds: bootstrap resamples.
         pattern: see `training.prepare.prepare`; intervals are drawn over patients.
 
     Returns:
         All metrics of `training.metrics.summary`, their `intervals`, the `confusion` counts, results `by_kind`, and
-        what they are of: `model`, `data`, `split`, `date`, `threshold`, `n` pictures, `patients`, `unreadable` files.
+        their source: `model`, `data`, `split`, `date`, `threshold`, `n` images, `patients`, `unreadable` files.
 
     Raises:
         RunError: `model` is none, or `validation` is no run.
@@ -79,13 +60,13 @@ def evaluate(
         FolderError: `data` has no folder for one of the classes.
         OSError: a file cannot be read, or `out` cannot be written; its note is the report then.
     """
-    judged = open_model(model)
-    threshold = judged.threshold if threshold is None else threshold
+    scorer = open_scorer(model)
+    threshold = scorer.threshold if threshold is None else threshold
     files = _held_out(data, validation) if validation else labelled_files(data)
-    pixels, labels, names, patients, unreadable = _read(files, data, judged.size, pattern)
-    probabilities = judged.probabilities(pixels, lambda batches: tqdm(batches, desc="scoring", leave=False))
+    pixels, labels, names, patients, unreadable = _read(files, data, scorer.size, pattern)
+    probabilities = scorer.probabilities(pixels, lambda batches: tqdm(batches, desc="scoring", leave=False))
     result: dict[str, Any] = {
-        "model": judged.about,
+        "model": dict(scorer.about),
         "data": f"{data.resolve().parent.name}/{data.resolve().name}",
         "split": _split(data, validation),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -110,40 +91,16 @@ def evaluate(
     return result
 
 
-def open_model(path: Path) -> Judged:
-    """Open a bundle or a Keras network.
-
-    Raises:
-        RunError: the path is neither.
-        BundleError: see `handler.errors`.
-    """
-    if (path / CONTRACT_FILE).is_file():
-        classifier = Classifier(path)
-        contract = classifier.contract
-        return Judged(
-            dict(identity(contract)),
-            contract.threshold,
-            contract.input_size,
-            lambda pixels: classifier.score(pixels).probabilities[:, -1].astype(np.float64),
-        )
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.is_file() or file.suffix != ".keras":
-        raise RunError(f"{path} is no model: give a bundle folder, a finished run folder, or a .keras file")
-    from training.keras_model import load_judged
-
-    return load_judged(file)
-
-
 def report(result: dict[str, Any]) -> str:
-    """The result in words and a table, for a doctor or an engineer."""
+    """The result of `evaluate` as text: counts in words, and a table of metrics."""
     (tn, fp), (fn, tp) = result["confusion"]
     lines = [
-        f"{result['n']} pictures of {result['patients']} patients from {result['data']}",
+        f"{result['n']} images of {result['patients']} patients from {result['data']}",
         f"scored by {result['model']['name']} {result['model'].get('version', '')}".rstrip(),
         f"called {LABELS[1]} from a probability of {result['threshold']:.4f} on",
         "",
-        f"of {tp + fn} pictures with pneumonia {tp} were found and {fn} missed",
-        f"of {tn + fp} pictures without {tn} were cleared and {fp} called pneumonia",
+        f"of {tp + fn} images with pneumonia {tp} were found and {fn} missed",
+        f"of {tn + fp} images without {tn} were cleared and {fp} called pneumonia",
         *(f"  {kind}: {share['correct']} of {share['n']} right" for kind, share in result["by_kind"].items()),
         "",
         f"{'':28}{'value':>8}   95 % interval (bootstrap over patients)",
@@ -157,7 +114,7 @@ def report(result: dict[str, Any]) -> str:
 
 
 def _split(data: Path, validation: Path | None) -> str:
-    """What the pictures were to the model: in the layout of `training.prepare` the folder's name tells."""
+    """The split that the images belong to: in the layout of `training.prepare` the folder's name tells."""
     if validation:
         return "validation"
     return "train" if data.resolve().name == "train" else "test"
@@ -167,13 +124,10 @@ def _held_out(data: Path, run: Path) -> list[tuple[Path, int]]:
     """Files and labels of a run's validation split.
 
     Raises:
-        RunError: the run has none.
-        DataError: a picture of it is not in the data set.
+        RunError: it is no run.
+        DataError: an image of it is not in the data set.
     """
-    try:
-        names = json.loads((run / "split.json").read_text(encoding="utf-8"))["validation"]
-    except (OSError, ValueError, KeyError) as exc:
-        raise RunError(f"{run} names no validation pictures: give the folder of a run ({exc!r})") from exc
+    names = RunFolder(run).read_split().validation
     files = [(data / name, _label(name)) for name in names]
     if gone := [path for path, _ in files if not path.is_file()]:
         raise DataError(f"{gone[0]} of the run's split is not there: give the data set that the run was trained on")
@@ -213,7 +167,7 @@ def _read(
 def _by_kind(
     names: list[str], labels: npt.NDArray[np.int64], called: npt.NDArray[np.bool_]
 ) -> dict[str, dict[str, int]]:
-    """Right answers for normal, bacterial and viral pictures, where the file names tell."""
+    """Correct answers for normal, bacterial and viral images, where the file names contain the kind."""
     found: dict[str, dict[str, int]] = {}
     for name, label, positive in zip(names, labels, called, strict=True):
         match = KIND.search(name)

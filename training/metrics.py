@@ -1,4 +1,4 @@
-"""Figures of merit for a binary classifier, with intervals that know that pictures of one patient are alike."""
+"""Metrics of a binary classifier, with intervals that take into account that images of one patient are alike."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,8 +19,8 @@ def summary(probabilities: Array, labels: Labels, threshold: float, weights: Arr
     Args:
         probabilities: `[N]` of the positive class, 0..1.
         labels: `[N]`, 1 for positive; both classes present.
-        threshold: a picture is called positive from this probability on.
-        weights: `[N]` how often each picture counts; once by default.
+        threshold: an image is called positive from this probability on.
+        weights: `[N]` how often each image counts; once by default.
 
     Returns:
         Metrics by name, each 0..1 but for `log_loss` (nats, natural logarithm).
@@ -45,7 +45,7 @@ def summary(probabilities: Array, labels: Labels, threshold: float, weights: Arr
 
 def expected_calibration_error(probabilities: Array, labels: Labels, weights: Array | None = None) -> float:
     """Mean gap between predicted and observed share of positives over ten equal bins of probability, weighted by how
-    many pictures fall into each (Naeini et al. 2015, for the probability of the positive class)."""
+    many images fall into each (Naeini et al. 2015, for the probability of the positive class)."""
     w = np.ones(len(labels)) if weights is None else weights
     gaps = np.bincount(ece_bins(probabilities), weights=w * (probabilities - labels), minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / w.sum())
@@ -71,11 +71,11 @@ def bootstrap(
     seed: int = 0,
     progress: Callable[[range], Any] = iter,
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals: whole patients are drawn with replacement, so that ten pictures of one person do not
+    """95 % percentile intervals: whole patients are drawn with replacement, so that ten images of one person do not
     count as ten independent findings.
 
     Args:
-        patients: `[N]`, whose picture each one is.
+        patients: `[N]`, the patient of each image.
         rounds: resamples; one that lacks a class is drawn again.
 
     Returns:

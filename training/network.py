@@ -3,11 +3,19 @@
 Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014, arXiv:1409.1556.
 """
 
+import dataclasses
+
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import layers
 
 from handler.contract import LABELS, PIXEL_SCALE
-from training.config import Recipe, Trainable
+from handler.imaging.decode import Pixels
+from training.augment import resize
+from training.errors import RunError
+from training.recipe import Recipe, Trainable
+from training.run_folder import RunFolder
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Channels and number of convolutions of each block; a pooling by two ends a block."""
@@ -17,14 +25,14 @@ CONVOLUTIONS = tuple(f"block{b}_conv{c}" for b, (_, count) in enumerate(BLOCKS, 
 
 def widths(recipe: Recipe) -> tuple[int, ...]:
     """Channels of each of the sixteen convolutions."""
-    own = [max(1, round(channels * recipe.width)) for channels, count in BLOCKS for _ in range(count)]
-    return recipe.channels or tuple(own)
+    scaled = [max(1, round(channels * recipe.width)) for channels, count in BLOCKS for _ in range(count)]
+    return recipe.channels or tuple(scaled)
 
 
 def build(recipe: Recipe) -> keras.Model:
     """The untrained network: pixels `[N, H, W, 1]` in 0..255 to probabilities `[N, 2]`; any size from 32 px up.
 
-    The head pools globally where the seed flattened: the same layers then serve every picture size.
+    The head pools globally, so that the same layers serve every image size.
     """
     if recipe.mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
@@ -56,9 +64,43 @@ def _convolution(x: keras.KerasTensor, name: str, channels: int, batch_norm: boo
 
 
 def set_trainable(model: keras.Model, trainable: Trainable) -> None:
-    """Freeze what a phase does not train."""
+    """Freeze the layers that a phase does not train."""
     for layer in model.layers:
         if layer.name.startswith("block"):
             layer.trainable = trainable == "all" or (
                 trainable == "upper" and layer.name.startswith(("block4", "block5"))
             )
+
+
+def predict(model: keras.Model, pixels: Pixels, size: int, batch: int = 64) -> npt.NDArray[np.float64]:
+    """Probabilities `[N]` in 0..1 of the positive class.
+
+    Args:
+        pixels: uint8 `[N, S, S]`.
+        size: the image size in pixels that the network sees, at most `S`.
+    """
+    rows = [
+        np.asarray(model.predict_on_batch(np.stack([resize(image, size) for image in part])[..., np.newaxis]))
+        for part in (pixels[start : start + batch] for start in range(0, len(pixels), batch))
+    ]
+    return np.asarray(np.concatenate(rows)[:, -1], dtype=np.float64)
+
+
+def load_trained(run: RunFolder, *, as_trained: bool = False) -> tuple[keras.Model, Recipe]:
+    """The network of a finished run, and its recipe.
+
+    Args:
+        as_trained: in the precision of its training, which is faster on the same machine, instead of float32.
+
+    Raises:
+        RunError: the run does not exist or is not finished.
+    """
+    recipe = run.read_config().recipe
+    try:
+        saved = keras.models.load_model(run.finished_model(), compile=False)
+    except (OSError, ValueError) as exc:
+        raise RunError(f"{run.model} cannot be read: finish the run with its own command ({exc})") from exc
+    recipe = dataclasses.replace(recipe, mixed_precision=recipe.mixed_precision and as_trained)
+    model = build(recipe)
+    model.set_weights(saved.get_weights())
+    return model, recipe

@@ -1,8 +1,8 @@
-"""A chest that nobody has: drawn pictures that look enough like a radiograph to try the service and to test training.
+"""Synthetic chest X-rays: drawings that are similar enough to a radiograph to try the service and to test training.
 
     python -m training phantom --out handler/page/phantom.png
 
-Synthetic throughout; no patient, no data set.
+They show no patient and come from no data set.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Points = list[tuple[float, float]]
 
 
 def draw(seed: int = 0, *, opacity: float = 0.0, size: int = 512) -> Pixels:
-    """One frontal chest.
+    """Draw one frontal chest.
 
     Args:
         seed: varies build, position and exposure.
@@ -27,7 +27,7 @@ def draw(seed: int = 0, *, opacity: float = 0.0, size: int = 512) -> Pixels:
         size: width and height in pixels.
 
     Returns:
-        uint8 `[size, size]`, bright where more is in the way of the rays.
+        uint8 `[size, size]`, bright where more tissue absorbs the rays.
     """
     rng = np.random.default_rng(seed)
     build, tilt = rng.uniform(0.92, 1.05), rng.uniform(-0.015, 0.015)
@@ -54,9 +54,9 @@ def draw(seed: int = 0, *, opacity: float = 0.0, size: int = 512) -> Pixels:
 
 
 def save(path: Path) -> None:
-    """Write the phantom that the page and the quickstart send."""
-    picture = Image.fromarray(draw(20, size=256))
-    write_atomically(path, lambda temporary: picture.save(temporary, optimize=True))
+    """Write the image that the page and the quickstart send, as PNG."""
+    image = Image.fromarray(draw(20, size=256))
+    write_atomically(path, lambda temporary: image.save(temporary, optimize=True))
 
 
 _TORSO: Points = [

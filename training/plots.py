@@ -1,4 +1,4 @@
-"""What people would rather see than read. All plots are PNG, drawn without a screen."""
+"""Plots of training, evaluation and robustness, as PNG files; no screen is needed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
 from handler.contract import LABELS
 from handler.files import write_atomically
@@ -28,7 +29,11 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Training loss and validation log loss, and validation AUC, by epoch; the picture size is written above."""
+    """Training loss and validation log loss, and validation AUC, by epoch; the image size is written above.
+
+    Args:
+        history: see `training.run_folder.RunState`.
+    """
     figure, (losses, aucs) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     epochs = range(1, len(history) + 1)
     losses.plot(epochs, [row["loss"] for row in history], label="training loss")
@@ -45,21 +50,31 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def plot_audit(result: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Sensitivity and specificity under every change of the pictures, one row each."""
+def plot_robustness(result: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Sensitivity and specificity under each change of the images, one row each.
+
+    Args:
+        result: see `training.robustness.evaluate_robustness`.
+    """
     figure, axes = plt.subplots(figsize=(8, 0.3 * len(result) + 1), layout="constrained")
     rows = range(len(result), 0, -1)
     for name, marker in (("sensitivity", "o"), ("specificity", "s")):
         axes.plot([metrics[name] for metrics in result.values()], rows, marker, label=name)
     axes.set_yticks(rows, list(result))
     axes.grid(axis="y", color="0.9")
-    axes.set(xlabel="share of validation pictures that are called right", xlim=(None, 1.005))
+    axes.set(xlabel="share of validation images that are classified correctly", xlim=(None, 1.005))
     axes.legend(loc="lower left")
     _save(figure, path)
 
 
 def plot_evaluation(probabilities: Array, labels: Labels, threshold: float, folder: Path) -> None:
-    """ROC, precision-recall, reliability and confusion plots as four files."""
+    """ROC, precision-recall, reliability and confusion plots: four files in `folder`.
+
+    Args:
+        probabilities: `[N]` of the positive class, 0..1.
+        labels: `[N]`, 1 for positive; both classes present.
+        threshold: an image is called positive from this probability on.
+    """
     drawings = {
         "roc": _roc,
         "precision_recall": _precision_recall,
@@ -73,9 +88,7 @@ def plot_evaluation(probabilities: Array, labels: Labels, threshold: float, fold
 
 
 def _roc(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
-    false_rate, true_rate, _ = roc_curve(labels, probabilities)
-    axes.plot(false_rate, true_rate)
-    axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
+    RocCurveDisplay.from_predictions(labels, probabilities, ax=axes, plot_chance_level=True)
     called = probabilities >= threshold
     axes.plot(called[labels == 0].mean(), called[labels == 1].mean(), "o", label=f"threshold {threshold:.3f}")
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="Receiver operating characteristic")
@@ -83,35 +96,27 @@ def _roc(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> 
 
 
 def _precision_recall(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
-    precision, recall, _ = precision_recall_curve(labels, probabilities)
-    axes.plot(recall, precision)
+    PrecisionRecallDisplay.from_predictions(labels, probabilities, ax=axes)
     called = probabilities >= threshold
     if called.any():
         axes.plot(called[labels == 1].mean(), labels[called].mean(), "o", label=f"threshold {threshold:.3f}")
-        axes.legend(loc="lower left")
     axes.set(xlabel="sensitivity (recall)", ylabel="precision", title="Precision and recall")
+    axes.legend(loc="lower left")
 
 
 def _reliability(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
     bins = ece_bins(probabilities)
     filled = [b for b in range(ECE_BINS) if (bins == b).any()]
-    said = [probabilities[bins == b].mean() for b in filled]
-    seen = [labels[bins == b].mean() for b in filled]
-    axes.plot([0, 1], [0, 1], color="0.8", linewidth=1)
-    axes.plot(said, seen, "o-")
-    for b, x, y in zip(filled, said, seen, strict=True):
+    predicted = np.array([probabilities[bins == b].mean() for b in filled])
+    observed = np.array([labels[bins == b].mean() for b in filled])
+    CalibrationDisplay(observed, predicted, probabilities).plot(ax=axes)  # in the bins of the calibration error
+    for b, x, y in zip(filled, predicted, observed, strict=True):
         axes.annotate(str(int((bins == b).sum())), (x, y), textcoords="offset points", xytext=(4, -10), fontsize=7)
     axes.axvline(threshold, color="C1", linewidth=1, linestyle=":")
-    axes.set(xlabel="predicted probability", ylabel=f"share with {LABELS[-1]}", title="Reliability (pictures per bin)")
+    axes.set(xlabel="predicted probability", ylabel=f"share with {LABELS[-1]}", title="Reliability (images per bin)")
 
 
 def _confusion(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
     counts = np.array(confusion(probabilities, labels, threshold))
-    axes.imshow(counts, cmap="Blues")
-    for row in (0, 1):
-        for column in (0, 1):
-            colour = "white" if counts[row, column] > counts.max() / 2 else "black"
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=16)
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion", xticks=[0, 1], yticks=[0, 1])
-    axes.set_xticklabels(LABELS)
-    axes.set_yticklabels(LABELS, rotation=90, va="center")
+    ConfusionMatrixDisplay(counts, display_labels=LABELS).plot(ax=axes, cmap="Blues", colorbar=False, values_format="d")
+    axes.set(title="Confusion")

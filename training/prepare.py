@@ -48,7 +48,7 @@ def prepare(
     validation: float = 0.15,
     seed: int = 0,
     pattern: str = PATIENT,
-    hold_out: str | None = None,
+    held_out_group: str | None = None,
 ) -> dict[str, Any]:
     """Read, check, split and decode.
 
@@ -59,8 +59,8 @@ def prepare(
         validation: share of the training pictures to hold out, by whole patients, stratified by label. It is rounded to
             one of a whole number of parts: 0.15 is a seventh.
         pattern: regular expression on the file name whose first group is the patient.
-        hold_out: regular expression on patients. All that it matches go to validation besides the share of the rest: a
-            source that training has never seen shows what patients of known ones hide.
+        held_out_group: regular expression on patients. All that it matches go to validation besides the share of the
+            rest: a group that training has never seen shows what patients of known ones hide.
 
     Returns:
         The report: counts, and what was left out and why.
@@ -83,13 +83,13 @@ def prepare(
             name: _read(data, name, found, size, pattern, pixels, problems)
             for name, found in _find(data, problems).items()
         }
-        splits = split(pictures, problems, validation=validation, seed=seed, hold_out=hold_out)
+        splits = split(pictures, problems, validation=validation, seed=seed, held_out_group=held_out_group)
     except DataError as exc:
         for problem in problems:
             exc.add_note(problem)
         raise
     rows = {name: [dataclasses.asdict(picture) for picture in chosen] for name, chosen in splits.items()}
-    how = {"size": size, "seed": seed, "validation": validation, "patient": pattern, "hold_out": hold_out}
+    how = {"size": size, "seed": seed, "validation": validation, "patient": pattern, "held_out_group": held_out_group}
     report = {
         "data": data.name,
         "size": size,

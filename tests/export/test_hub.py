@@ -40,7 +40,7 @@ def make_bundle(folder: Path, version: str = "1.2.0", weights: bytes = b"weights
         uncertain_from=0.4,
         uncertain_to=0.6,
         temperature=1.0,
-        max_distance=9.0,
+        ood_threshold=9.0,
         metrics={"test": {"n": 624, "auc": 0.98123, "accuracy": 0.94}},
     )
     folder.mkdir()

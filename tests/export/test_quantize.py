@@ -78,12 +78,12 @@ def test_agreement_counts_flips_and_largest_difference() -> None:
     assert agreement.flipped == 0.25
     assert agreement.max_difference == pytest.approx(0.2)
     assert agreement.auc_float == 1.0
-    assert not agreement.good(pictures=1000)
+    assert not agreement.good(images=1000)
     perfect = compare(expected, expected, np.array([0, 1, 1, 0]), 0.5, [])
-    assert perfect.good(pictures=1000)
+    assert perfect.good(images=1000)
     one_in_forty = dataclasses.replace(perfect, flipped=1 / 40)
-    assert one_in_forty.good(pictures=40), "one picture may flip, however few there are"
-    assert not one_in_forty.good(pictures=80)
+    assert one_in_forty.good(images=40), "one image may flip, however few there are"
+    assert not one_in_forty.good(images=80)
 
 
 def test_layers_are_left_out_until_int8_agrees_and_the_report_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_layers_are_left_out_until_int8_agrees_and_the_report_names_them(monkeyp
 
     middle = float(np.median(positive_probabilities(graph, pixels, "probabilities")))
     labels = (positive_probabilities(graph, pixels, "probabilities") > middle).astype(np.int64)
-    # Noise pictures all score nearly alike, so at their median any rounding flips some.
+    # Noise images all score nearly alike, so at their median any rounding flips some.
     _, agreement = quantize_and_verify(
         graph, pixels[:8], Pictures(pixels, labels), "probabilities", middle, PRESETS["any-cpu"]
     )

@@ -53,7 +53,7 @@ class Brightness:
         uncertain_from=0.3,
         uncertain_to=0.6,
         temperature=1.0,
-        max_distance=10.0,
+        ood_threshold=10.0,
     )
 
     def score(self, pixels: np.ndarray, *, explain: bool = False) -> Scores:

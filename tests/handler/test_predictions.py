@@ -122,7 +122,7 @@ def test_what_is_no_xray_is_refused_unless_forced(client: TestClient) -> None:
 def test_a_real_xray_is_accepted(client: TestClient, xray: bytes) -> None:
     [prediction] = answered(client.post("/v1/predictions", content=xray))
 
-    assert 0 <= prediction["distance"] <= client.get("/v1/model").json()["max_distance"]
+    assert 0 <= prediction["distance"] <= client.get("/v1/model").json()["ood_threshold"]
 
 
 def test_an_answer_says_how_long_each_part_took(client: TestClient) -> None:

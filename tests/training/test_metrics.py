@@ -27,7 +27,7 @@ def test_a_worked_example() -> None:
     assert confusion(PROBABILITIES, LABELS, 0.5) == [[2, 0], [1, 1]]
 
 
-def test_a_picture_exactly_at_the_threshold_is_positive() -> None:
+def test_a_image_exactly_at_the_threshold_is_positive() -> None:
     assert summary(np.array([0.2, 0.5]), np.array([0, 1]), 0.5)["sensitivity"] == 1.0
 
 
@@ -37,7 +37,7 @@ def test_calibration_error_is_the_gap_between_said_and_seen() -> None:
 
 
 @given(arrays(np.float64, 30, elements=st.floats(0, 1)), st.floats(0.01, 0.99))
-def test_whole_number_weights_equal_repeated_pictures(probabilities: npt.NDArray[np.float64], threshold: float) -> None:
+def test_whole_number_weights_equal_repeated_images(probabilities: npt.NDArray[np.float64], threshold: float) -> None:
     labels = np.arange(30) % 2
     weights = (np.arange(30) % 3 + 1).astype(float)
     repeated = np.repeat(np.arange(30), weights.astype(int))

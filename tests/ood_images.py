@@ -1,4 +1,4 @@
-"""Pictures that are no X-ray: photographs and crops of them, noise, text, blank pages, gradients, drawings."""
+"""Images that are no X-ray: photographs and crops of them, noise, text, blank pages, gradients, drawings."""
 
 import io
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ PHOTOGRAPHS = (
 """Of those that scikit-image carries, or may carry: one that it would have to download is passed over."""
 
 
-def strangers(seed: int = 0, crops: int = 8, drawn: int = 15) -> list[tuple[str, bytes]]:
+def ood_images(seed: int = 0, crops: int = 8, drawn: int = 15) -> list[tuple[str, bytes]]:
     """Named PNG files."""
     rng = np.random.default_rng(seed)
     found: list[tuple[str, Image.Image]] = []

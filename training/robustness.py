@@ -1,10 +1,9 @@
-"""What a network has learned besides the lung: how its decisions move when a picture is changed in ways that no doctor
-would mind.
+"""Robustness evaluation: how decisions change when images are changed in ways that leave the diagnosis the same.
 
-    python -m training audit --model handler/model --data data/prepared
+    python -m training robustness --model handler/model --data data/prepared
 
-A network that ranks validation pictures well may do so by how they were framed or sharpened, and a change of hospital
-takes that away. Nothing but validation pictures is needed to see it.
+A network that ranks validation images well may use how they were framed or sharpened, which differs in another
+hospital. The evaluation shows this with validation images alone.
 """
 
 from collections.abc import Callable
@@ -17,15 +16,15 @@ from tqdm import tqdm
 
 from handler.files import write_json
 from training.augment import compress, frame, resize
-from training.evaluate import open_model
 from training.metrics import summary
 from training.prepare import Prepared
+from training.scorer import open_scorer
 
 Change = Callable[[Image.Image], Image.Image]
 
 
 def _cut(left: float, top: float, right: float, bottom: float) -> Change:
-    """Cut shares of the picture off; the rest becomes square again."""
+    """Cut off shares of the image; the rest is resized to the full square."""
 
     def change(image: Image.Image) -> Image.Image:
         side = image.width
@@ -35,7 +34,7 @@ def _cut(left: float, top: float, right: float, bottom: float) -> Change:
 
 
 def _dark(left: float, top: float, right: float, bottom: float) -> Change:
-    """Black out shares of the picture at its edges, as collimators do."""
+    """Black out shares of the image at its edges, as collimators do."""
 
     def change(image: Image.Image) -> Image.Image:
         side = image.width
@@ -48,7 +47,7 @@ def _dark(left: float, top: float, right: float, bottom: float) -> Change:
 
 
 def _tone(curve: Callable[[float], float]) -> Change:
-    """Another tone curve, of 0..1 to 0..1."""
+    """Apply a tone curve, from 0..1 to 0..1."""
     table = [round(255 * min(1.0, max(0.0, curve(grey / 255)))) for grey in range(256)]
     return lambda image: image.point(table)
 
@@ -85,34 +84,41 @@ CHANGES: dict[str, Change] = {
     "noisy": _noisy,
     "compressed": lambda image: compress(image, 30),
 }
-"""By name; pictures are square and grey."""
+"""By name; images are square and grey."""
 
 
-def audit(model: Path, data: Prepared, out: Path) -> dict[str, dict[str, Any]]:
-    """Judge a model on the validation pictures under each of `CHANGES`, and save the result and a plot in `out`.
+def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dict[str, Any]]:
+    """Evaluate a model on the validation images under each of `CHANGES`; save `robustness.json` and `robustness.png`.
 
     Args:
         model: a bundle folder, a run folder, or a `.keras` file.
+        data: uint8 images and labels of the validation split.
+        out: folder for the two files.
 
     Returns:
         The metrics of `training.metrics.summary`, at the model's own threshold, by change.
+
+    Raises:
+        RunError: `model` is none of these.
+        BundleError: see `handler.errors`.
     """
-    judged = open_model(model)
+    scorer = open_scorer(model)
     pixels, labels = data.pixels["validation"], data.labels["validation"]
     result: dict[str, dict[str, Any]] = {}
-    for name, change in tqdm(CHANGES.items(), desc="changing pictures", leave=False):
-        changed = [resize(np.asarray(change(Image.fromarray(picture))), judged.size) for picture in pixels]
-        probabilities = judged.probabilities(np.stack(changed))
-        result[name] = dict(summary(probabilities, labels, judged.threshold))
-    write_json(out / "audit.json", {"model": judged.about, "threshold": judged.threshold, "changes": result})
-    from training.plots import plot_audit
+    for name, change in tqdm(CHANGES.items(), desc="changing images", leave=False):
+        changed = [resize(np.asarray(change(Image.fromarray(image))), scorer.size) for image in pixels]
+        probabilities = scorer.probabilities(np.stack(changed))
+        result[name] = dict(summary(probabilities, labels, scorer.threshold))
+    about = {"model": dict(scorer.about), "threshold": scorer.threshold}
+    write_json(out / "robustness.json", about | {"changes": result})
+    from training.plots import plot_robustness
 
-    plot_audit(result, out / "audit.png")
+    plot_robustness(result, out / "robustness.png")
     return result
 
 
 def table(result: dict[str, dict[str, Any]]) -> str:
-    """In Markdown, as the README quotes it."""
+    """The result as a Markdown table."""
     lines = ["| change | AUC | sensitivity | specificity |", "| --- | ---: | ---: | ---: |"]
     for name, metrics in result.items():
         shares = (f"{metrics[of]:.1%}".replace("%", " %") for of in ("sensitivity", "specificity"))

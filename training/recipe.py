@@ -1,7 +1,7 @@
-"""Recipes: flat, validated, saved with every run.
+"""Recipes: the settings of a training run, flat, validated and saved with every run.
 
-A recipe is a sequence of phases. A phase is one optimizer and one learning-rate schedule over a fixed set of trainable
-layers; it lists the picture size of each of its epochs, which is how progressive resizing is written down.
+A recipe is a sequence of phases. A phase has one optimizer and one learning-rate schedule over a fixed set of trainable
+layers. It lists the image size of each of its epochs: progressive resizing is a list of growing sizes.
 """
 
 import dataclasses
@@ -24,57 +24,64 @@ class Phase:
     trainable: Trainable
     """`head`: the dense layers; `upper`: those and the last two blocks; `all`."""
     sizes: tuple[int, ...]
-    """Picture size in pixels, one entry per epoch."""
+    """Image size in pixels, one entry per epoch."""
     learning_rate: float
-    """Peak; a linear warm-up leads to it and a cosine leads from it towards zero."""
+    """The peak. A linear warm-up precedes it, a cosine decay towards zero follows it."""
     schedule_epochs: int | None = None
-    """Epochs after which the cosine would reach zero, if not at the end of the phase: averaging the weights does the
-    same as a vanishing rate."""
+    """Epochs after which the cosine reaches zero; None: at the end of the phase. With averaged weights the rate need
+    not reach zero: averaging has the same effect."""
     warmup_epochs: float = 1.0
     patience: int = 8
-    """Epochs at the final size without a better AUC on the stressed validation pictures after which the phase ends."""
+    """The phase ends after this many epochs at the final size without a better AUC on the corrupted validation set."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Every choice that makes one network differ from another."""
+    """All settings of one training run.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
 
     phases: tuple[Phase, ...]
     batch_norm: bool
-    """BatchNorm after each convolution; export folds it away."""
+    """BatchNorm after each convolution; export folds it into the convolution."""
     width: float = 1.0
-    """Share of VGG19's channels in every convolution."""
+    """Share of VGG19's channels in every convolution, in (0, 1]."""
     channels: tuple[int, ...] = ()
-    """Channels of each of the sixteen convolutions, learned by `training.slim`; none: those of VGG19 times `width`."""
+    """Channels of each of the sixteen convolutions, as `training.pruning` selects them; empty: those of VGG19 times
+    `width`."""
     dropout: float = 0.5
     batch_size: int = 32
     weight_decay: float = 0.0
     """Decoupled (AdamW), on kernels only."""
     label_smoothing: float = 0.0
     distillation: float = 0.0
-    """Share of the teacher's probabilities in what the network is trained towards; the labels have the rest."""
-    mixing: float = 0.0
-    """Share of varied pictures that another one shines through (mixup, Zhang et al. 2018, arXiv:1710.09412). On them a
-    teacher says more than on pictures whose labels it has learned (Beyer et al. 2022, arXiv:2106.05237)."""
-    views: int = 0
-    """How many varied versions of a picture there are: later epochs show them again from memory, and whoever teaches
-    need not be asked again. 0: new ones in every epoch."""
+    """Weight of the teacher's probabilities in the training targets, 0..1; the labels have the rest."""
+    mixup: float = 0.0
+    """Probability that an augmented image is blended with a second one, its mixup partner (Zhang et al. 2018,
+    arXiv:1710.09412). A teacher's probabilities say more on blended images than on images whose labels it has learned
+    (Beyer et al. 2022, arXiv:2106.05237)."""
+    cached_augmentations: int = 0
+    """Number of augmented versions of each image. Later epochs take them from memory, and the teacher is not run again.
+    0: every epoch makes new ones."""
     average_decay: float = 0.0
-    """Per step, of the exponential moving average of all weights that is validated and saved; 0 keeps the raw ones.
-    Raw weights swing by many points of accuracy between epochs at a fixed threshold, their average does not."""
+    """Decay per step of the exponential moving average of all weights, which is validated and saved; 0 keeps the raw
+    weights. At a fixed threshold the accuracy of raw weights changes by many points between epochs, that of their
+    average does not."""
     augmentation: float = 1.0
-    """Strength; 0 turns augmentation off, 1 is the range in `training.augment`."""
+    """Strength, 0..2; 0 turns augmentation off, 1 is the range in `training.augment`."""
     untouched: float = 0.2
-    """Share of training pictures of which only the framing is varied. Those that are served are not varied either, and
-    a network that has seen none of their kind leans to one side on them."""
+    """Share of training images of which only the framing is varied. Images to predict are not varied either, and a
+    network that was trained on varied images alone is biased on them."""
     mixed_precision: bool = False
-    """bfloat16 arithmetic on float32 weights: twice the pace on CPUs that have it."""
+    """bfloat16 arithmetic on float32 weights: twice as fast on CPUs with bfloat16 instructions."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         _require(len(self.phases) > 0, "a recipe needs at least one phase")
         _require(0 < self.width <= 1, f"width must lie in (0, 1], got {self.width}")
-        _require(not self.channels or self.width == 1, "learned channels cannot be scaled by a width: leave it at 1")
+        _require(not self.channels or self.width == 1, "selected channels cannot be scaled by a width: leave it at 1")
         _require(
             len(self.channels) in (0, _CONVOLUTIONS) and min(self.channels, default=1) > 0,
             f"channels must be {_CONVOLUTIONS} positive numbers or none, got {self.channels}",
@@ -85,8 +92,11 @@ class Recipe:
         _require(self.batch_size > 0, f"batch_size must be positive, got {self.batch_size}")
         _require(0 <= self.weight_decay < 1, f"weight_decay must lie in [0, 1), got {self.weight_decay}")
         _require(0 <= self.label_smoothing < 0.5, f"label_smoothing must lie in [0, 0.5), got {self.label_smoothing}")
-        _require(0 <= self.mixing <= 1, f"mixing must lie in [0, 1], got {self.mixing}")
-        _require(self.views >= 0, f"views must not be negative, got {self.views}")
+        _require(0 <= self.mixup <= 1, f"mixup must lie in [0, 1], got {self.mixup}")
+        _require(
+            self.cached_augmentations >= 0,
+            f"cached_augmentations must not be negative, got {self.cached_augmentations}",
+        )
         _require(0 <= self.untouched <= 1, f"untouched must lie in [0, 1], got {self.untouched}")
         _require(0 <= self.average_decay < 1, f"average_decay must lie in [0, 1), got {self.average_decay}")
         for phase in self.phases:
@@ -98,20 +108,25 @@ class Recipe:
             _require(phase.learning_rate > 0, f"phase {phase.name!r}: learning_rate must be positive")
         _require(
             len({phase.sizes[-1] for phase in self.phases}) == 1,
-            "all phases must end at one picture size: it is the size that the network is served at",
+            "all phases must end at one image size: it is the size that the network is served at",
         )
 
     @property
     def size(self) -> int:
-        """Picture size in pixels that the network is validated, exported and served at."""
+        """Image size in pixels at which the network is validated, exported and served."""
         return self.phases[-1].sizes[-1]
 
     def to_dict(self) -> dict[str, Any]:
+        """All fields, with the phases as dictionaries; ready for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Raises `ConfigError` on unknown keys."""
+        """The inverse of `to_dict`, and of its JSON.
+
+        Raises:
+            ConfigError: a key is unknown or missing, or a value is out of range.
+        """
         try:
             phases = tuple(Phase(**{**phase, "sizes": tuple(phase["sizes"])}) for phase in values["phases"])
             return cls(**{**values, "phases": phases, "channels": tuple(values.get("channels", ()))})
@@ -124,8 +139,8 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def seed_recipe(**changes: Any) -> Recipe:
-    """Transfer from ImageNet, as the seed of this project did it: a new head on a frozen base, then upper blocks."""
+def baseline_recipe(**changes: Any) -> Recipe:
+    """Transfer from ImageNet in the usual two phases: a new head on a frozen base, then the upper blocks."""
     values: dict[str, Any] = {
         "phases": (
             Phase(name="frozen", trainable="head", sizes=(128,) * 15, learning_rate=1e-4, patience=4),
@@ -138,7 +153,7 @@ def seed_recipe(**changes: Any) -> Recipe:
 
 
 def scratch_recipe(**changes: Any) -> Recipe:
-    """Random start on X-rays alone. Small pictures first: the coarse shape of a chest is learned at a fraction of
+    """Random weights, X-rays alone. Small images come first: they teach the coarse shape of a chest at a fraction of
     the cost."""
     values: dict[str, Any] = {
         "phases": (
@@ -160,7 +175,7 @@ def scratch_recipe(**changes: Any) -> Recipe:
 
 
 def transfer_recipe(**changes: Any) -> Recipe:
-    """A start with weights that have seen other pictures. With BatchNorm put in, all layers can learn on at once."""
+    """Start from weights that were trained on other images. With BatchNorm added, all layers train at once."""
     phase = Phase(name="transfer", trainable="all", sizes=(64,) * 10, learning_rate=3e-4, warmup_epochs=0.5)
     values: dict[str, Any] = {
         "phases": (phase,),
@@ -172,8 +187,15 @@ def transfer_recipe(**changes: Any) -> Recipe:
     return Recipe(**{**values, **changes})
 
 
-def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm: bool, **changes: Any) -> Recipe:
-    """Fine-tuning of what `training.slim` left of a network, taught by the whole one."""
+def pruned_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm: bool, **changes: Any) -> Recipe:
+    """Fine-tuning of a network that `training.pruning` has pruned, with knowledge distillation.
+
+    Args:
+        channels: of each of the sixteen convolutions.
+        size: image size in pixels.
+        batch_norm: whether the unpruned network has BatchNorm.
+        changes: other fields of `Recipe`.
+    """
     phase = Phase(
         name="distillation",
         trainable="all",
@@ -194,11 +216,11 @@ def slim_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_norm
     return Recipe(**{**values, **changes})
 
 
-RECIPES = {"seed": seed_recipe, "scratch": scratch_recipe, "transfer": transfer_recipe}
+RECIPES = {"baseline": baseline_recipe, "scratch": scratch_recipe, "transfer": transfer_recipe}
 
 NUMBERS = {
     field.name: field.type
     for field in dataclasses.fields(Recipe)
     if field.type in (int, float) and field.name != "seed"
 }
-"""Type of each number of a recipe that `--set` changes."""
+"""Type of each number of a recipe that `--set` may change."""

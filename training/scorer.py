@@ -1,0 +1,95 @@
+"""One way to score images, for bundles and for Keras networks.
+
+Importing this module does not import Keras, nor does opening a bundle.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from handler.classifier import Classifier
+from handler.contract import CONTRACT_FILE
+from handler.imaging.decode import Pixels
+from handler.scoring import identity
+from training.errors import RunError
+from training.operating_point import OperatingPoint, calibrate
+from training.run_folder import RunFolder
+
+_NO_OPERATING_POINT = OperatingPoint(
+    temperature=1.0, threshold=0.5, uncertain_from=0.5, uncertain_to=0.5, input_size=128
+)
+"""For a `.keras` file without a run folder."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scorer:
+    """A model that scores images, however it is stored."""
+
+    about: Mapping[str, Any]
+    """`name`; of a bundle `version` and `sha256` as well."""
+    threshold: float
+    """Of the probability of the positive class."""
+    size: int
+    """Width and height of the images in pixels."""
+    predict: Callable[[Pixels], npt.NDArray[np.float64]]
+    """uint8 `[N, S, S]` to calibrated probabilities `[N]` of the positive class, 0..1."""
+
+    def probabilities(
+        self, pixels: Pixels, progress: Callable[[range], Iterable[int]] = iter, batch: int = 32
+    ) -> npt.NDArray[np.float64]:
+        """The same as `predict`, in batches.
+
+        Args:
+            progress: wraps the indices at which batches start, to show progress.
+        """
+        return np.concatenate([self.predict(pixels[i : i + batch]) for i in progress(range(0, len(pixels), batch))])
+
+
+def open_scorer(path: Path) -> Scorer:
+    """Open a bundle folder, a run folder, or a `.keras` file. The operating point of a `.keras` file is read from the
+    run folder in which it lies.
+
+    Raises:
+        RunError: the path is none of these, or Keras cannot read the file.
+        BundleError: see `handler.errors`.
+    """
+    if (path / CONTRACT_FILE).is_file():
+        return _open_bundle(path)
+    file = RunFolder(path).model if path.is_dir() else path
+    if not file.is_file() or file.suffix != ".keras":
+        raise RunError(f"{path} is no model: give a bundle folder, a finished run folder, or a .keras file")
+    return _open_keras(file)
+
+
+def _open_bundle(folder: Path) -> Scorer:
+    classifier = Classifier(folder)
+    contract = classifier.contract
+    return Scorer(
+        about=identity(contract),
+        threshold=contract.threshold,
+        size=contract.input_size,
+        predict=lambda pixels: classifier.score(pixels).probabilities[:, -1].astype(np.float64),
+    )
+
+
+def _open_keras(file: Path) -> Scorer:
+    import keras
+
+    from training.network import predict
+
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except Exception as exc:  # Keras raises whatever its reader raised
+        raise RunError(f"{file} cannot be read as a Keras network: {exc}") from exc
+    run = RunFolder(file.parent)
+    point = run.read_operating_point() if run.has_operating_point else _NO_OPERATING_POINT
+    return Scorer(
+        about={"name": run.name if run.has_operating_point else file.name},
+        threshold=point.threshold,
+        size=point.input_size,
+        predict=lambda pixels: calibrate(predict(model, pixels, point.input_size), point.temperature),
+    )
