@@ -11,12 +11,6 @@ PACKAGES = ("handler", "training", "export", "infra")
 Graph = dict[str, set[str]]
 """The modules that each module imports."""
 
-KNOWN_CYCLES = {
-    frozenset({"handler.http.app", "handler.http.endpoints"}),
-    frozenset({"export.timing.seed_forms", "export.timing.seed_network"}),
-}
-"""Cycles that are still to be broken. Nothing is to be added."""
-
 
 def name_of(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -72,11 +66,7 @@ def graph() -> Graph:
 
 def test_there_are_no_circular_imports(graph: Graph) -> None:
     assert "training.run_folder" in reachable(graph, "export.bundle"), "imports are found at all"
-    assert cycles(graph) - KNOWN_CYCLES == set()
-
-
-def test_known_cycles_still_exist(graph: Graph) -> None:
-    assert KNOWN_CYCLES - cycles(graph) == set(), "delete what is broken from KNOWN_CYCLES"
+    assert cycles(graph) == set()
 
 
 @pytest.mark.parametrize(

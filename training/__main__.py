@@ -13,17 +13,17 @@ import dataclasses
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from handler.commands import run
+from training.arguments import pattern, pattern_with_group, recipe_number, sizes
 from training.errors import TrainingError
 from training.patients import PATIENT
 from training.prepare import SIZE, Prepared, load, prepare
-from training.recipe import NUMBERS, RECIPES, Phase
+from training.recipe import RECIPES, Phase
 from training.run_folder import RunFolder
 
 
@@ -65,7 +65,7 @@ def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
     _split_arguments(parser)
     parser.add_argument(
         "--held-out-group",
-        type=_pattern,
+        type=pattern,
         metavar="REGEX",
         help="patients that go to validation as well, such as ^NORMAL2",
     )
@@ -87,24 +87,10 @@ def _patient_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patient",
         default=PATIENT,
-        type=_pattern_with_group,
+        type=pattern_with_group,
         metavar="REGEX",
         help="regular expression on file names; group 1 is the patient (default: as Kaggle names them)",
     )
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as exc:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {exc}") from None
-    return text
-
-
-def _pattern_with_group(text: str) -> str:
-    if re.compile(_pattern(text)).groups == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} has no group: put what names the patient in parentheses")
-    return text
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -144,7 +130,7 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--sizes",
-        type=_sizes,
+        type=sizes,
         metavar="PXxEPOCHS,...",
         help="image size of every epoch of each phase, such as 48x8,64x10,128x3",
     )
@@ -185,20 +171,10 @@ def _choice_arguments(parser: argparse.ArgumentParser) -> None:
         "--set",
         action="append",
         default=[],
-        type=_choice,
+        type=recipe_number,
         metavar="NAME=VALUE",
         help="another value for a number of training.recipe.Recipe, such as width=0.25; may be given several times",
     )
-
-
-def _choice(text: str) -> tuple[str, float]:
-    name, _, value = text.partition("=")
-    if name not in NUMBERS:
-        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NUMBERS)}")
-    try:
-        return name, NUMBERS[name](value)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{value!r} is no value for {name}") from None
 
 
 def _choices(options: argparse.Namespace) -> dict[str, Any]:
@@ -258,15 +234,6 @@ def _compare(options: argparse.Namespace) -> None:
     print(table)
     if others:
         print(f"left out, for they are no finished runs: {', '.join(map(str, others))}", file=sys.stderr)
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    """`64x10,128x3` to ten epochs at 64 px and three at 128."""
-    try:
-        parts = [(int(size), int(epochs or 1)) for size, _, epochs in (part.partition("x") for part in text.split(","))]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 64x10,128x3") from None
-    return tuple(size for size, epochs in parts for _ in range(epochs))
 
 
 def _resized(phase: Phase, sizes: tuple[int, ...]) -> Phase:

@@ -69,7 +69,7 @@ def test_a_network_beside_its_operating_point_takes_it(network: Path, phantoms: 
     run = tmp_path / "run"
     run.mkdir()
     (run / "model.keras").write_bytes(network.read_bytes())
-    point = {"temperature": 2.0, "threshold": 0.25, "input_size": 64}
+    point = {"temperature": 2.0, "threshold": 0.25, "uncertain_from": 0.2, "uncertain_to": 0.3, "input_size": 64}
     (run / "operating_point.json").write_text(json.dumps(point), encoding="utf-8")
     found = judged(run / "model.keras", phantoms / "test", tmp_path / "out")
     assert found["model"] == {"name": "run"}
