@@ -24,6 +24,7 @@ from export.fold import folded_weights, plain_vgg19
 from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
 from export.run import read_pictures, sample
+from handler.card import KERMANY
 from handler.contract import (
     CONTRACT_FILE,
     DISTANCE_NAME,
@@ -35,7 +36,6 @@ from handler.contract import (
     load_bundle,
 )
 from handler.files import replace_folder, require_replaceable, write_atomically
-from handler.http.card import KERMANY
 from handler.imaging.decode import Pixels
 from training.ood import select_threshold
 from training.run_folder import RunConfig, RunFolder, RunMetrics, RunSplit

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from handler.card import DISCLAIMER, INTENDED_USE, KERMANY, data_set, limits
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract
 from handler.files import write_atomically
-from handler.http.card import DISCLAIMER, INTENDED_USE, KERMANY, data_set, limits
 
 KNOWN_SHIFT = {
     KERMANY: """All images come from one hospital (Guangzhou Women and Children's Medical Center, patients of one to five years). Its

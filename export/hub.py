@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.errors import PublishError
+from handler.card import KERMANY, data_set
 from handler.contract import CARD_FILE, Contract, load_bundle
 from handler.errors import BundleMissing
-from handler.http.card import KERMANY, data_set
 from handler.hub import BUNDLE_FILES, listing, same, translated
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ class Contract:
     contract_version: int = CONTRACT_VERSION
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Measured results by split, for people to read. Serving looks up no more than what the network learned from, see
-    `handler.http.card.data_set`."""
+    `handler.card.data_set`."""
 
     def __post_init__(self) -> None:
         _require_version(self.contract_version)

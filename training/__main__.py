@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from handler.commands import run
-from training.arguments import pattern, pattern_with_group, recipe_number, sizes
+from training.arguments import add_patient_argument, add_split_arguments, pattern, recipe_number, sizes
 from training.errors import TrainingError
-from training.patients import PATIENT
 from training.prepare import SIZE, Prepared, load, prepare
 from training.recipe import RECIPES, Phase
 from training.run_folder import RunFolder
@@ -62,7 +61,7 @@ def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the arrays and the split go")
     parser.add_argument("--size", type=int, default=SIZE, help="image size in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the split")
-    _split_arguments(parser)
+    add_split_arguments(parser)
     parser.add_argument(
         "--held-out-group",
         type=pattern,
@@ -70,27 +69,6 @@ def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
         help="patients that go to validation as well, such as ^NORMAL2",
     )
     parser.set_defaults(run=_prepare)
-
-
-def _split_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--validation",
-        type=float,
-        default=0.15,
-        metavar="SHARE",
-        help="to hold out when images are prepared (default: %(default)s)",
-    )
-    _patient_argument(parser)
-
-
-def _patient_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--patient",
-        default=PATIENT,
-        type=pattern_with_group,
-        metavar="REGEX",
-        help="regular expression on file names; group 1 is the patient (default: as Kaggle names them)",
-    )
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -164,7 +142,7 @@ def _prepared(options: argparse.Namespace, size: int) -> Prepared:
 
 
 def _choice_arguments(parser: argparse.ArgumentParser) -> None:
-    _split_arguments(parser)
+    add_split_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
     parser.add_argument(
@@ -253,7 +231,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="for report and plots")
     parser.add_argument("--threshold", type=float, help="instead of the model's own")
-    _patient_argument(parser)
+    add_patient_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
     parser.set_defaults(run=_evaluate)
 

@@ -1,8 +1,9 @@
-"""Values of the command line: each function parses one, or says what is wrong with it."""
+"""Options that several commands share, and their values: each function parses one, or says what is wrong with it."""
 
 import argparse
 import re
 
+from training.patients import PATIENT
 from training.recipe import NUMBERS
 
 
@@ -40,3 +41,26 @@ def recipe_number(text: str) -> tuple[str, float]:
         return name, NUMBERS[name](value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{value!r} is no value for {name}") from None
+
+
+def add_split_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a split by patient."""
+    parser.add_argument(
+        "--validation",
+        type=float,
+        default=0.15,
+        metavar="SHARE",
+        help="to hold out when images are prepared (default: %(default)s)",
+    )
+    add_patient_argument(parser)
+
+
+def add_patient_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says how a file name tells the patient."""
+    parser.add_argument(
+        "--patient",
+        default=PATIENT,
+        type=pattern_with_group,
+        metavar="REGEX",
+        help="regular expression on file names; group 1 is the patient (default: as Kaggle names them)",
+    )

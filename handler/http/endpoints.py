@@ -20,9 +20,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from handler.card import card
 from handler.errors import HandlerError, InputTooLarge, MalformedRequest, SlowRequest, TemporaryError, UnsupportedMedia
 from handler.http.admission import AdmissionLimiter
-from handler.http.card import card
 from handler.http.middleware import REQUEST_ID, ContextMiddleware, ErrorMiddleware, RequestContext
 from handler.http.prefix import PrefixMiddleware
 from handler.http.problems import kind_of_status, problem, problem_of

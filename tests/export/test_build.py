@@ -13,10 +13,10 @@ from export.__main__ import main
 from export.card import card as model_card
 from export.quantize import quantized_convolutions
 from export.run import read_pictures
+from handler.card import DISCLAIMER
+from handler.card import card as serving_card
 from handler.classifier import Classifier
 from handler.contract import EMBEDDED_BUNDLE, Contract
-from handler.http.card import DISCLAIMER
-from handler.http.card import card as serving_card
 from handler.imaging.decode import decode
 from handler.settings import Settings
 from tests.phantoms import write_data_set

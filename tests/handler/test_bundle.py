@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from handler import startup
+from handler.card import card
 from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE, MODEL_FILE, Contract, load_bundle
 from handler.errors import BundleError, BundleMissing, BundleTampered, ContractError
-from handler.http.card import card
 from handler.imaging.decode import decode
 from handler.settings import Settings, granted_threads
 from tests.handler.pictures import jpeg, phantom, png

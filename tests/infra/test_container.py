@@ -104,7 +104,7 @@ def test_server_passes_the_tests_of_the_source_tree(image: Image) -> None:
     with container(image("server"), *RUN_READ_ONLY, "--publish", f"127.0.0.1:{port}:7860"):
         url = f"http://127.0.0.1:{port}"
         wait_until_up(f"{url}/readyz")
-        tests = [f"tests/handler/test_{name}.py" for name in ("predictions", "problems")]
+        tests = [f"tests/handler/http/test_{name}.py" for name in ("predictions", "problems")]
         # The one that breaks the service from within cannot reach into a container.
         done = run(
             sys.executable, "-m", "pytest", "-q", "-k", "not unexpected", *tests, env=os.environ | {"SERVICE_URL": url}

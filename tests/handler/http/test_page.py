@@ -36,7 +36,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 if CHROMIUM is None:
     pytest.skip("no Chromium on this machine: apt-get install chromium", allow_module_level=True)
 
-PAGE = Path(__file__).parents[2] / "handler" / "page"
+PAGE = Path(__file__).parents[3] / "handler" / "page"
 CHECKS = f"({Path(__file__).with_name('page_checks.js').read_text(encoding='utf-8')})"
 PREDICTIONS = "**/v1/predictions?*"
 
