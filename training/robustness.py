@@ -15,7 +15,8 @@ from PIL import Image, ImageFilter, ImageOps
 from tqdm import tqdm
 
 from handler.files import write_json
-from training.augment import compress, frame, resize
+from handler.imaging.decode import squared
+from training.augment import compress, frame
 from training.metrics import summary
 from training.prepare import Prepared
 from training.scorer import open_scorer
@@ -46,6 +47,17 @@ def _dark(left: float, top: float, right: float, bottom: float) -> Change:
     return change
 
 
+def _letterboxed(image: Image.Image) -> Image.Image:
+    """A chest that is wider than high, made square by black bars above and below."""
+    wide = image.resize((round(1.35 * image.width), image.height), Image.Resampling.BICUBIC)
+    return ImageOps.pad(wide, (wide.width, wide.width))
+
+
+def _bordered(share: float, grey: int) -> Change:
+    """Put a frame around the image, as wide as a share of its side."""
+    return lambda image: ImageOps.expand(image, round(share * image.width), grey)
+
+
 def _tone(curve: Callable[[float], float]) -> Change:
     """Apply a tone curve, from 0..1 to 0..1."""
     table = [round(255 * min(1.0, max(0.0, curve(grey / 255)))) for grey in range(256)]
@@ -73,6 +85,10 @@ CHANGES: dict[str, Change] = {
     "a seventh cut off above": _cut(0, 1 / 7, 0, 0),
     "dark above and below": _dark(0, 0.08, 0, 0.08),
     "dark left and right": _dark(0.08, 0, 0.08, 0),
+    "letterboxed, 1.35 : 1": _letterboxed,
+    "black frame of a fifth": _bordered(0.2, 0),
+    "white frame of a twelfth": _bordered(1 / 12, 255),
+    "mirrored": ImageOps.mirror,
     "turned by 8 degrees": lambda image: image.rotate(8, Image.Resampling.BILINEAR),
     "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(image.width / 112)),
     "sharpened": lambda image: image.filter(ImageFilter.UnsharpMask(image.width / 112, 150, threshold=0)),
@@ -84,7 +100,7 @@ CHANGES: dict[str, Change] = {
     "noisy": _noisy,
     "compressed": lambda image: compress(image, 30),
 }
-"""By name; images are square and grey."""
+"""By name; images are square and grey. What a change leaves goes through the last step of `handler.imaging.decode`."""
 
 
 def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dict[str, Any]]:
@@ -96,7 +112,8 @@ def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dic
         out: folder for the two files.
 
     Returns:
-        The metrics of `training.metrics.summary`, at the model's own threshold, by change.
+        The metrics of `training.metrics.summary`, at the model's own threshold, by change, and the share of decisions
+        that are `changed`, 0 to 1.
 
     Raises:
         RunError: `model` is none of these.
@@ -105,10 +122,16 @@ def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dic
     scorer = open_scorer(model)
     pixels, labels = data.pixels["validation"], data.labels["validation"]
     result: dict[str, dict[str, Any]] = {}
+    unchanged = None
     for name, change in tqdm(CHANGES.items(), desc="changing images", leave=False):
-        changed = [resize(np.asarray(change(Image.fromarray(image))), scorer.size) for image in pixels]
+        changed = [squared(change(Image.fromarray(image)), scorer.size) for image in pixels]
         probabilities = scorer.probabilities(np.stack(changed))
-        result[name] = dict(summary(probabilities, labels, scorer.threshold))
+        decisions = probabilities >= scorer.threshold
+        unchanged = decisions if unchanged is None else unchanged
+        result[name] = {
+            **summary(probabilities, labels, scorer.threshold),
+            "changed": float(np.mean(decisions != unchanged)),
+        }
     about = {"model": dict(scorer.about), "threshold": scorer.threshold}
     write_json(out / "robustness.json", about | {"changes": result})
     from training.plots import plot_robustness
@@ -119,8 +142,8 @@ def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dic
 
 def table(result: dict[str, dict[str, Any]]) -> str:
     """The result as a Markdown table."""
-    lines = ["| change | AUC | sensitivity | specificity |", "| --- | ---: | ---: | ---: |"]
+    lines = ["| change | AUC | sensitivity | specificity | decisions changed |", "| --- | ---: | ---: | ---: | ---: |"]
     for name, metrics in result.items():
-        shares = (f"{metrics[of]:.1%}".replace("%", " %") for of in ("sensitivity", "specificity"))
+        shares = (f"{metrics[of]:.1%}".replace("%", " %") for of in ("sensitivity", "specificity", "changed"))
         lines.append(f"| {name} | {metrics['auc']:.4f} | {' | '.join(shares)} |")
     return "\n".join(lines)

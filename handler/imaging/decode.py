@@ -71,7 +71,7 @@ def decode(data: bytes, size: int) -> Pixels:
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
         grey = first_frame(data, MAX_PIXELS, size * _DRAFT) if is_dicom(data) else _image(data, size)
-        return np.asarray(grey.resize((size, size), _RESAMPLING, box=content_box(grey), reducing_gap=_REDUCING_GAP))
+        return squared(grey, size)
     except InputError:
         raise
     except MemoryError as exc:
@@ -80,6 +80,19 @@ def decode(data: bytes, size: int) -> Pixels:
         ) from exc
     except Exception as exc:  # the decoders raise a dozen unrelated types on hostile bytes; all mean the same
         raise UnreadableImage(f"the image is truncated or corrupt: export it again ({exc})") from exc
+
+
+def squared(grey: Image.Image, size: int) -> Pixels:
+    """Take the last step of `decode`: cut off the uniform frame, and squeeze the rest to a square.
+
+    Args:
+        grey: mode "L".
+        size: see `decode`.
+
+    Returns:
+        uint8 array `[size, size]`.
+    """
+    return np.asarray(grey.resize((size, size), _RESAMPLING, box=content_box(grey), reducing_gap=_REDUCING_GAP))
 
 
 def warm_up() -> None:

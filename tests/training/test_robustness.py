@@ -1,0 +1,37 @@
+"""The robustness evaluation: changes that decoding undoes leave decisions as they are."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from handler.contract import EMBEDDED_BUNDLE
+from training.prepare import load, prepare
+from training.robustness import CHANGES, evaluate_robustness, table
+
+FRAMES = ("letterboxed, 1.35 : 1", "black frame of a fifth", "white frame of a twelfth")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("robustness")
+
+
+@pytest.fixture(scope="module")
+def result(phantoms: Path, out: Path) -> dict:
+    prepare(phantoms, out / "data", size=96)
+    return evaluate_robustness(EMBEDDED_BUNDLE, load(out / "data"), out)
+
+
+def test_every_change_is_evaluated_and_saved(result: dict, out: Path) -> None:
+    assert result.keys() == CHANGES.keys()
+    assert json.loads((out / "robustness.json").read_text())["changes"] == result
+    assert (out / "robustness.png").stat().st_size > 10_000
+    assert all(name in table(result) for name in CHANGES)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_frame_changes_hardly_anything(result: dict, frame: str) -> None:
+    assert result["none"]["changed"] == 0
+    assert result[frame]["changed"] < 0.05
+    assert abs(result[frame]["log_loss"] - result["none"]["log_loss"]) < 0.1
