@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.handler.cost_search import RECIPES, SEARCH_LIMITS, Meter, search
+from tests.handler.cost_recipes import RECIPES
+from tests.handler.cost_search import SEARCH_LIMITS, Meter, search
 from tests.handler.costly import costly_files
 
 pytestmark = [
