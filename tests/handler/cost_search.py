@@ -5,7 +5,7 @@
 A recipe for each format asks for numbers and choices and builds a file of them. The answers are the file's genes. The
 search keeps the genes of the costliest files, changes some of them, and tries again. It works with limits that are
 lower than those of the service, so that one trial takes little time, and measures the worst files again with the limits
-of the service. What costs more than `BOUNDS` is a failure.
+of the service. What costs more than `Cost.excess` allows is a failure.
 """
 
 import argparse
@@ -48,7 +48,7 @@ class Cost(NamedTuple):
     """Length of the error's message."""
 
     def excess(self, limits: Limits) -> list[str]:
-        """In what it is beyond its bounds: see the figures in SECURITY.md."""
+        """In what it is beyond its bounds, which leave some room for the system to notice."""
         found = []
         if self.cpu_s > limits.cpu_s + 1:
             found.append(f"{self.cpu_s:.1f} s of CPU time")
