@@ -237,15 +237,17 @@ def webp(width: int = 64, height: int = 64, *, chunk: bytes = b"EXIF", size: int
 
 def costly_files() -> dict[str, bytes]:
     """Files that cost more than a second of CPU time, or more memory than an image may take, by what multiplies."""
-    from tests.handler.costly_dicom import JPEG_2000, dicom, jpeg_2000
+    from tests.handler.costly_dicom import JPEG_2000, dicom, jpeg_2000, nested_items
 
     side = 5600
     layers = jpeg_2000(side, side, layers=65_535, precincts=b"\x55")
     shared = jpeg(3968, 1, frame=0xCA, scans=99)
     return {
         "scans of a JPEG": jpeg(side, side, 3, frame=0xC2, scans=5000),
-        "arithmetic scans": jpeg(side, side, 4, frame=0xCA, scans=99),
+        "arithmetic scans": jpeg(side, side, 4, frame=0xCA, scans=400),
         "strips of a TIFF": tiff(3968, 6000, rows=1, compression=7, data=shared),
         "tall tiles": tall_tiles(),
         "layers of a DICOM": dicom(layers, JPEG_2000, rows=side, columns=side),
+        "items of a DICOM": nested_items(),
+        "runs of a BMP": bmp(1, 8_000_000, data=b"\1\1", repeat=8_000_000),
     }

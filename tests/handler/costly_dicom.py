@@ -68,6 +68,14 @@ def dicom(
     return bytes(128) + b"DICM" + meta + body
 
 
+def nested_items(number: int = 2000, depth: int = 60) -> bytes:
+    """A deflated DICOM file with so many items, each of so many sequences within sequences."""
+    item = b""
+    for _ in range(depth):
+        item = sequence(0x11, 0x1001, [item])
+    return dicom(bytes(64 * 64), DEFLATED, extra=sequence(0x11, 0x1002, [item] * number))
+
+
 def jpeg_2000(
     width: int = 64,
     height: int = 64,

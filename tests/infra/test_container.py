@@ -157,7 +157,7 @@ def test_the_container_serves_a_bundle_from_the_hub(
     assert "did not arrive as published" in done.stderr
 
 
-COSTLY = {"tiles": tall_tiles(), "scans": jpeg(5600, 5600, 4, frame=0xCA, scans=99)}
+COSTLY = {"tiles": tall_tiles(), "scans": jpeg(5600, 5600, 4, frame=0xCA, scans=400)}
 
 
 def test_server_survives_costly_files(image: Image) -> None:
