@@ -43,8 +43,8 @@ _GROWN_BYTES = 64 << 20
 """A worker that has had so much more memory than at its start gives its last answer: it would not give it all back."""
 
 _NEAR_LIMIT = 0.5
-"""The share of the memory limit above which a decoder that fails is taken to have failed for lack of memory. The largest
-honest radiographs stay below it."""
+"""The share of the memory limit above which a decoder that fails is taken to have failed for lack of memory. Honest
+radiographs stay below it, with few exceptions."""
 
 
 def receive(channel: socket.socket, length: int) -> bytes:
