@@ -154,7 +154,7 @@ class Batches:
         try:
             return self._predictor.predict(self._storage.read(uri))
         except (InputError, TemporaryError) as exc:
-            return exc
+            return exc.bare()
         except HandlerError:
             raise
         except Exception as exc:  # it shall spoil no other image

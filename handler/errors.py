@@ -36,10 +36,16 @@ Every message says what is wrong and what to do about it.
 """
 
 import pathlib
+from typing import Self
 
 
 class HandlerError(Exception):
     """Root of everything that this package raises on purpose."""
+
+    def bare(self) -> Self:
+        """This error without its traceback and its causes, to be kept: their frames hold the bytes of an image."""
+        self.__cause__ = self.__context__ = self.__traceback__ = None
+        return self
 
 
 class InputError(HandlerError):

@@ -97,7 +97,7 @@ class Predictor:
         try:
             return self.predict(source(), explain=explain, force=force)
         except (InputError, TemporaryError) as exc:
-            return exc
+            return exc.bare()
 
 
 def identity(contract: Contract) -> dict[str, str]:

@@ -30,11 +30,9 @@ class RequestContext:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def note(self, outcome: Outcome) -> None:
-        """Add an outcome. An exception loses its traceback and its causes: their frames hold the request's body, and
-        through this very object hold the exception, so that all of it would stay in memory for an unknown time."""
-        if isinstance(outcome, HandlerError):
-            outcome.__cause__ = outcome.__context__ = outcome.__traceback__ = None
-        self.outcomes.append(outcome)
+        """Add an outcome. The frames of an error's traceback would hold the request's body, and through this object the
+        error: all of it would stay in memory until a cyclic collection."""
+        self.outcomes.append(outcome.bare() if isinstance(outcome, HandlerError) else outcome)
 
 
 class ContextMiddleware:

@@ -1,6 +1,8 @@
 """Costly images among good ones, in batches and queues: the good ones are scored, and nothing comes again."""
 
+import gc
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from handler import lambda_entry
 from handler.batch import Batches
 from handler.classifier import Classifier
-from handler.errors import InputNotFound
+from handler.errors import InputNotFound, UnsupportedFormat
 from handler.imaging.isolation import MAX_SLOW, Decoder
 from handler.scoring import Predictor
 from handler.settings import Settings
@@ -115,3 +117,25 @@ def test_an_image_that_was_begun_in_time_ends_in_time(invoke) -> None:
     invoke(batch("costly", "good"), storage, seconds=60)
 
     assert outcomes(storage) == {"good": True, "costly": 413}
+
+
+def test_a_batch_keeps_no_image_that_was_refused(predictor: Predictor) -> None:
+    """Else a batch of a hundred images would have all of them in memory at its end."""
+
+    class Fresh(MemoryStorage):
+        def read(self, uri: str) -> bytes:
+            return super().read(uri) + bytes(4 << 20)
+
+    batches = Batches(SETTINGS, predictor, Fresh(a=b"text", b=b"text"))  # type: ignore[arg-type]
+
+    gc.disable()
+    tracemalloc.start()
+    try:
+        _, refused = batches.map_batch(batch("a", "b"))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+    assert [type(outcome) for outcome in refused] == [UnsupportedFormat] * 2
+    assert kept < 1 << 20
