@@ -23,7 +23,7 @@ from export.convert import assert_parity, convert, positive_probabilities, run
 from export.fold import folded_weights, plain_vgg19
 from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
-from export.run import read_pictures, sample
+from export.run_images import read_pictures, sample
 from handler.card import KERMANY
 from handler.contract import (
     CONTRACT_FILE,

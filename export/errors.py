@@ -11,8 +11,6 @@ ExportError
 A training run that cannot be read is a `training.errors.RunError`.
 """
 
-from training.errors import RunError as RunError  # for `export.timing`
-
 
 class ExportError(Exception):
     """Root of everything that this package raises on purpose."""

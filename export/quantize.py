@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from export.convert import positive_probabilities
 from export.errors import QuantizationError
-from export.run import Pictures
+from export.run_images import Pictures
 from export.weights import store_in_eight_bits
 from handler.imaging.decode import Pixels
 

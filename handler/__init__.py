@@ -1,4 +1,4 @@
-"""The serving contract: bytes of an image in, a calibrated pneumonia probability out.
+"""Serving: bytes of an image in, a calibrated pneumonia probability out.
 
-The other rooms (`training`, `export`, `infra`) may import this one; it imports none of them, and never TensorFlow.
+The packages `training`, `export` and `infra` may import this one. It imports none of them, and never TensorFlow.
 """

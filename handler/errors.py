@@ -4,7 +4,7 @@ HandlerError
 ├── InputError            the caller's picture or request; answered with a 4xx status
 │   ├── EmptyInput        no bytes at all
 │   ├── MalformedRequest  a body that is not the form or the JSON that it says it is
-│   ├── UnsupportedMedia  a content type that is no way in
+│   ├── UnsupportedMedia  a content type that is not accepted
 │   ├── UnsupportedFormat not a picture of a kind that is read here
 │   ├── UnreadableImage   a known kind, but truncated or corrupt
 │   ├── SeveralFrames     an animation or a multi-page file

@@ -1,4 +1,4 @@
-"""AWS Lambda's way in: `handler.lambda_entry.lambda_handler`.
+"""The entry point of AWS Lambda: `handler.lambda_entry.lambda_handler`.
 
 HTTP events (API Gateway REST and HTTP, function URL, load balancer) go to the web application, batches, queue messages
 and notifications to `handler.batch`, and a ping keeps the function warm. The model is loaded and run once while Lambda

@@ -32,7 +32,7 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
     """
     if strength == 0:
         return pixels
-    image = Image.fromarray(frame(pixels, rng, strength))
+    image = Image.fromarray(change_framing(pixels, rng, strength))
     if rng.random() < 0.2:
         image = Image.blend(image, ImageOps.equalize(image), rng.uniform(0, 0.7) * min(strength, 1.4))
     image = image.point(_exposure(rng, strength))
@@ -48,7 +48,7 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
     return result
 
 
-def frame(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
+def change_framing(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
     """Show another part of one image, in another aspect ratio, slightly rotated, and with dark margins as a collimator
     leaves them. The aspect ratio is chosen so that the `gradient_anisotropy` of the result no longer depends on that of
     the original. Arguments and result as for `augment`."""

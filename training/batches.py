@@ -8,7 +8,7 @@ from PIL import Image
 
 from handler.contract import LABELS
 from handler.imaging.decode import Pixels
-from training.augment import augment, frame, resize
+from training.augment import augment, change_framing, resize
 from training.recipe import Recipe
 
 Example = tuple[Pixels, npt.NDArray[np.float32]]
@@ -87,7 +87,7 @@ class Batches(Sequence[Batch]):
         recipe, target = self._recipe, _ONE_HOT[self._labels[i]]
         rng = np.random.default_rng((recipe.seed, self._augmentation, int(i)))
         if rng.random() < recipe.untouched:
-            return frame(self._pixels[i], rng, recipe.augmentation), target
+            return change_framing(self._pixels[i], rng, recipe.augmentation), target
         image = augment(self._pixels[i], rng, recipe.augmentation)
         if rng.random() < recipe.mixup:
             other, share = int(rng.integers(len(self._labels))), rng.uniform(0, 0.5)

@@ -1,4 +1,5 @@
-"""Whom an image shows: told by the header of a DICOM file, else by the name of the file, else nobody else.
+"""Which patient an image shows. The header of a DICOM file tells it, else the name of the file. An image of which neither
+tells it counts as the only one of its patient.
 
 Splits and bootstrap intervals are made of whole patients.
 """

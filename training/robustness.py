@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from handler.files import write_json
 from handler.imaging.decode import squared
-from training.augment import compress, frame
+from training.augment import change_framing, compress
 from training.metrics import summary
 from training.prepare import Prepared
 from training.scorer import open_scorer
@@ -72,7 +72,7 @@ def _noisy(image: Image.Image) -> Image.Image:
 
 def _framed(image: Image.Image) -> Image.Image:
     pixels = np.asarray(image)
-    return Image.fromarray(frame(pixels, np.random.default_rng(int(pixels.sum()))))
+    return Image.fromarray(change_framing(pixels, np.random.default_rng(int(pixels.sum()))))
 
 
 CHANGES: dict[str, Change] = {

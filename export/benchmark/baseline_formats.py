@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from export.benchmark.model_formats import DYNAMIC_ONNX, FLOAT_LITERT, FLOAT_ONNX, INT8_LITERT, KERAS, STATIC_ONNX
 from export.convert import OPSET
-from export.errors import RunError
 from export.quantize import Reader
 from handler.contract import LABELS, PIXEL_SCALE
 from handler.files import write_atomically
 from handler.imaging.decode import decode
+from training.errors import RunError
 
 BASELINE_SIZE = 128
 NOISE_IMAGES = 8

@@ -18,8 +18,9 @@ import numpy as np
 from tqdm import tqdm
 
 from export.benchmark.model_formats import FORMATS
-from export.errors import NotInstalled, RunError, RunnerError
+from export.errors import NotInstalled, RunnerError
 from handler.files import labelled_files, write_json
+from training.errors import RunError
 
 log = logging.getLogger(__name__)
 

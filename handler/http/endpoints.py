@@ -1,5 +1,5 @@
-"""What the service answers. Made of Starlette alone, so that a cold start on Lambda need not import FastAPI (0.2 s);
-`handler.http.app` is the same service with FastAPI's description around it.
+"""The endpoints of the service and their routes. They need Starlette alone, so that a cold start on Lambda does not
+import FastAPI (0.2 s). `handler.http.app` serves the same endpoints with FastAPI.
 """
 
 import json

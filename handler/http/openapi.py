@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beyond the code: ways in, answers and problems, each with an example."""
+"""What the OpenAPI document says beyond the code: requests, answers and problems, each with an example."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""From a request to the pictures in it, whichever of the ways in it takes."""
+"""From a request to the images in it: a form, a bare file, or JSON."""
 
 import asyncio
 import binascii

@@ -1,4 +1,4 @@
-"""What decoding one file may cost."""
+"""What decoding one file may cost. The values are settings: `DECODE_CPU_S` and others in `handler.settings`."""
 
 from dataclasses import dataclass
 

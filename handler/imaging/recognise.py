@@ -1,4 +1,4 @@
-"""What a file is that cannot be opened as an image, and what to do about it."""
+"""The error for a file that cannot be opened as an image: it names what the file is, and what to do."""
 
 import codecs
 import re

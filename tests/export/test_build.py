@@ -12,7 +12,7 @@ import pytest
 from export.__main__ import main
 from export.card import card as model_card
 from export.quantize import quantized_convolutions
-from export.run import read_pictures
+from export.run_images import read_pictures
 from handler.card import DISCLAIMER
 from handler.card import card as serving_card
 from handler.classifier import Classifier

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.errors import QuantizationError
 from export.quantize import PRESETS, compare, quantize, quantize_and_verify, quantized_convolutions
-from export.run import Pictures
+from export.run_images import Pictures
 
 SIZE = 32
 

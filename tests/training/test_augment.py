@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from handler.imaging.decode import Pixels
-from training.augment import augment, frame, gradient_anisotropy
+from training.augment import augment, change_framing, gradient_anisotropy
 from training.phantom import draw
 
 images = arrays(np.uint8, (24, 24))
@@ -29,7 +29,7 @@ def test_the_same_random_numbers_vary_a_image_alike(pixels: Pixels, seed: int, s
 @given(images)
 def test_no_strength_is_no_change(pixels: Pixels) -> None:
     assert np.array_equal(augment(pixels, np.random.default_rng(0), strength=0), pixels)
-    assert np.array_equal(frame(pixels, np.random.default_rng(0), strength=0), pixels)
+    assert np.array_equal(change_framing(pixels, np.random.default_rng(0), strength=0), pixels)
 
 
 def squeezed(pixels: Pixels, wider: float) -> Pixels:
@@ -46,7 +46,7 @@ def test_whether_a_image_was_squeezed_shows_before_framing_and_not_after() -> No
     rng = np.random.default_rng(0)
 
     assert roc_auc_score(was_wide, [gradient_anisotropy(image) for image in pixels]) > 0.9
-    assert 0.3 < roc_auc_score(was_wide, [gradient_anisotropy(frame(image, rng)) for image in pixels]) < 0.7
+    assert 0.3 < roc_auc_score(was_wide, [gradient_anisotropy(change_framing(image, rng)) for image in pixels]) < 0.7
 
 
 def test_the_gradient_anisotropy_of_a_rotated_image_is_the_opposite() -> None:
