@@ -1,5 +1,5 @@
-"""Which patient an image shows. The header of a DICOM file tells it, else the name of the file. An image of which neither
-tells it counts as the only one of its patient.
+"""Which patient an image shows. The header of a DICOM file tells it, else the name of the file. If neither does, the
+image counts as the only one of its patient.
 
 Splits and bootstrap intervals are made of whole patients.
 """
