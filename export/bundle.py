@@ -23,7 +23,7 @@ from export.convert import assert_parity, convert, positive_probabilities, run
 from export.fold import folded_weights, plain_vgg19
 from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
-from export.run_images import read_pictures, sample
+from export.run_images import read_images, sample
 from handler.card import KERMANY
 from handler.contract import (
     CONTRACT_FILE,
@@ -42,7 +42,7 @@ from training.run_folder import RunConfig, RunFolder, RunMetrics, RunSplit
 
 log = logging.getLogger(__name__)
 
-CALIBRATION_PICTURES = 256
+CALIBRATION_IMAGES = 256
 
 _KERMANY_NAME = re.compile(r"\w+/\w+/(person\d+_(bacteria|virus)|(NORMAL2-)?IM-\d+-)[\w-]*\.jpe?g")
 
@@ -75,8 +75,8 @@ def build(
     config, split, metrics = finished.read_config(), finished.read_split(), finished.read_metrics()
     point, statistics, network = finished.read_operating_point(), finished.read_ood(), finished.finished_model()
     size = point.input_size
-    known = read_pictures(sample(split.train, CALIBRATION_PICTURES, seed), calibration, size)
-    validation = read_pictures(split.validation, calibration, size)
+    known = read_images(sample(split.train, CALIBRATION_IMAGES, seed), calibration, size)
+    validation = read_images(split.validation, calibration, size)
     log.info("verifying on all %d images of validation", len(validation.labels))
 
     trained = keras.models.load_model(network, compile=False)

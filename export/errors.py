@@ -3,7 +3,7 @@
 ExportError
 ├── RunnerError        a runner of the benchmark failed; the others go on
 │   └── NotInstalled
-├── CalibrationError   the folder of pictures does not serve to calibrate or verify on
+├── CalibrationError   the folder of images does not serve to calibrate or verify on
 ├── ConversionError    the ONNX graph does not do what the Keras network does
 ├── PublishError       the Hub holds something else under this name or version
 └── QuantizationError  int8 decides differently from float, whatever is left out
@@ -17,7 +17,7 @@ class ExportError(Exception):
 
 
 class CalibrationError(ExportError):
-    """The pictures that the run was trained and validated on are not where they were said to be."""
+    """The images that the run was trained and validated on are not where they were said to be."""
 
 
 class ConversionError(ExportError):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _DATA_SETS = {
     KERMANY: ("chest-xray-pneumonia", "Chest X-Ray Images (Pneumonia), Kermany et al. 2018"),
-    None: ("own", "Pictures of whoever trained it"),
+    None: ("own", "Images of whoever trained it"),
 }
 """What the Hub's table calls a data set: an identifier and a name."""
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from export.convert import positive_probabilities
 from export.errors import QuantizationError
-from export.run_images import Pictures
+from export.run_images import Images
 from export.weights import store_in_eight_bits
 from handler.imaging.decode import Pixels
 
@@ -34,7 +34,7 @@ MAX_FLIPPED = 0.01
 """Share of validation images that may fall on the other side of the threshold; one may, however few there are."""
 
 _JUDGING = 128
-"""Pictures by which the layer that int8 hurts most is found."""
+"""Images by which the layer that int8 hurts most is found."""
 
 MAX_EXCLUDED = 4
 """Convolutions left in float before giving up: each costs four times its int8 size and time."""
@@ -178,7 +178,7 @@ def compare(
 def quantize_and_verify(
     graph: onnx.ModelProto,
     calibration: Pixels,
-    validation: Pictures,
+    validation: Images,
     output: str,
     threshold: float,
     options: Quantization,

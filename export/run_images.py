@@ -14,15 +14,15 @@ from handler.imaging.decode import Pixels, decode
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Pictures:
-    """Decoded pictures with their labels."""
+class Images:
+    """Decoded images with their labels."""
 
     pixels: Pixels
     """uint8 `[N, S, S]`."""
     labels: npt.NDArray[np.int64]
 
 
-def read_pictures(files: tuple[str, ...], folder: Path, size: int) -> Pictures:
+def read_images(files: tuple[str, ...], folder: Path, size: int) -> Images:
     """Decode files of a split.
 
     Args:
@@ -36,7 +36,7 @@ def read_pictures(files: tuple[str, ...], folder: Path, size: int) -> Pictures:
     paths = [_found(name, folder) for name in files]
     require_readable(paths)
     pixels = [decode(read(path), size) for path in tqdm(paths, desc="reading images", unit="image", leave=False)]
-    return Pictures(np.stack(pixels), np.array([_label(path) for path in paths]))
+    return Images(np.stack(pixels), np.array([_label(path) for path in paths]))
 
 
 def _found(name: str, folder: Path) -> Path:

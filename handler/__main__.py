@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m handler", description="Pneumonia from chest X-rays.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict = commands.add_parser("predict", help="score picture files")
+    predict = commands.add_parser("predict", help="score image files")
     predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
     predict.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     predict.add_argument("--force", action="store_true", help="score what does not look like an X-ray all the same")

@@ -1,6 +1,6 @@
-"""Pictures in bulk: batches of a Step Functions Distributed Map, and messages of an SQS queue.
+"""Images in bulk: batches of a Step Functions Distributed Map, and messages of an SQS queue.
 
-Each picture goes through the same scoring function as over HTTP. What will never succeed is listed as failed; what may
+Each image goes through the same scoring function as over HTTP. What will never succeed is listed as failed; what may
 succeed later makes the batch, or the one message, come again.
 """
 
@@ -158,12 +158,12 @@ class Batches:
         except HandlerError:
             raise
         except Exception as exc:  # it shall spoil no other image
-            bug = Unexpected(f"something unexpected went wrong with this picture ({type(exc).__name__}): report it")
+            bug = Unexpected(f"something unexpected went wrong with this image ({type(exc).__name__}): report it")
             bug.__cause__ = exc
             return bug
 
     def _line(self, uri: str, outcome: Outcome) -> bytes:
-        """One picture's answer as a line of JSON. Timings would differ from attempt to attempt."""
+        """One image's answer as a line of JSON. Timings would differ from attempt to attempt."""
         if isinstance(outcome, HandlerError):
             answer: dict[str, Any] = {"error": problem_of(outcome)}
         else:

@@ -17,13 +17,13 @@ INTENDED_USE = (
 _SEEN = {
     KERMANY: "Trained on children aged one to five from a single hospital in Guangzhou. Adults, other views, other "
     "devices and other diseases were not part of it, and the probabilities are not calibrated for them.",
-    None: "Trained on pictures of whoever trained it: ask them about hospitals, ages, views and devices. Others were "
+    None: "Trained on images of whoever trained it: ask them about hospitals, ages, views and devices. Others were "
     "not part of it, and the probabilities are not calibrated for them.",
 }
 _LIMITS = (
-    "The picture is squeezed to a small square: fine detail is lost.",
+    "The image is squeezed to a small square: fine detail is lost.",
     "The activation map shows where the network found evidence, not where the disease is.",
-    "The check for pictures that are no X-ray lets some of them through and refuses some X-rays.",
+    "The check for images that are no X-ray lets some of them through and refuses some X-rays.",
 )
 
 DISCLAIMER = "This is no medical device. Do not use it to diagnose, to treat, or to decide about a person's care."

@@ -18,12 +18,12 @@ from handler.settings import granted_threads
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the network says of `N` pictures."""
+    """What the network says of `N` images."""
 
     probabilities: npt.NDArray[np.float32]
     """`[N, 2]`, calibrated, rows sum to 1, columns in the order of `contract.labels`."""
     distances: npt.NDArray[np.float32]
-    """`[N]`, how far each picture is from the X-rays that the network knows."""
+    """`[N]`, how far each image is from the X-rays that the network knows."""
     maps: npt.NDArray[np.float32] | None
     """`[N, h, w]` in 0..1, where the evidence for the positive class lies; only if asked for."""
 
@@ -57,7 +57,7 @@ class Classifier:
         _check_tensors(self._session, self.contract)
 
     def score(self, pixels: Pixels, *, explain: bool = False) -> Scores:
-        """Score pictures.
+        """Score images.
 
         Args:
             pixels: uint8 `[N, S, S]` as `handler.imaging.decode.decode` makes them.

@@ -18,7 +18,7 @@ CONTRACT_VERSION = 3
 """Raised whenever a bundle of the old form could be misread by new code, or the other way round."""
 
 LEAST_INPUT_SIZE = 32
-"""Pixels: VGG19 halves a picture five times, and nothing is left of a smaller one."""
+"""Pixels: VGG19 halves an image five times, and nothing is left of a smaller one."""
 
 MODEL_FILE = "model.onnx"
 CONTRACT_FILE = "model.json"
@@ -49,8 +49,8 @@ class Contract:
     `explain_name`, a scalar bool which is false by default. It gives:
 
     - `output_name`: float32 `[N, len(labels)]` probabilities that already carry `temperature`. The positive class is
-      the last label; a picture is called positive when that probability is at least `threshold`.
-    - `map_name`: float32 `[N, h, w]` in 0..1, where in the picture the evidence for the positive class lies; only
+      the last label; an image is called positive when that probability is at least `threshold`.
+    - `map_name`: float32 `[N, h, w]` in 0..1, where in the image the evidence for the positive class lies; only
       computed where `explain_name` is true, and without rows where it is not.
     - `distance_name`: float32 `[N]`, the distance of the out-of-distribution (OOD) detector; an image with a distance
       above `ood_threshold` is taken for an OOD image.

@@ -1,17 +1,17 @@
 """Everything that can go wrong while serving, as one tree.
 
 HandlerError
-├── InputError            the caller's picture or request; answered with a 4xx status
+├── InputError            the caller's image or request; answered with a 4xx status
 │   ├── EmptyInput        no bytes at all
 │   ├── MalformedRequest  a body that is not the form or the JSON that it says it is
 │   ├── UnsupportedMedia  a content type that is not accepted
-│   ├── UnsupportedFormat not a picture of a kind that is read here
+│   ├── UnsupportedFormat not an image of a kind that is read here
 │   ├── UnreadableImage   a known kind, but truncated or corrupt
 │   ├── SeveralFrames     an animation or a multi-page file
-│   ├── InputTooLarge     more bytes, pixels, frames or pictures than the limits allow
+│   ├── InputTooLarge     more bytes, pixels, frames or images than the limits allow
 │   ├── DecodingTooCostly an image whose decoding takes too much time or memory
 │   ├── SlowRequest       the headers or the body did not arrive in time
-│   ├── NotAnXray         a readable picture of something else
+│   ├── NotAnXray         a readable image of something else
 │   ├── BucketNotAllowed  an S3 address outside the allow-list
 │   ├── InputNotFound     nothing at that address or path
 │   ├── InputArchived     an S3 object that has to be restored before it can be read
@@ -21,7 +21,7 @@ HandlerError
 │   └── StorageError      S3 did not answer
 ├── FolderError           a folder of images that is not there or is laid out otherwise
 ├── SettingsError         an environment variable; the service refuses to start
-├── Unexpected            a bug met by one picture of a batch; its cause is for the log alone
+├── Unexpected            a bug met by one image of a batch; its cause is for the log alone
 ├── UnknownEvent          Lambda was invoked with something that is no event of these kinds
 └── BundleError           the model on disk; the service refuses to start
     ├── BundleMissing     a file of the bundle is not there
@@ -65,19 +65,19 @@ class UnsupportedMedia(InputError):
 
 
 class UnsupportedFormat(InputError):
-    """The bytes are not a picture of a supported kind."""
+    """The bytes are not an image of a supported kind."""
 
 
 class UnreadableImage(InputError):
-    """The picture is truncated or corrupt."""
+    """The image is truncated or corrupt."""
 
 
 class SeveralFrames(InputError):
-    """The file holds more than one picture, so which one to score is unclear."""
+    """The file holds more than one image, so which one to score is unclear."""
 
 
 class InputTooLarge(InputError):
-    """The input exceeds a limit on bytes, pixels, frames or pictures."""
+    """The input exceeds a limit on bytes, pixels, frames or images."""
 
 
 class DecodingTooCostly(InputError):
@@ -89,7 +89,7 @@ class SlowRequest(InputError):
 
 
 class NotAnXray(InputError):
-    """The picture is unlike every X-ray that the network knows."""
+    """The image is unlike every X-ray that the network knows."""
 
 
 class BucketNotAllowed(InputError):

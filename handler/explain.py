@@ -23,8 +23,8 @@ def explanation(evidence: npt.NDArray[np.float32], size: int) -> dict[str, Any]:
         size: width and height of the overlay in pixels.
 
     Returns:
-        `map`, the numbers by rows, and `overlay`, a PNG in base64: no part of the picture itself, transparent where
-        there is no evidence, to be stretched over the original picture.
+        `map`, the numbers by rows, and `overlay`, a PNG in base64: no part of the image itself, transparent where
+        there is no evidence, to be stretched over the original image.
     """
     smooth = Image.fromarray(evidence).resize((size, size), Image.Resampling.BICUBIC)
     values = np.asarray(smooth).clip(0.0, 1.0)

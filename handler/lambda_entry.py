@@ -26,7 +26,7 @@ from handler.storage import Storage
 from handler.telemetry import Telemetry
 
 # Lambda's runtime gives the root the level that was meant for this service, whose logger has its own. What libraries
-# say below a warning is for nobody's log: paths as they were sent, keys, tags of pictures, tokens.
+# say below a warning is for nobody's log: paths as they were sent, keys, tags of images, tokens.
 logging.getLogger().setLevel(logging.WARNING)
 
 _TEXT = ["text/", "application/json", MEDIA_TYPE]
@@ -126,7 +126,7 @@ def _logged(route: str, work: Any, event: dict[str, Any], context: Any) -> dict[
         outcomes = [exc]
         raise
     except Exception as exc:
-        # Lambda would write the message to the log, and that may quote the picture.
+        # Lambda would write the message to the log, and that may quote the image.
         _telemetry.failure(context.aws_request_id, exc)
         raise RuntimeError(f"unexpected {type(exc).__name__}: see the log, and report it") from None
     finally:

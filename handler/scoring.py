@@ -1,4 +1,4 @@
-"""The one way from the bytes of a picture to an answer: the API, the command line and the batches all take it."""
+"""The one way from the bytes of an image to an answer: the API, the command line and the batches all take it."""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -19,7 +19,7 @@ Decode = Callable[[bytes, int], Pixels]
 
 
 class Prediction(TypedDict):
-    """What is said of one picture, ready to be written as JSON."""
+    """What is said of one image, ready to be written as JSON."""
 
     label: str
     probabilities: dict[str, float]

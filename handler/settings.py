@@ -115,7 +115,7 @@ class Settings:
         default=32 << 20,
         metadata=_from("MAX_BODY_BYTES", _positive, "largest request body, and largest S3 object, in bytes"),
     )
-    max_items: int = field(default=32, metadata=_from("MAX_ITEMS", _positive, "most pictures in one request"))
+    max_items: int = field(default=32, metadata=_from("MAX_ITEMS", _positive, "most images in one request"))
     max_in_flight: int = field(
         default=64,
         metadata=_from(
@@ -168,7 +168,7 @@ class Settings:
         metadata=_from(
             "REQUEST_BUDGET_S",
             _positive,
-            "seconds after which a request's further pictures are no longer begun (API Gateway waits for 29)",
+            "seconds after which a request's further images are no longer begun (API Gateway waits for 29)",
         ),
     )
     buckets: tuple[str, ...] = field(

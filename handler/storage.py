@@ -1,4 +1,4 @@
-"""S3: pictures by address, forms for uploads, answers of batches; only ever in buckets that the settings name."""
+"""S3: images by address, forms for uploads, answers of batches; only ever in buckets that the settings name."""
 
 import importlib.util
 import os

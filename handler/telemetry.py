@@ -1,7 +1,7 @@
 """JSON logs and CloudWatch metrics.
 
 What is written is fixed here: counts, times, scores and names of our own. Never a file name, an address, a pixel, a
-message of a decoder, or anything else that came with a picture.
+message of a decoder, or anything else that came with an image.
 """
 
 import os
@@ -48,7 +48,7 @@ class Telemetry:
             route=route,
             status=status,
             total_ms=round(total_ms, 3),
-            pictures=len(outcomes),
+            images=len(outcomes),
             problems=problems,
             model_version=self._version,
             cold_start=cold,

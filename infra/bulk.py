@@ -1,4 +1,4 @@
-"""Score every picture below an S3 prefix, or every key of a manifest, with one command.
+"""Score every image below an S3 prefix, or every key of a manifest, with one command.
 
 python -m infra.bulk --stack xray --source s3://BUCKET/PREFIX/
 python -m infra.bulk --stack xray --source s3://BUCKET/keys.csv --manifest
@@ -20,7 +20,7 @@ from handler.commands import run
 from handler.storage import parse_uri
 
 BATCH_SIZE = 100
-"""Pictures for one invocation: long enough for its overhead to vanish, short enough to be done in seconds."""
+"""Images for one invocation: long enough for its overhead to vanish, short enough to be done in seconds."""
 
 CONCURRENCY = 100
 """Batches at once; a tenth of what a new account may run, so that the API keeps room."""

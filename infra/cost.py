@@ -2,7 +2,7 @@
 
 python -m infra.cost --ms 20 --memory 1769
 
-`--ms` is what one picture takes in the function: decode and inference as its log says, and the wait for S3 that eight
+`--ms` is what one image takes in the function: decode and inference as its log says, and the wait for S3 that eight
 readers cannot hide.
 """
 
@@ -34,7 +34,7 @@ OVERHEAD_MS = 150
 class Estimate:
     """Of one run."""
 
-    pictures: int
+    images: int
     concurrency: int
     """Batches at once."""
     hours: float
@@ -52,7 +52,7 @@ def lambda_time_dollars(seconds: float, memory: int, architecture: str) -> float
 
 
 def estimate(
-    pictures: int,
+    images: int,
     ms: float,
     *,
     memory: int = 1769,
@@ -63,23 +63,23 @@ def estimate(
     """Time and cost of a run.
 
     Args:
-        pictures: how many.
+        images: how many.
         ms: of the function for one of them.
         memory: MB of the function.
         concurrency: batches at once.
     """
-    batches = -(-pictures // batch_size)
+    batches = -(-images // batch_size)
     seconds_per_batch = (ms * batch_size + OVERHEAD_MS) / 1000
     return Estimate(
-        pictures,
+        images,
         concurrency,
         hours=batches * seconds_per_batch / concurrency / 3600,
         dollars={
             "Lambda time": lambda_time_dollars(batches * seconds_per_batch, memory, architecture),
             "Lambda requests": batches * LAMBDA_MILLION_REQUESTS / 1e6,
             "Step Functions": batches * TRANSITIONS_PER_BATCH * STANDARD_MILLION_TRANSITIONS / 1e6,
-            "S3 reads": pictures * S3_MILLION_GETS / 1e6,
-            "S3 lists and writes": (batches + pictures / 1000) * S3_MILLION_PUTS / 1e6,
+            "S3 reads": images * S3_MILLION_GETS / 1e6,
+            "S3 lists and writes": (batches + images / 1000) * S3_MILLION_PUTS / 1e6,
         },
     )
 
@@ -88,13 +88,13 @@ def table(estimates: list[Estimate]) -> str:
     """A Markdown table, one column for each run."""
     services = list(estimates[0].dollars)
     rows = [
-        ["", *(f"{e.pictures / 1e6:g} million" for e in estimates)],
+        ["", *(f"{e.images / 1e6:g} million" for e in estimates)],
         ["---", *("---:" for _ in estimates)],
         ["batches at once", *(f"{e.concurrency:,}" for e in estimates)],
         ["hours", *(f"{e.hours:.2f}" for e in estimates)],
         *([f"{name}, $", *(f"{e.dollars[name]:,.2f}" for e in estimates)] for name in services),
         ["**in all, $**", *(f"**{e.total:,.2f}**" for e in estimates)],
-        ["per million, $", *(f"{e.total / e.pictures * 1e6:,.2f}" for e in estimates)],
+        ["per million, $", *(f"{e.total / e.images * 1e6:,.2f}" for e in estimates)],
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -102,7 +102,7 @@ def table(estimates: list[Estimate]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ms", type=float, required=True, help="measured milliseconds for one picture")
+    parser.add_argument("--ms", type=float, required=True, help="measured milliseconds for one image")
     parser.add_argument("--memory", type=int, default=1769, help="MB of the function (default: %(default)s)")
     parser.add_argument("--architecture", choices=sorted(LAMBDA_GB_SECOND), default="x86_64")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="default: %(default)s")
@@ -114,14 +114,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _print(options: argparse.Namespace) -> None:
     runs = [
         estimate(
-            pictures,
+            images,
             options.ms,
             memory=options.memory,
             architecture=options.architecture,
             batch_size=options.batch_size,
             concurrency=options.concurrency or usual,
         )
-        for pictures, usual in ((1_000_000, CONCURRENCY), (10_000_000, 500), (100_000_000, 1000))
+        for images, usual in ((1_000_000, CONCURRENCY), (10_000_000, 500), (100_000_000, 1000))
     ]
     sys.stdout.write(f"{table(runs)}\n\n{PRICES}\n")
 

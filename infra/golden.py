@@ -1,4 +1,4 @@
-"""Write what the deployment's pre-traffic hook compares with: a picture, and how the embedded bundle scores it.
+"""Write what the deployment's pre-traffic hook compares with: an image, and how the embedded bundle scores it.
 
 python -m infra.golden
 
@@ -19,21 +19,21 @@ from handler.scoring import Predictor
 GOLDEN_FILE = Path(__file__).with_name("hook") / "golden.json"
 
 
-PICTURE = Path(__file__).parents[1] / "handler" / "page" / "phantom.png"
+IMAGE = Path(__file__).parents[1] / "handler" / "page" / "phantom.png"
 """The page's synthetic chest. No person's."""
 
 
 def request_event(data: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
-    """A picture as API Gateway would pass it on.
+    """An image as API Gateway would pass it on.
 
-    `force`: whether a picture passes for an X-ray is not what is asked.
+    `force`: whether an image passes for an X-ray is not what is asked.
     """
     return {
         "resource": "/{proxy+}",
         "path": "/v1/predictions",
         "httpMethod": "POST",
-        "headers": {"Content-Type": media_type, "Host": "golden.picture"},
-        "multiValueHeaders": {"Content-Type": [media_type], "Host": ["golden.picture"]},
+        "headers": {"Content-Type": media_type, "Host": "golden.image"},
+        "multiValueHeaders": {"Content-Type": [media_type], "Host": ["golden.image"]},
         "queryStringParameters": {"force": "true"},
         "multiValueQueryStringParameters": {"force": ["true"]},
         "pathParameters": {"proxy": "v1/predictions"},
@@ -50,7 +50,7 @@ def request_event(data: bytes, media_type: str = "application/octet-stream") -> 
 
 def golden(classifier: Classifier) -> dict[str, Any]:
     """The request that the hook sends, and the answer that it expects."""
-    data = PICTURE.read_bytes()
+    data = IMAGE.read_bytes()
     return {
         "event": request_event(data, "image/png"),
         "expected": {

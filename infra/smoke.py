@@ -16,7 +16,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from handler.commands import run
-from infra.golden import PICTURE
+from infra.golden import IMAGE
 
 TIMEOUT_S = 60
 """A cold start and then some."""
@@ -33,7 +33,7 @@ def smoke(url: str, sign: Signer) -> list[tuple[str, bool, str]]:
     Returns:
         What was asked, whether the answer was right, and what it was.
     """
-    data = PICTURE.read_bytes()
+    data = IMAGE.read_bytes()
     multipart = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'.encode()
         + data
@@ -45,11 +45,11 @@ def smoke(url: str, sign: Signer) -> list[tuple[str, bool, str]]:
         ("healthy", "/healthz", None, "", 200, "status"),
         ("ready", "/readyz", None, "", 200, "status"),
         ("model card", "/v1/model", None, "", 200, "labels"),
-        ("multipart picture", scored, multipart, f"multipart/form-data; boundary={BOUNDARY}", 200, "predictions"),
-        ("raw picture", scored, data, "image/png", 200, "predictions"),
-        ("base64 picture", scored, encoded, "application/json", 200, "predictions"),
-        ("explained picture", scored + "&explain=true", data, "image/png", 200, "explanation"),
-        ("text is refused", scored, b"no picture", "image/png", 415, "title"),
+        ("multipart image", scored, multipart, f"multipart/form-data; boundary={BOUNDARY}", 200, "predictions"),
+        ("raw image", scored, data, "image/png", 200, "predictions"),
+        ("base64 image", scored, encoded, "application/json", 200, "predictions"),
+        ("explained image", scored + "&explain=true", data, "image/png", 200, "explanation"),
+        ("text is refused", scored, b"no image", "image/png", 415, "title"),
         ("empty file is refused", scored, b"", "image/png", 400, "title"),
         ("unknown path", "/v1/nothing", None, "", 404, "title"),
     ]

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from handler.commands import run
 from handler.files import read
 from infra.engine import EngineError, docker, emulator
-from infra.golden import PICTURE, request_event
+from infra.golden import IMAGE, request_event
 from infra.instance import instance, vcpus
 from infra.sizing import WITHIN, Size, recommended, size
 from infra.sweep_report import Sweep, save, table
@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--sizes", type=_sizes, default=list(SIZES), help="MB, separated by commas (default: nine from 512 to 10240)")
     add("--cold", type=_positive, default=5, help="cold starts of each size (default: %(default)s)")
     add("--warm", type=_positive, default=100, help="warm predictions after each cold start (default: %(default)s)")
-    add("--picture", type=Path, default=PICTURE, help="to be scored (default: the synthetic chest of the page)")
+    add("--picture", type=Path, default=IMAGE, help="to be scored (default: the synthetic chest of the page)")
     add("--within", type=float, default=WITHIN, help="of the best warm p95 (default: %(default)s)")
     add("--emulator", type=Path, help="AWS's aws-lambda-rie (default: the one that comes with SAM)")
     add("--out", type=Path, default=Path("runs/sweep"), help="folder of the results (default: %(default)s)")

@@ -10,7 +10,7 @@ SIZE = 64
 
 
 def write(folder: Path, *, patients: int, first: int = 1, opacity: float = 2.5) -> None:
-    """`patients` of each class with two pictures each into `folder/NORMAL` and `folder/PNEUMONIA`."""
+    """`patients` of each class with two images each into `folder/NORMAL` and `folder/PNEUMONIA`."""
     for label, density in (("NORMAL", 0.0), ("PNEUMONIA", opacity)):
         (folder / label).mkdir(parents=True, exist_ok=True)
         for patient in range(first, first + patients):
@@ -18,8 +18,8 @@ def write(folder: Path, *, patients: int, first: int = 1, opacity: float = 2.5) 
                 kind = "bacteria" if patient % 2 else "virus"
                 name = f"IM-{patient:04}-{number:04}" if density == 0 else f"person{patient}_{kind}_{number}"
                 seed = 1000 * patient + 10 * number + round(density)
-                picture = Image.fromarray(draw(seed, opacity=density, size=SIZE))
-                picture.save(folder / label / f"{name}.jpeg", quality=90)
+                image = Image.fromarray(draw(seed, opacity=density, size=SIZE))
+                image.save(folder / label / f"{name}.jpeg", quality=90)
 
 
 def write_data_set(folder: Path, patients: int = 24, opacity: float = 2.5) -> Path:

@@ -1,4 +1,4 @@
-"""A real bundle of a few hundred bytes: it scores a picture by its mean brightness, in microseconds, and takes anything
+"""A real bundle of a few hundred bytes: it scores an image by its mean brightness, in microseconds, and takes anything
 for an X-ray. For tests in which the network is not the point."""
 
 import dataclasses

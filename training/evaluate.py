@@ -56,7 +56,7 @@ def evaluate(
     Raises:
         RunError: `model` is none, or `validation` is no run.
         BundleError: see `handler.errors`.
-        DataError: a class has no readable picture, or one of the run's split is not in `data`.
+        DataError: a class has no readable image, or one of the run's split is not in `data`.
         FolderError: `data` has no folder for one of the classes.
         OSError: a file cannot be read, or `out` cannot be written; its note is the report then.
     """
@@ -146,7 +146,7 @@ def _read(
     files: Sequence[tuple[Path, int]], data: Path, size: int, pattern: str
 ) -> tuple[Pixels, npt.NDArray[np.int64], list[str], list[str], list[str]]:
     pixels, labels, names, patients, unreadable = [], [], [], [], []
-    for path, label in tqdm(files, desc="reading", unit="picture", leave=False):
+    for path, label in tqdm(files, desc="reading", unit="image", leave=False):
         content = read(path)
         try:
             pixels.append(decode(content, size))

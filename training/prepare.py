@@ -23,10 +23,10 @@ from handler.files import read, require_layout, require_readable, walk, write_at
 from handler.imaging.decode import Pixels, decode
 from training.errors import DataError
 from training.patients import PATIENT, told_patient
-from training.split import Picture, Split, split
+from training.split import Image, Split, split
 
 SIZE = 224
-"""Of prepared pictures, in pixels; they are augmented at this size and then shrunk to that of the epoch."""
+"""Of prepared images, in pixels; they are augmented at this size and then shrunk to that of the epoch."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def prepare(
     stays if they cannot all be written.
 
     Args:
-        validation: share of the training pictures to hold out, by whole patients, stratified by label. It is rounded to
+        validation: share of the training images to hold out, by whole patients, stratified by label. It is rounded to
             one of a whole number of parts: 0.15 is a seventh.
         pattern: regular expression on the file name whose first group is the patient.
         held_out_group: regular expression on patients. All that it matches go to validation besides the share of the
@@ -72,23 +72,23 @@ def prepare(
         OSError: a file cannot be read or written.
     """
     if size < LEAST_INPUT_SIZE:
-        raise DataError(f"VGG19 halves five times: prepare pictures of at least {LEAST_INPUT_SIZE} px, not {size}")
+        raise DataError(f"VGG19 halves five times: prepare images of at least {LEAST_INPUT_SIZE} px, not {size}")
     if not 0 < validation < 0.5:
         raise DataError(f"the validation share must lie between 0 and 0.5, got {validation}")
     require_layout(data, lambda folder: (folder / "train").is_dir(), " and ".join(f"train/{label}" for label in LABELS))
     problems: list[str] = []
     pixels: dict[str, Pixels] = {}
     try:
-        pictures = {
+        images = {
             name: _read(data, name, found, size, pattern, pixels, problems)
             for name, found in _find(data, problems).items()
         }
-        splits = split(pictures, problems, validation=validation, seed=seed, held_out_group=held_out_group)
+        splits = split(images, problems, validation=validation, seed=seed, held_out_group=held_out_group)
     except DataError as exc:
         for problem in problems:
             exc.add_note(problem)
         raise
-    rows = {name: [dataclasses.asdict(picture) for picture in chosen] for name, chosen in splits.items()}
+    rows = {name: [dataclasses.asdict(image) for image in chosen] for name, chosen in splits.items()}
     how = {"size": size, "seed": seed, "validation": validation, "patient": pattern, "held_out_group": held_out_group}
     report = {
         "data": data.name,
@@ -97,7 +97,7 @@ def prepare(
         "counts": {
             name: {label: sum(p.label == index for p in chosen) for index, label in enumerate(LABELS)}
             | {"patients": len({p.patient for p in chosen})}
-            for name, chosen in [*splits.items(), ("test", pictures.get("test", []))]
+            for name, chosen in [*splits.items(), ("test", images.get("test", []))]
         },
         "problems": problems,
     }
@@ -105,7 +105,7 @@ def prepare(
     with tempfile.TemporaryDirectory(prefix=".new-", dir=out) as folder:
         new = Path(folder)
         for name, chosen in splits.items():
-            array = np.stack([pixels[picture.file] for picture in chosen])
+            array = np.stack([pixels[image.file] for image in chosen])
             write_atomically(new / f"{name}.npy", functools.partial(_save, array))
         write_json(new / "split.json", how | rows)
         write_json(new / "report.json", report)
@@ -171,8 +171,8 @@ def _read(
     pattern: str,
     pixels: dict[str, Pixels],
     problems: list[str],
-) -> list[Picture]:
-    pictures: list[Picture] = []
+) -> list[Image]:
+    images: list[Image] = []
     untold: list[str] = []
     for path, label in tqdm(files, desc=f"reading {split}", unit="image", leave=False):
         file = path.relative_to(data).as_posix()
@@ -189,10 +189,10 @@ def _read(
         if patient is None:
             untold.append(path.name)
         digest = hashlib.sha256(pixels[file].tobytes()).hexdigest()
-        pictures.append(Picture(file, label, patient or file, digest))
+        images.append(Image(file, label, patient or file, digest))
     if untold:
         problems.append(
-            f"{split}/: {len(untold)} of {len(pictures)} file names do not tell the patient, such as {untold[0]}; each "
-            "counts as a patient of its own. If several pictures show one person, say by --patient how names tell"
+            f"{split}/: {len(untold)} of {len(images)} file names do not tell the patient, such as {untold[0]}; each "
+            "counts as a patient of its own. If several images show one person, say by --patient how names tell"
         )
-    return pictures
+    return images

@@ -158,7 +158,7 @@ def create_service(settings: Settings, predictor: Predictor) -> Starlette:
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
     )
-    # Behind a proxy that ends TLS it would send pictures on to an address without.
+    # Behind a proxy that ends TLS it would send images on to an address without.
     app.router.redirect_slashes = False
     return app
 
@@ -185,7 +185,7 @@ def _cors(origins: tuple[str, ...]) -> Middleware:
 def _score_in_time(
     score: Callable[[Source], Outcome], sources: list[Source], budget_s: int, deadline: float
 ) -> list[Outcome]:
-    """Score the first picture, and as many others as can be begun: the caller would get nothing from a gateway that has
+    """Score the first image, and as many others as can be begun: the caller would get nothing from a gateway that has
     given up."""
     outcomes = [score(sources[0])]
     for source in sources[1:]:
@@ -194,8 +194,8 @@ def _score_in_time(
         else:
             outcomes.append(
                 InputTooLarge(
-                    f"the {budget_s} s for one request were spent before this picture's turn: send fewer or smaller "
-                    "pictures per request"
+                    f"the {budget_s} s for one request were spent before this image's turn: send fewer or smaller "
+                    "images per request"
                 )
             )
     return outcomes

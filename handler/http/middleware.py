@@ -42,7 +42,7 @@ class ContextMiddleware:
         self._app = app
         self._telemetry = telemetry
         self._headers = {
-            # Everything comes from this very origin, previews of local pictures excepted.
+            # Everything comes from this very origin, previews of local images excepted.
             "content-security-policy": (
                 "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
                 "connect-src 'self'; base-uri 'none'; form-action 'none'; "

@@ -1,4 +1,4 @@
-"""Multipart forms, taken apart in memory as their bytes arrive: no picture of a patient touches a disk."""
+"""Multipart forms, taken apart in memory as their bytes arrive: no image of a patient touches a disk."""
 
 import io
 import logging

@@ -3,14 +3,14 @@
 from typing import Any
 
 from handler.http.problems import KINDS, MEDIA_TYPE, problem
-from handler.http.requests import JSON, MULTIPART, PICTURES, RAW
+from handler.http.requests import IMAGES, JSON, MULTIPART, RAW
 from handler.http.schemas import Answer, Base64Item, Health, ModelCard, S3Item, Upload, UploadRequest
 
 TITLE = "Pneumonia from chest X-rays"
 API_VERSION = "1.0.0"
 ABOUT = (
     "Send chest X-rays, get calibrated probabilities of pneumonia. **This is no medical device.** Errors are problem "
-    "details (RFC 9457). Several pictures in one request are answered one by one, in order: what is wrong with one "
+    "details (RFC 9457). Several images in one request are answered one by one, in order: what is wrong with one "
     "stands in its place and does not spoil the others."
 )
 
@@ -98,17 +98,17 @@ def _flag(name: str, about: str) -> dict[str, Any]:
 
 
 _PREDICTIONS: dict[str, Any] = {
-    "summary": "Score one or several pictures",
+    "summary": "Score one or several images",
     "description": "As a form with one or several parts called `file`, as the bare bytes of one file, or as JSON with "
     "the file in base64 or its address in S3. Of which kind a file is, is read off its content.",
     "openapi_extra": _body(_WAYS_IN)
     | {
         "parameters": [
             _flag("explain", "Add a class activation map."),
-            _flag("force", "Score pictures that do not look like a chest X-ray as well."),
+            _flag("force", "Score images that do not look like a chest X-ray as well."),
         ]
     },
-    "response_description": "One prediction, or one error, for each picture.",
+    "response_description": "One prediction, or one error, for each image.",
     "responses": {
         200: {
             "model": Answer,
@@ -140,7 +140,7 @@ _UPLOADS: dict[str, Any] = {
         {
             JSON: {
                 "schema": UploadRequest.model_json_schema()
-                | {"properties": {"content_type": {"type": "string", "enum": [*PICTURES, RAW[-1]]}}},
+                | {"properties": {"content_type": {"type": "string", "enum": [*IMAGES, RAW[-1]]}}},
                 "examples": {"jpeg": {"value": {"content_type": "image/jpeg"}}},
             }
         },

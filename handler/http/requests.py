@@ -20,8 +20,8 @@ from handler.storage import Storage
 
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
-PICTURES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif", "application/dicom")
-RAW = (*PICTURES, "application/octet-stream")
+IMAGES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif", "application/dicom")
+RAW = (*IMAGES, "application/octet-stream")
 """Content types of a bare file. They only say that it is one: of which kind is read off its content."""
 
 _MAX_JSON_PUNCTUATION = 10_000
@@ -43,7 +43,7 @@ async def read_sources(request: Request, settings: Settings, storage: Storage, c
         charge: see `AdmissionLimiter.admitted`.
 
     Returns:
-        The pictures in the order in which they were sent, at least one. What is wrong with one of several shows when
+        The images in the order in which they were sent, at least one. What is wrong with one of several shows when
         that one is called.
 
     Raises:

@@ -36,12 +36,12 @@ class Explanation(Strict):
     """Where the network found evidence for the positive class. Not where the disease is."""
 
     map: list[list[Fraction]] = Field(
-        description="Rows of numbers, top to bottom, over the whole picture; 1 where this picture has most evidence, "
-        "however little that is: numbers of different pictures do not compare."
+        description="Rows of numbers, top to bottom, over the whole image; 1 where this image has most evidence, "
+        "however little that is: numbers of different images do not compare."
     )
     overlay: str = Field(
-        description="PNG in base64: a heat map without the picture, transparent where there is no evidence. Stretch it "
-        "over the original picture.",
+        description="PNG in base64: a heat map without the image, transparent where there is no evidence. Stretch it "
+        "over the original image.",
         json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
     )
 
@@ -55,17 +55,17 @@ class Prediction(Strict):
     label: str = Field(examples=["NORMAL", "PNEUMONIA"])
     probabilities: dict[str, Fraction] = Field(description="By label, calibrated; they sum to 1.")
     threshold: Fraction = Field(description="From this probability of the positive label on, that label is given.")
-    uncertain: bool = Field(description="The probability lies in the abstention band: have the picture read.")
+    uncertain: bool = Field(description="The probability lies in the abstention band: have the image read.")
     distance: float = Field(
         ge=0,
-        description="How far the picture is from the X-rays that the network knows; see `ood_threshold` of the model.",
+        description="How far the image is from the X-rays that the network knows; see `ood_threshold` of the model.",
     )
     timings: Timings
     explanation: Explanation | None = Field(default=None, description="Only with `explain=true`.")
 
 
 class Failure(Strict):
-    """Takes the place of a prediction when one picture of several cannot be scored."""
+    """Takes the place of a prediction when one image of several cannot be scored."""
 
     error: Problem
 
@@ -73,7 +73,7 @@ class Failure(Strict):
 class Answer(Strict):
     model: ModelIdentity
     request_id: str
-    predictions: list[Prediction | Failure] = Field(min_length=1, description="In the order of the pictures.")
+    predictions: list[Prediction | Failure] = Field(min_length=1, description="In the order of the images.")
 
 
 class Input(Strict):
@@ -103,7 +103,7 @@ class ModelCard(ModelIdentity):
 
 class Base64Item(Strict):
     image: str = Field(
-        description="The bytes of a picture in base64, standard alphabet with padding.",
+        description="The bytes of an image in base64, standard alphabet with padding.",
         json_schema_extra={"contentEncoding": "base64"},
     )
 

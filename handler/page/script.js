@@ -64,7 +64,7 @@ async function ask(item) {
     throw { title: "The file could not be read", detail: "It may be a folder, or it was moved or changed after you chose it." };
   }
   const form = new FormData();
-  form.append("file", item.file, "picture"); // names of files often are names of patients: they stay here
+  form.append("file", item.file, "image"); // names of files often are names of patients: they stay here
   let response;
   try {
     response = await fetch(`v1/predictions?explain=true${item.force ? "&force=true" : ""}`, {
@@ -116,13 +116,13 @@ function again(force) {
   next();
 }
 
-// ---------- pictures come and go
+// ---------- images come and go
 
 let counter = 0;
 
 function add(files) {
   const batch = [...files].map((file) => ({
-    file, name: file.name || "Picture", number: counter++, state: "waiting", url: URL.createObjectURL(file), abort: new AbortController(),
+    file, name: file.name || "Image", number: counter++, state: "waiting", url: URL.createObjectURL(file), abort: new AbortController(),
   }));
   if (!batch.length) return;
   batch.forEach(addRow);
@@ -155,7 +155,7 @@ async function addPhantom() {
     if (!response.ok) throw response;
     add([new File([await response.blob()], "synthetic-phantom.png", { type: "image/png" })]);
   } catch {
-    show("trouble", "The synthetic picture could not be loaded. Choose a picture of your own.");
+    show("trouble", "The synthetic image could not be loaded. Choose an image of your own.");
     say($("trouble").textContent);
   }
 }
@@ -222,7 +222,7 @@ function select(item) {
   $("preview").hidden = item.preview === false;
   $("preview").src = item.url;
   paint(item);
-  // Where the answer stands below the picture, it is the answer that must be in sight.
+  // Where the answer stands below the image, it is the answer that must be in sight.
   const [viewer, reading] = ["viewer", "reading"].map((id) => $(id).getBoundingClientRect().top);
   if (viewer < 0 || reading > 0.6 * innerHeight) $("viewer").scrollIntoView();
 }
@@ -241,7 +241,7 @@ function paintReading() {
     $("pending-title").textContent = said.long;
     $("pending-hint").textContent = item.file.size > BODY_LIMIT ? `${megabytes(item.file.size)} take a while; behind AWS Lambda the limit is about 4.5\u00a0MB.` : "";
   }
-  paintPicture();
+  paintImage();
 }
 
 function paintAnswer(item, { tone, long, label, p }) {
@@ -262,7 +262,7 @@ function paintAnswer(item, { tone, long, label, p }) {
   show("band", prediction.uncertain || !band ? "" : `Hatched, ${band}: uncertain, have it read.`);
   $("forced").hidden = !item.force;
   $("map").hidden = !prediction.explanation?.overlay;
-  $("map-hint").textContent = `Brightest where this picture has most evidence for ${label.toLowerCase()}, however little that is: do not compare pictures by it. It is coarse, and no outline of disease.`;
+  $("map-hint").textContent = `Brightest where this image has most evidence for ${label.toLowerCase()}, however little that is: do not compare images by it. It is coarse, and no outline of disease.`;
   paintFacts(item, model ?? {});
 }
 
@@ -304,7 +304,7 @@ function paintProblem({ problem, file }) {
   show("problem-code", [status && `Status ${status}`, instance].filter(Boolean).join(" · "));
 }
 
-function paintPicture() {
+function paintImage() {
   const { preview, ratio, state, prediction, name, dicom } = selected;
   const overlay = (state === "done" && prediction.explanation?.overlay) || "";
   const shown = overlay && $("map-on").checked;
@@ -347,10 +347,10 @@ $("phantom").onclick = addPhantom;
 $("clear").onclick = clear;
 $("force").onclick = () => again(true);
 $("retry").onclick = () => again(false);
-$("map-on").onchange = $("opacity").oninput = paintPicture;
+$("map-on").onchange = $("opacity").oninput = paintImage;
 $("drop").onsubmit = (event) => event.preventDefault();
 
-// The whole window takes drops: a picture that misses the frame must not replace the page.
+// The whole window takes drops: an image that misses the frame must not replace the page.
 const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
 addEventListener("dragover", (event) => {
   if (!carriesFiles(event)) return;

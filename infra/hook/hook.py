@@ -1,4 +1,4 @@
-"""CodeDeploy's pre-traffic hook: no caller reaches a new version that does not score the golden picture as it should.
+"""CodeDeploy's pre-traffic hook: no caller reaches a new version that does not score the golden image as it should.
 
 Runs on Lambda's own Python with what is beside this file: `golden.json`, made by `python -m infra.golden`.
 """
@@ -25,12 +25,12 @@ def lambda_handler(event: dict[str, Any], _context: Any) -> None:
         reply = boto3.client("lambda").invoke(
             FunctionName=os.environ["NEW_VERSION"], Payload=json.dumps(golden["event"]).encode()
         )
-        # Of a model from the Hub it is not known what it says of the golden picture.
+        # Of a model from the Hub it is not known what it says of the golden image.
         expected = None if os.environ.get("MODEL_REPO") else golden["expected"]
         trouble = difference(json.load(reply["Payload"]), expected)
     except Exception as exc:  # whatever it is, the deployment must not wait for an hour to learn of it
         trouble = f"{type(exc).__name__}: {exc}"
-    print(json.dumps({"golden_picture": trouble or "scored as expected"}))  # noqa: T201
+    print(json.dumps({"golden_image": trouble or "scored as expected"}))  # noqa: T201
     boto3.client("codedeploy").put_lifecycle_event_hook_execution_status(
         deploymentId=event["DeploymentId"],
         lifecycleEventHookExecutionId=event["LifecycleEventHookExecutionId"],

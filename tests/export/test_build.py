@@ -12,7 +12,7 @@ import pytest
 from export.__main__ import main
 from export.card import card as model_card
 from export.quantize import quantized_convolutions
-from export.run_images import read_pictures
+from export.run_images import read_images
 from handler.card import DISCLAIMER
 from handler.card import card as serving_card
 from handler.classifier import Classifier
@@ -54,7 +54,7 @@ def test_calibration_finds_classes_in_any_case(phantoms: Path, tmp_path: Path) -
     shutil.copytree(phantoms / "train/NORMAL", tmp_path / "train/Normal")
     files = tuple(path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.glob("train/*/*")))
 
-    found = read_pictures(files, tmp_path, 32)
+    found = read_images(files, tmp_path, 32)
 
     assert found.labels.tolist() == [int("pneumonia" in name) for name in files]
     assert found.pixels.shape == (len(files), 32, 32)
@@ -147,7 +147,7 @@ def test_the_card_says_what_the_contract_says(bundle: Path) -> None:
     assert DISCLAIMER in card
 
 
-def test_the_card_of_a_model_of_other_pictures_says_nothing_of_ours(
+def test_the_card_of_a_model_of_other_images_says_nothing_of_ours(
     scratch_run: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     def renamed(file: str) -> str:
@@ -259,7 +259,7 @@ def test_transfer_from_vgg_weights_runs_from_start_to_end(
     assert found == origins.keys() & {init}, "the card says whose weights it began with"
 
 
-def test_pictures_that_the_run_was_not_trained_on_are_refused(
+def test_images_that_the_run_was_not_trained_on_are_refused(
     scratch_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.errors import QuantizationError
 from export.quantize import PRESETS, compare, quantize, quantize_and_verify, quantized_convolutions
-from export.run_images import Pictures
+from export.run_images import Images
 
 SIZE = 32
 
@@ -94,7 +94,7 @@ def test_layers_are_left_out_until_int8_agrees_and_the_report_names_them(monkeyp
     labels = (positive_probabilities(graph, pixels, "probabilities") > middle).astype(np.int64)
     # Noise images all score nearly alike, so at their median any rounding flips some.
     _, agreement = quantize_and_verify(
-        graph, pixels[:8], Pictures(pixels, labels), "probabilities", middle, PRESETS["any-cpu"]
+        graph, pixels[:8], Images(pixels, labels), "probabilities", middle, PRESETS["any-cpu"]
     )
     assert set(agreement.excluded) <= {"second", "third"}
     assert agreement.excluded
@@ -102,4 +102,4 @@ def test_layers_are_left_out_until_int8_agrees_and_the_report_names_them(monkeyp
 
     monkeypatch.setattr("export.quantize.MAX_EXCLUDED", 0)
     with pytest.raises(QuantizationError, match="train longer"):
-        quantize_and_verify(graph, pixels[:8], Pictures(pixels, labels), "probabilities", middle, PRESETS["any-cpu"])
+        quantize_and_verify(graph, pixels[:8], Images(pixels, labels), "probabilities", middle, PRESETS["any-cpu"])

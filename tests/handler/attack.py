@@ -22,8 +22,8 @@ from pathlib import Path
 import httpx2
 
 from tests.handler.costly import costly_files
+from tests.handler.images import encode, phantom
 from tests.handler.load import serving
-from tests.handler.pictures import encode, phantom
 from tests.handler.processes import cpu_s, descendants, is_alive, memory_mb
 
 URL = "/v1/predictions?force=true"

@@ -13,7 +13,7 @@ from handler.classifier import Classifier
 from handler.http.app import create_app
 from handler.scoring import Predictor
 from handler.settings import Settings
-from tests.handler.pictures import XRAYS
+from tests.handler.images import XRAYS
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from tests.handler.pictures import encode, phantom, png_chunk
+from tests.handler.images import encode, phantom, png_chunk
 
 
 def tall_tiles(number: int = 3000) -> bytes:

@@ -14,7 +14,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import UID
 
 from handler.imaging.decode import decode
-from tests.handler.pictures import dicom, phantom, png
+from tests.handler.images import dicom, phantom, png
 
 SIZE = 64
 SHADES = np.asarray(phantom())

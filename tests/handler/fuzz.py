@@ -1,4 +1,4 @@
-"""Throw damaged pictures and bodies at the service: no 5xx, no hang, no growth of memory.
+"""Throw damaged images and bodies at the service: no 5xx, no hang, no growth of memory.
 
     python -m tests.handler.fuzz --count 10000 --seed 0
 
@@ -20,13 +20,13 @@ from pathlib import Path
 from pydicom.data import get_testdata_file
 from starlette.testclient import TestClient
 
-from tests.handler.pictures import animation, bomb, dicom, encode, jpeg, noise, phantom, png
+from tests.handler.images import animation, bomb, dicom, encode, jpeg, noise, phantom, png
 
 SLOW_S = 10.0
 """An answer that takes longer than this counts as a hang."""
 
 MAX_GROWTH_MB = 64
-"""Caches and the allocator's own slack; a leak of one small picture for each input would be more."""
+"""Caches and the allocator's own slack; a leak of one small image for each input would be more."""
 
 TYPES = ("image/jpeg", "image/png", "application/dicom", "application/octet-stream", "text/plain", "", "%%%")
 INTERESTING = (
@@ -113,15 +113,15 @@ def mutated(dice: random.Random, data: bytes) -> bytes:
 def request(dice: random.Random, sound: list[bytes]) -> tuple[str, bytes, dict[str, str]]:
     """Path, body and headers of one request."""
     path = "/v1/predictions" + dice.choice(("", "?force=true", "?force=true&explain=true", "?explain=%00"))
-    picture = mutated(dice, dice.choice(sound))
+    image = mutated(dice, dice.choice(sound))
     match dice.randrange(4):
         case 0 | 1:
-            return path, picture, {"content-type": dice.choice(TYPES)}
+            return path, image, {"content-type": dice.choice(TYPES)}
         case 2:
-            part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + picture
+            part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + image
             body = b"\r\n".join([part] * dice.choice((1, 1, 3))) + b"\r\n--x--\r\n"
             return path, mutated(dice, body), {"content-type": "multipart/form-data; boundary=x"}
-    item = {"image": base64.b64encode(picture).decode()}
+    item = {"image": base64.b64encode(image).decode()}
     document = dice.choice((item, {"items": [item, item]}, {"s3_uri": "s3://a/b"}))
     return path, mutated(dice, json.dumps(document).encode()), {"content-type": "application/json"}
 

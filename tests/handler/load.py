@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import httpx2
 
 from tests.handler.fuzz import resident_mb
-from tests.handler.pictures import XRAYS, encode, phantom
+from tests.handler.images import XRAYS, encode, phantom
 
 MAX_GROWTH_MB = 48
 """Between the first fifth of the run, when threads and buffers have settled, and its end."""
@@ -76,18 +76,18 @@ def serving(
 
 
 def load(url: str, process: int, *, clients: int, seconds: float) -> Report:
-    """Let so many clients send one picture after the other, each over its own connection."""
-    pictures = [path.read_bytes() for path in sorted(XRAYS.glob("*/*.jpeg"))[:20]] or [encode(phantom(1200, 1000))]
+    """Let so many clients send one image after the other, each over its own connection."""
+    images = [path.read_bytes() for path in sorted(XRAYS.glob("*/*.jpeg"))[:20]] or [encode(phantom(1200, 1000))]
     report = Report(seconds=seconds)
     end = time.monotonic() + seconds
 
     def client(number: int) -> None:
         with httpx2.Client(timeout=60, verify=False) as http:  # loading certificates for each client takes a while
             for turn in itertools.count(number):
-                picture = pictures[turn % len(pictures)]
+                image = images[turn % len(images)]
                 begin = time.perf_counter()
                 try:
-                    answer = http.post(f"{url}/v1/predictions?force=true", files={"file": picture})
+                    answer = http.post(f"{url}/v1/predictions?force=true", files={"file": image})
                     if answer.status_code != 200:
                         report.failures.append(f"status {answer.status_code}: {answer.text}")
                 except httpx2.HTTPError as exc:

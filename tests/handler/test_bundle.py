@@ -16,7 +16,7 @@ from handler.contract import CONTRACT_FILE, MODEL_FILE, Contract, load_bundle
 from handler.errors import BundleError, BundleMissing, BundleTampered, ContractError
 from handler.imaging.decode import decode
 from handler.settings import Settings, granted_threads
-from tests.handler.pictures import jpeg, phantom, png
+from tests.handler.images import jpeg, phantom, png
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_score_does_not_depend_on_company(classifier: Classifier) -> None:
     assert together.maps.max() <= 1
 
 
-def test_the_same_picture_gets_the_same_score(classifier: Classifier) -> None:
+def test_the_same_image_gets_the_same_score(classifier: Classifier) -> None:
     pixels = decode(jpeg(), classifier.contract.input_size)[None]
 
     assert np.array_equal(classifier.score(pixels).probabilities, classifier.score(pixels).probabilities)

@@ -16,32 +16,32 @@ import pytest
 
 from handler.__main__ import main
 from handler.classifier import Classifier
-from tests.handler.pictures import dicom, jpeg, png
+from tests.handler.images import dicom, jpeg, png
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
+def images(tmp_path: Path) -> list[str]:
     for name, data in {"a.jpg": jpeg(), "b.png": png(), "c.dcm": dicom()}.items():
         (tmp_path / name).write_bytes(data)
     return [str(path) for path in sorted(tmp_path.iterdir())]
 
 
-def test_a_table_has_a_line_for_each_file(pictures: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "--force", *pictures]) == 0
+def test_a_table_has_a_line_for_each_file(images: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--force", *images]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == pictures
+    assert [line.split()[0] for line in lines] == images
     assert all(re.search(r"(NORMAL|PNEUMONIA) .*\d+\.\d%", line) for line in lines)
 
 
 def test_json_is_the_answer_of_the_api_with_file_names(
-    pictures: list[str], capsys: pytest.CaptureFixture[str], classifier: Classifier
+    images: list[str], capsys: pytest.CaptureFixture[str], classifier: Classifier
 ) -> None:
-    assert main(["predict", "--force", "--json", *pictures, "missing.jpg"]) == 1
+    assert main(["predict", "--force", "--json", *images, "missing.jpg"]) == 1
 
     answer = json.loads(capsys.readouterr().out)
     assert answer["model"]["sha256"] == classifier.contract.sha256
-    assert [prediction["file"] for prediction in answer["predictions"]] == [*pictures, "missing.jpg"]
+    assert [prediction["file"] for prediction in answer["predictions"]] == [*images, "missing.jpg"]
     *scored, missing = answer["predictions"]
     assert {prediction["label"] for prediction in scored} <= set(classifier.contract.labels)
     assert missing["error"]["status"] == 404
@@ -84,14 +84,14 @@ def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], port
 
 
 def test_a_file_name_need_not_be_text(tmp_path: Path) -> None:
-    picture = os.fsencode(tmp_path) + b"/\xff.png"
+    image = os.fsencode(tmp_path) + b"/\xff.png"
     try:
-        Path(os.fsdecode(picture)).write_bytes(png())
+        Path(os.fsdecode(image)).write_bytes(png())
     except OSError:
         pytest.skip("this file system has no such names")
 
     done = subprocess.run(
-        [sys.executable, "-m", "handler", "predict", "--force", picture],
+        [sys.executable, "-m", "handler", "predict", "--force", image],
         env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
         capture_output=True,
         timeout=60,
@@ -121,7 +121,7 @@ def test_settings_are_listed_with_what_they_do(
 
     assert main(["settings"]) == 0
 
-    assert re.search(r"^MAX_ITEMS +5 +most pictures", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^MAX_ITEMS +5 +most images", capsys.readouterr().out, re.MULTILINE)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.costly import tall_tiles
 from tests.handler.events import Context
-from tests.handler.pictures import jpeg
+from tests.handler.images import jpeg
 from tests.tiny_bundle import write_tiny_bundle
 
 COSTLY = tall_tiles()

@@ -6,7 +6,7 @@ from tests.handler.fuzz import fuzz
 from tests.handler.load import load, serving
 
 
-def test_damaged_pictures_and_bodies_are_no_trouble(client: TestClient) -> None:
+def test_damaged_images_and_bodies_are_no_trouble(client: TestClient) -> None:
     report = fuzz(client, count=400, seed=0)
 
     assert not report.failures, report

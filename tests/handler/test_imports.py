@@ -30,7 +30,7 @@ def test_the_lambda_entry_imports_nothing_that_it_does_not_need() -> None:
     assert not modules_after("import handler.lambda_entry").intersection(FORBIDDEN)
 
 
-def test_neither_does_answering_a_picture() -> None:
+def test_neither_does_answering_an_image() -> None:
     code = (
         "import json, handler.lambda_entry as entry\n"
         "from tests.handler.events import Context, load\n"

@@ -14,7 +14,7 @@ from handler.http.endpoints import create_service
 from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.events import Context, load
-from tests.handler.pictures import jpeg
+from tests.handler.images import jpeg
 
 HTTP = [
     *("rest_api", "rest_api_custom_domain", "http_api", "http_api_v1", "http_api_v1_sam_local", "function_url"),

@@ -22,7 +22,7 @@ from handler.scoring import Prediction, Predictor
 from handler.settings import Settings
 from handler.storage import Storage, parse_uri
 from tests.handler.events import Context, load
-from tests.handler.pictures import jpeg, phantom, png
+from tests.handler.images import jpeg, phantom, png
 
 boto3 = pytest.importorskip("boto3", reason="S3 needs boto3: install the extra `aws`")
 server = pytest.importorskip("moto.server", reason="the S3 server needs moto: install the extra `dev`")
@@ -218,14 +218,14 @@ def test_what_s3_refuses_for_good_is_no_passing_trouble(
     assert said in response.json()["detail"]
 
 
-def test_an_answer_that_s3_refuses_for_good_is_no_missing_picture(s3, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_an_answer_that_s3_refuses_for_good_is_no_missing_image(s3, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     with refusing(400, "KMS.DisabledException") as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with pytest.raises(SettingsError, match="DisabledException"):
             Storage(SETTINGS).write("s3://answers/a.json", b"{}", "application/json")
 
 
-def test_an_output_bucket_that_is_not_there_is_no_missing_picture(s3, predictor: Predictor) -> None:  # noqa: ARG001
+def test_an_output_bucket_that_is_not_there_is_no_missing_image(s3, predictor: Predictor) -> None:  # noqa: ARG001
     settings = dataclasses.replace(SETTINGS, output_buckets=("gone",))
     event = load("map_batch")
     event["BatchInput"]["output_bucket"] = "gone"
@@ -307,7 +307,7 @@ def lines(s3, key: str) -> list[dict]:
 def test_a_batch_of_a_distributed_map_is_scored_into_one_object(entry, s3) -> None:
     answer = entry(load("map_batch"))
 
-    # Synthetic pictures may be refused; the two broken ones must be.
+    # Synthetic images may be refused; the two broken ones must be.
     assert answer["scored"] + answer["failed"] == 4
     assert answer["output_key"].startswith("runs/7/")
     found = lines(s3, answer["output_key"])
@@ -344,7 +344,7 @@ def test_a_batch_in_times_of_trouble_is_left_for_another_attempt(entry, s3, monk
     assert s3.list_objects_v2(Bucket="answers")["KeyCount"] == 0
 
 
-def test_a_bug_that_one_picture_meets_is_told_of_that_one(
+def test_a_bug_that_one_image_meets_is_told_of_that_one(
     entry, s3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     predict = Predictor.predict
@@ -498,7 +498,7 @@ def test_a_message_with_half_a_letter_spoils_no_other(entry, s3) -> None:
     bodies = {"half": '{"s3_uri": "s3://xrays/\\ud800"}', "whole": '{"s3_uri": "s3://xrays/two.jpg"}'}
     records = [{"eventSource": "aws:sqs", "messageId": name, "body": body} for name, body in bodies.items()]
 
-    # A picture that can never be scored is an answer, and no failure.
+    # An image that can never be scored is an answer, and no failure.
     assert entry({"Records": records}) == {"batchItemFailures": []}
 
     keys = [found["Key"] for found in s3.list_objects_v2(Bucket="answers")["Contents"]]
@@ -507,7 +507,7 @@ def test_a_message_with_half_a_letter_spoils_no_other(entry, s3) -> None:
     assert "s3://xrays/two.jpg" in by_uri
 
 
-def test_an_answer_outlives_its_picture(entry, s3) -> None:
+def test_an_answer_outlives_its_image(entry, s3) -> None:
     def told(event: str) -> dict:
         record = {"eventName": event, "s3": {"bucket": {"name": "xrays"}, "object": {"key": "two.jpg"}}}
         body = json.dumps({"Records": [record]})

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.handler.pictures import noise
+from tests.handler.images import noise
 
 CODE = """
 import handler.lambda_entry as entry
@@ -32,7 +32,7 @@ def output_of(*events: str, **environment: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def written() -> list[dict]:
-    """Two pictures that are scored, one that is no picture, one that is no X-ray."""
+    """Two images that are scored, one that is no image, one that is no X-ray."""
     text = "load('function_url', body='dGV4dA==')"
     unlike = f"load('function_url', body='{base64.b64encode(noise()).decode()}')"
     unforced = f"{unlike} | {{'rawQueryString': ''}}"

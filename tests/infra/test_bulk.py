@@ -10,15 +10,15 @@ import boto3
 import pytest
 
 from infra.bulk import BulkRun, main, start
-from tests.handler.pictures import encode, phantom
+from tests.handler.images import encode, phantom
 from tests.infra.aws import cloud, emulated_function, faulty, invoke, run_state_machine
 from tests.infra.template import load
 from tests.tiny_bundle import write_tiny_bundle
 
 pytestmark = pytest.mark.slow
 
-PICTURES = 1020
-UNREADABLE = range(0, PICTURES, 97)
+IMAGES = 1020
+UNREADABLE = range(0, IMAGES, 97)
 BATCH_SIZE = 20
 NEVER = (11, 37)
 """Batches that never succeed."""
@@ -53,7 +53,7 @@ def fill(s3: Any, count: int) -> list[str]:
     drawn = [encode(phantom(64, 64, seed=seed)) for seed in range(7)]
     keys = [f"ward/{number:05}.jpg" for number in range(count)]
     for number, key in enumerate(keys):
-        s3.put_object(Bucket="xrays", Key=key, Body=b"no picture" if number in UNREADABLE else drawn[number % 7])
+        s3.put_object(Bucket="xrays", Key=key, Body=b"no image" if number in UNREADABLE else drawn[number % 7])
     return keys
 
 
@@ -93,10 +93,10 @@ def definition() -> str:
     return committed.replace("${FunctionArn}", "function").replace("${ResultBucket}", "answers")
 
 
-def test_every_picture_is_scored_once_or_listed_as_failed(
+def test_every_image_is_scored_once_or_listed_as_failed(
     s3: Any, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = fill(s3, PICTURES)
+    keys = fill(s3, IMAGES)
     s3.put_object(Bucket="xrays", Key="elsewhere.jpg", Body=b"not asked for")
     run = BulkRun(bucket="xrays", prefix="ward/", output_prefix="runs/1", batch_size=BATCH_SIZE, max_concurrency=4)
     with faulty(function, trouble) as lambda_api:
@@ -104,7 +104,7 @@ def test_every_picture_is_scored_once_or_listed_as_failed(
     assert done["status"] == "SUCCEEDED", done
     found = objects(s3, "runs/1/")
     scored, refused, lost = tally(found)
-    batches = [keys[start : start + BATCH_SIZE] for start in range(0, PICTURES, BATCH_SIZE)]
+    batches = [keys[start : start + BATCH_SIZE] for start in range(0, IMAGES, BATCH_SIZE)]
     never = {key for batch in NEVER for key in batches[batch]}
     assert sorted(scored + refused + lost) == keys
     assert set(lost) == never
@@ -122,7 +122,7 @@ def test_every_picture_is_scored_once_or_listed_as_failed(
     assert sorted(scored + refused) == keys
 
 
-def test_a_manifest_names_the_pictures_too(s3: Any, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_names_the_images_too(s3: Any, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = fill(s3, 60)
     s3.put_object(Bucket="xrays", Key="lists/keys.csv", Body="\n".join(keys[10:]).encode())
     run = BulkRun(bucket="xrays", manifest="lists/keys.csv", output_prefix="runs/2", batch_size=BATCH_SIZE)
@@ -145,7 +145,7 @@ def test_queue_messages_are_scored_come_again_or_end_in_the_dead_letter_queue(s3
         notification = {"s3": {"bucket": {"name": "xrays"}, "object": {"key": f"in/{number}+a.jpg"}}}
         body = {"Records": [notification]} if number % 2 else {"s3_uri": f"s3://xrays/in/{number} a.jpg"}
         sqs.send_message(QueueUrl=queue["QueueUrl"], MessageBody=json.dumps(body))
-    s3.put_object(Bucket="xrays", Key="in/text.jpg", Body=b"no picture")
+    s3.put_object(Bucket="xrays", Key="in/text.jpg", Body=b"no image")
     for body in ('{"s3_uri": "s3://xrays/in/text.jpg"}', "no JSON", '{"patient": "PATIENT-4711"}'):
         sqs.send_message(QueueUrl=queue["QueueUrl"], MessageBody=body)
 

@@ -24,7 +24,7 @@ from infra.layers import above_base, contents, table
 from infra.smoke import smoke
 from tests.handler.costly import jpeg, tall_tiles
 from tests.handler.events import load
-from tests.handler.pictures import encode, phantom
+from tests.handler.images import encode, phantom
 from tests.hub_server import HubServer
 from tests.infra.engine import (
     RUN_READ_ONLY,

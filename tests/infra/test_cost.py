@@ -14,7 +14,7 @@ def test_it_adds_up() -> None:
     assert run.total == pytest.approx(sum(run.dollars.values()))
 
 
-def test_ten_times_the_pictures_cost_ten_times_as_much() -> None:
+def test_ten_times_the_images_cost_ten_times_as_much() -> None:
     one, ten = (estimate(count, ms=5) for count in (1_000_000, 10_000_000))
     assert ten.total == pytest.approx(10 * one.total)
     assert estimate(1_000_000, ms=5, architecture="arm64").total < one.total

@@ -1,4 +1,4 @@
-"""The pre-traffic hook: it lets a version through that scores the golden picture as expected, and no other."""
+"""The pre-traffic hook: it lets a version through that scores the golden image as expected, and no other."""
 
 import io
 import json
@@ -91,7 +91,7 @@ def test_a_model_from_the_hub_need_only_answer(verdict: Any, monkeypatch: pytest
     assert verdict({"statusCode": 503, "body": "{}"}) == "Failed"
 
 
-def test_the_golden_picture_was_scored_by_the_embedded_bundle(classifier: Classifier) -> None:
+def test_the_golden_image_was_scored_by_the_embedded_bundle(classifier: Classifier) -> None:
     stored, now = json.loads(GOLDEN_FILE.read_text(encoding="utf-8")), golden(classifier)
     assert stored["expected"]["sha256"] == now["expected"]["sha256"], "the bundle changed: python -m infra.golden"
     assert stored["expected"]["probabilities"] == pytest.approx(now["expected"]["probabilities"], abs=hook.TOLERANCE)

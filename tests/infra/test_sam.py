@@ -13,7 +13,7 @@ import pytest
 
 from infra.engine import ROOT
 from infra.smoke import smoke
-from tests.handler.pictures import dicom, jpeg
+from tests.handler.images import dicom, jpeg
 from tests.infra.engine import free_port, require_tool, run, sam_environment, wait_until_up
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def test_the_smoke_test_passes(url: str) -> None:
     assert all(right for _, right, _ in results), results
 
 
-def test_curl_sends_every_kind_of_picture(url: str, tmp_path: Path) -> None:
+def test_curl_sends_every_kind_of_image(url: str, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     (tmp_path / "chest.jpg").write_bytes(jpeg())
@@ -102,7 +102,7 @@ def test_sam_invokes_with_every_stored_event(built: Path, event: Path) -> None:
     elif event.stem in ("warm_up", "schedule"):
         assert answer["warm"] is True
     elif event.stem == "queue":
-        # Without buckets to read and to write, every message that points to a picture is to come again.
+        # Without buckets to read and to write, every message that points to an image is to come again.
         assert len(answer["batchItemFailures"]) >= 1
     else:
         assert answer["errorType"] in {"unknown": "UnknownEvent", "map_batch": "BucketNotAllowed"}[event.stem]

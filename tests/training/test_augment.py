@@ -33,7 +33,7 @@ def test_no_strength_is_no_change(pixels: Pixels) -> None:
 
 
 def squeezed(pixels: Pixels, wider: float) -> Pixels:
-    """A image whose original was wider than high by this factor, made square."""
+    """An image whose original was wider than high by this factor, made square."""
     size = len(pixels)
     cut = size * (1 - 1 / wider) / 2
     return np.asarray(Image.fromarray(pixels).resize((size, size), box=(0, cut, size, size - cut)))

@@ -27,7 +27,7 @@ def test_a_worked_example() -> None:
     assert confusion(PROBABILITIES, LABELS, 0.5) == [[2, 0], [1, 1]]
 
 
-def test_a_image_exactly_at_the_threshold_is_positive() -> None:
+def test_an_image_exactly_at_the_threshold_is_positive() -> None:
     assert summary(np.array([0.2, 0.5]), np.array([0, 1]), 0.5)["sensitivity"] == 1.0
 
 

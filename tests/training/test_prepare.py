@@ -17,7 +17,7 @@ from PIL import Image
 from handler.contract import EMBEDDED_BUNDLE, LABELS
 from handler.files import labelled_files
 from tests import phantoms as drawn
-from tests.handler.pictures import dicom
+from tests.handler.images import dicom
 from training.__main__ import main
 from training.errors import DataError
 from training.patients import patient_of
@@ -62,7 +62,7 @@ def test_a_size_that_vgg19_cannot_halve_is_no_fault_of_the_files(
 def test_a_validation_folder_too_small_to_use_is_ignored_and_said(phantoms: Path, tmp_path: Path) -> None:
     report = prepare(phantoms, tmp_path, size=32)
 
-    assert any(line.startswith("val/: 4 pictures are too few") for line in report["problems"])
+    assert any(line.startswith("val/: 4 images are too few") for line in report["problems"])
     assert not any(file.startswith("val/") for files in load(tmp_path).files.values() for file in files)
 
 
@@ -303,7 +303,7 @@ def test_names_every_unreadable_and_misplaced_file(
 ) -> None:
     good = (data / "train/NORMAL/IM-0001-0001.jpeg").read_bytes()
     (data / "train/NORMAL/empty.jpeg").write_bytes(b"")
-    (data / "train/NORMAL/notes.jpeg").write_text("not a picture")
+    (data / "train/NORMAL/notes.jpeg").write_text("not an image")
     (data / "train/PNEUMONIA/half.jpeg").write_bytes(good[: len(good) // 2])
     (data / "train/COVID").mkdir()
     (data / "train/NORMAL/deeper").mkdir()
@@ -329,7 +329,7 @@ def test_duplicates_count_once_and_contradictions_not_at_all(data: Path, tmp_pat
     assert "train/NORMAL/IM-0002-0009.png" not in used, "other bytes, the same pixels"
     assert "train/NORMAL/IM-0003-0001.jpeg" not in used
     assert "train/PNEUMONIA/person77_virus_1.jpeg" not in used
-    assert "train/NORMAL/IM-0600-0001.jpeg" not in used, "a test picture must not be trained on"
+    assert "train/NORMAL/IM-0600-0001.jpeg" not in used, "a test image must not be trained on"
     assert sum("identical" in line for line in report["problems"]) == 3
 
 
@@ -363,7 +363,7 @@ def test_loading_before_preparing_says_what_to_run(tmp_path: Path) -> None:
         ("person23_virus_56.jpeg", "person23"),
         ("IM-0115-0001.jpeg", "IM-0115"),
         ("NORMAL2-IM-0587-0001-0002.jpeg", "NORMAL2-IM-0587"),
-        ("train/NORMAL/my own picture.png", "train/NORMAL/my own picture.png"),
+        ("train/NORMAL/my own image.png", "train/NORMAL/my own image.png"),
         ("train/person1_virus_2/3.jpeg", "train/person1_virus_2/3.jpeg"),
     ],
 )
@@ -371,9 +371,9 @@ def test_patient_of(name: str, patient: str) -> None:
     assert patient_of(name, b"") == patient
 
 
-@given(number=st.integers(1, 10**6), kind=st.sampled_from(["bacteria", "virus"]), picture=st.integers(0, 10**4))
-def test_all_pictures_of_a_person_share_the_patient(number: int, kind: str, picture: int) -> None:
-    assert patient_of(f"person{number}_{kind}_{picture}.jpeg", b"") == f"person{number}"
+@given(number=st.integers(1, 10**6), kind=st.sampled_from(["bacteria", "virus"]), image=st.integers(0, 10**4))
+def test_all_images_of_a_person_share_the_patient(number: int, kind: str, image: int) -> None:
+    assert patient_of(f"person{number}_{kind}_{image}.jpeg", b"") == f"person{number}"
 
 
 def test_the_real_data_set_splits_without_overlap(xrays: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@
     return { weak, dark: behind(document.body) < 0.1 };
   },
 
-  // What a screen reader needs: names of controls, texts of pictures, references that lead somewhere, headings in order.
+  // What a screen reader needs: names of controls, texts of images, references that lead somewhere, headings in order.
   structure() {
     const wrong = [];
     const all = (selector) => [...document.querySelectorAll(selector)];

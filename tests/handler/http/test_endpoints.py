@@ -13,7 +13,7 @@ from handler.http.schemas import Health, ModelCard
 from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.answers import assert_refused
-from tests.handler.pictures import jpeg
+from tests.handler.images import jpeg
 
 
 @pytest.mark.parametrize(("path", "status"), [("/healthz", "ok"), ("/readyz", "ready")])
@@ -90,7 +90,7 @@ def test_nothing_but_the_page_is_served(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/predictions/", "/healthz/"])
-def test_a_slash_too_many_sends_no_picture_elsewhere(client: TestClient, path: str) -> None:
+def test_a_slash_too_many_sends_no_image_elsewhere(client: TestClient, path: str) -> None:
     assert client.post(path, content=jpeg(), follow_redirects=False).status_code == 404
 
 
@@ -174,10 +174,10 @@ def test_a_method_of_the_callers_own_is_not_logged(client: TestClient, caplog: p
     assert [record.method for record in caplog.records if record.name == "xray-inference"] == ["other", "GET"]
 
 
-def test_logs_hold_nothing_of_the_picture(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    from tests.handler.pictures import dicom
+def test_logs_hold_nothing_of_the_image(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    from tests.handler.images import dicom
 
-    # GIVEN a patient's picture, once whole and once damaged, under a telling name
+    # GIVEN a patient's image, once whole and once damaged, under a telling name
     for data in (dicom(), dicom()[:3000]):
         client.post("/v1/predictions?force=true&name=Doe", files={"file": ("Doe_Jane.dcm", data)})
 

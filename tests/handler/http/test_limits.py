@@ -16,7 +16,7 @@ from handler.http.app import create_app
 from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.answers import assert_refused
-from tests.handler.pictures import jpeg
+from tests.handler.images import jpeg
 
 PATH = "/v1/predictions?force=true"
 
@@ -56,15 +56,15 @@ def test_too_many_files_are_assert_refused(make_client) -> None:
     assert_refused(client.post(PATH, json={"items": [{"image": ""}] * 4}), 413, "input-too-large")
 
 
-def test_pictures_that_are_not_begun_in_time_are_told_so(make_client) -> None:
+def test_images_that_are_not_begun_in_time_are_told_so(make_client) -> None:
     parts = [("file", ("x", jpeg()))]
 
     answer = make_client(request_budget_s=0).post(PATH, files=parts * 3)
 
     first, *late = answer.json()["predictions"]
     assert first["label"]
-    assert [picture["error"]["status"] for picture in late] == [413, 413]
-    assert "send fewer or smaller pictures" in late[0]["error"]["detail"]
+    assert [image["error"]["status"] for image in late] == [413, 413]
+    assert "send fewer or smaller images" in late[0]["error"]["detail"]
 
 
 def test_a_crowd_is_told_to_come_back(make_client, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from handler.http.app import app
 from handler.http.requests import RAW
-from tests.handler.pictures import dicom, jpeg, noise, png
+from tests.handler.images import dicom, jpeg, noise, png
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: install the extra `dev`")
 
 for media_type in RAW:
-    # Random bytes are no picture; mix in some that are.
-    pictures = st.sampled_from([jpeg(), png(), noise(), dicom()]) | st.binary(max_size=200)
-    schemathesis.openapi.media_type(media_type, pictures)
+    # Random bytes are no image; mix in some that are.
+    images = st.sampled_from([jpeg(), png(), noise(), dicom()]) | st.binary(max_size=200)
+    schemathesis.openapi.media_type(media_type, images)
 
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)

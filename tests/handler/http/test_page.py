@@ -1,6 +1,6 @@
 """The page in a real Chromium, served by the real app.
 
-Only the network is a stand-in: it answers with the brightness of the picture, so that each test can draw the answer it
+Only the network is a stand-in: it answers with the brightness of the image, so that each test can draw the answer it
 needs. Where a gateway in front of the service is to fail, the browser's own request is intercepted.
 """
 
@@ -42,7 +42,7 @@ PREDICTIONS = "**/v1/predictions?*"
 
 
 class Brightness:
-    """A network for which a bright picture is a sick one, and an even grey is no X-ray."""
+    """A network for which a bright image is a sick one, and an even grey is no X-ray."""
 
     contract = Contract(
         name="brightness",
@@ -147,7 +147,7 @@ DICOM = upload("scan.dcm", bytes(128) + b"DICM" + bytes(64), "")
 
 
 def choose(page: Any, *files: dict[str, Any]) -> None:
-    page.get_by_label("Choose pictures").set_input_files(list(files))
+    page.get_by_label("Choose images").set_input_files(list(files))
 
 
 def scored(page: Any, count: int, of: int) -> None:
@@ -172,7 +172,7 @@ def test_upload_gives_label_probability_and_threshold(page: Any) -> None:
     expect(page.locator("header")).to_contain_text("brightness 1.2.3")
 
 
-def test_a_healthy_picture_is_normal(page: Any) -> None:
+def test_a_healthy_image_is_normal(page: Any) -> None:
     choose(page, WELL)
     expect(page.locator("#verdict")).to_have_text("Normal")
     expect(page.locator("#percent")).to_have_text("10.2 %")
@@ -192,7 +192,7 @@ def test_details_name_the_model_and_the_request(page: Any) -> None:
         expect(page.locator("#facts")).to_contain_text(text)
 
 
-def test_heat_map_covers_the_picture_and_obeys_switch_and_slider(page: Any) -> None:
+def test_heat_map_covers_the_image_and_obeys_switch_and_slider(page: Any) -> None:
     choose(page, SICK)
     overlay = page.get_by_alt_text("Heat map of the evidence in sick.png")
     preview = page.get_by_alt_text("Preview of sick.png")
@@ -225,7 +225,7 @@ def test_several_files_are_answered_in_order_and_two_at_a_time(page: Any) -> Non
     page.on("request", started)
     page.on("requestfinished", finished)
     # WHEN files are sent, one of them bad
-    notes, last = upload("notes.txt", b"no picture at all", "text/plain"), upload("last.png", drawn(200))
+    notes, last = upload("notes.txt", b"no image at all", "text/plain"), upload("last.png", drawn(200))
     choose(page, SICK, notes, WELL, DOUBTFUL, last)
     scored(page, 4, of=5)
     # THEN each has its own answer
@@ -246,7 +246,7 @@ def test_several_files_are_answered_in_order_and_two_at_a_time(page: Any) -> Non
 def test_an_error_shows_what_the_service_says(page: Any) -> None:
     choose(page, upload("empty.png", b""))
     expect(page.locator("#problem-title")).to_have_text("The file is empty")
-    expect(page.locator("#problem-detail")).to_contain_text("send the bytes of a picture")
+    expect(page.locator("#problem-detail")).to_contain_text("send the bytes of an image")
     expect(page.locator("#problem-code")).to_contain_text("Status 400")
     expect(page.get_by_role("button", name="Score it anyway")).to_be_hidden()
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()
@@ -255,7 +255,7 @@ def test_an_error_shows_what_the_service_says(page: Any) -> None:
 
 def test_no_xray_can_be_scored_all_the_same(page: Any) -> None:
     choose(page, BLANK)
-    expect(page.locator("#problem-title")).to_have_text("The picture does not look like a chest X-ray")
+    expect(page.locator("#problem-title")).to_have_text("The image does not look like a chest X-ray")
     expect(page.locator("#problem-detail")).to_contain_text("the limit is")
     expect(page.locator("#problem-detail")).not_to_contain_text("force")  # which is for programs
     page.get_by_role("button", name="Score it anyway").click()
@@ -386,7 +386,7 @@ def test_clear_empties_the_list(page: Any) -> None:
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#visit")).to_be_hidden()
     expect(page.locator("#viewer")).to_be_hidden()
-    expect(page.get_by_label("Choose pictures")).to_be_focused()
+    expect(page.get_by_label("Choose images")).to_be_focused()
 
 
 def test_a_file_name_is_text_and_never_markup(page: Any) -> None:
@@ -403,9 +403,9 @@ def test_keyboard_alone(page: Any) -> None:
     with page.expect_file_chooser() as chooser:
         # GIVEN focus that can be seen on the first control
         keys.press("Tab")
-        expect(page.get_by_label("Choose pictures")).to_be_focused()
-        expect(page.get_by_text("Choose pictures")).to_have_css("outline-style", "solid")
-        # WHEN a picture is chosen with it
+        expect(page.get_by_label("Choose images")).to_be_focused()
+        expect(page.get_by_text("Choose images")).to_have_css("outline-style", "solid")
+        # WHEN an image is chosen with it
         keys.press("Space")
     chooser.value.set_files([SICK, BLANK])
     scored(page, 1, of=2)
@@ -448,7 +448,7 @@ def test_no_width_scrolls_sideways(page: Any) -> None:
     for row in rows.all():
         row.click()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    # The picture and its answer come into view when a row far below is chosen.
+    # The image and its answer come into view when a row far below is chosen.
     expect(page.locator("#name")).to_be_in_viewport()
 
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from handler.classifier import Classifier
 from handler.http.schemas import Answer
 from handler.imaging.decode import decode
-from tests.handler.pictures import bomb, dicom, encode, jpeg, noise, phantom, png
+from tests.handler.images import bomb, dicom, encode, jpeg, noise, phantom, png
 
 PATH = "/v1/predictions?force=true"
 """What the tests draw is no X-ray, and most of them are not about that."""
@@ -62,7 +62,7 @@ def test_base64_in_json_is_scored(client: TestClient) -> None:
     assert prediction["probabilities"] == same["probabilities"]
 
 
-def test_a_dicom_file_is_scored_like_the_picture_in_it(client: TestClient) -> None:
+def test_a_dicom_file_is_scored_like_the_image_in_it(client: TestClient) -> None:
     shades = np.asarray(phantom())
 
     [prediction] = answered(client.post(PATH, content=dicom(shades)))
@@ -73,7 +73,7 @@ def test_a_dicom_file_is_scored_like_the_picture_in_it(client: TestClient) -> No
 
 def test_several_files_are_answered_in_order_and_a_bad_one_in_its_place(client: TestClient) -> None:
     # GIVEN five files of which three cannot be scored
-    files = [jpeg(), b"", png(phantom(seed=7)), b"no picture", bomb()]
+    files = [jpeg(), b"", png(phantom(seed=7)), b"no image", bomb()]
 
     predictions = answered(client.post(PATH, files=[("file", (f"{i}.jpg", data)) for i, data in enumerate(files)]))
 
@@ -97,7 +97,7 @@ def test_several_items_of_json_fail_one_by_one(client: TestClient) -> None:
     assert statuses == [None, 400, 403, 400]
 
 
-def test_an_explanation_is_numbers_and_a_picture(client: TestClient, classifier: Classifier) -> None:
+def test_an_explanation_is_numbers_and_an_image(client: TestClient, classifier: Classifier) -> None:
     [prediction] = answered(client.post(f"{PATH}&explain=true", content=jpeg()))
 
     explanation = prediction["explanation"]

@@ -10,7 +10,7 @@ from handler import errors
 from handler.http.problems import KINDS, kind_of
 from handler.scoring import Predictor
 from tests.handler.answers import assert_refused
-from tests.handler.pictures import animation, bomb, dicom, jpeg
+from tests.handler.images import animation, bomb, dicom, jpeg
 
 PATH = "/v1/predictions"
 FORM = {"content-type": "multipart/form-data; boundary=x"}
@@ -22,9 +22,9 @@ def part(data: bytes, name: str = "file", end: bytes = b"--x--\r\n") -> bytes:
     return head.encode() + data + b"\r\n" + end
 
 
-PICTURES = {
+IMAGES = {
     "nothing": (b"", 400, "empty-input"),
-    "text": (b"this is no picture, whatever its name says", 415, "unsupported-format"),
+    "text": (b"this is no image, whatever its name says", 415, "unsupported-format"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported-format"),
     "half a JPEG": (jpeg()[:600], 422, "unreadable-image"),
     "head of a JPEG": (jpeg()[:12], 422, "unreadable-image"),
@@ -38,8 +38,8 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize(("data", "status", "slug"), PICTURES.values(), ids=PICTURES)
-def test_a_picture_that_cannot_be_scored(client: TestClient, data: bytes, status: int, slug: str) -> None:
+@pytest.mark.parametrize(("data", "status", "slug"), IMAGES.values(), ids=IMAGES)
+def test_an_image_that_cannot_be_scored(client: TestClient, data: bytes, status: int, slug: str) -> None:
     alone = client.post(PATH, content=data)
     in_a_form = client.post(PATH, files={"file": ("x.jpg", data)})
     in_json = client.post(PATH, json={"image": base64.b64encode(data).decode()})

@@ -14,7 +14,7 @@ from PIL import Image
 
 from handler.errors import InputError, InputTooLarge, UnreadableImage, UnsupportedFormat
 from handler.imaging.decode import FORMATS, MAX_PIXELS, decode
-from tests.handler.pictures import deep_png, dicom, encode, jpeg, phantom, png, tiff, tifffile
+from tests.handler.images import deep_png, dicom, encode, jpeg, phantom, png, tiff, tifffile
 
 SIZE = 64
 
@@ -183,7 +183,7 @@ def test_a_large_image_of_several_channels_of_16_bits_is_never_in_memory_as_a_wh
 
 
 def test_what_pillow_warns_of_is_not_written_between_the_lines_of_the_log() -> None:
-    # GIVEN a picture whose directory breaks off, of which Pillow warns
+    # GIVEN an image whose directory breaks off, of which Pillow warns
     with warnings.catch_warnings(record=True) as written:
         warnings.simplefilter("always")
         with suppress(InputError):
@@ -230,7 +230,7 @@ def test_exif_orientation_is_honoured(orientation: int) -> None:
     assert np.abs(grey(encode(stored, "PNG", exif=exif)) - grey(png(upright))).max() <= 1
 
 
-def test_a_photograph_with_a_preview_is_its_first_picture() -> None:
+def test_a_photograph_with_a_preview_is_its_first_image() -> None:
     preview = phantom(48, 40, seed=3)
 
     data = encode(phantom(), "MPO", save_all=True, append_images=[preview])
@@ -238,11 +238,11 @@ def test_a_photograph_with_a_preview_is_its_first_picture() -> None:
     assert np.abs(grey(data) - grey(jpeg())).max() <= 2
 
 
-def test_a_picture_of_one_pixel_is_a_picture() -> None:
+def test_an_image_of_one_pixel_is_an_image() -> None:
     assert set(grey(png(Image.new("L", (1, 1), 77))).flat) == {77}
 
 
-def test_a_picture_of_extreme_shape_is_squeezed() -> None:
+def test_an_image_of_extreme_shape_is_squeezed() -> None:
     assert grey(png(Image.new("L", (30_000, 1), 9))).max() == 9
 
 

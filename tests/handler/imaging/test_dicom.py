@@ -13,7 +13,7 @@ import pytest
 from handler.errors import InputError, InputTooLarge, UnreadableImage, UnsupportedFormat
 from handler.imaging.dicom import is_dicom
 from tests.handler.dicom_files import PLAIN, SHADES, bundled, in_order, shown
-from tests.handler.pictures import dicom
+from tests.handler.images import dicom
 
 
 def test_the_first_frame_of_several_is_taken() -> None:

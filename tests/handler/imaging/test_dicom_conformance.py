@@ -16,8 +16,8 @@ from PIL import Image
 
 from handler.errors import InputError
 from tests.handler.dicom_files import SHADES, in_order, shown
+from tests.handler.images import dicom
 from tests.handler.imaging.test_dicom_display import lookup_table
-from tests.handler.pictures import dicom
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,7 +10,7 @@ from pydicom.sequence import Sequence
 
 from handler.errors import UnreadableImage
 from tests.handler.dicom_files import JPEG_2000_LOSSY, PLAIN, SHADES, compressed, in_order, shown, shown_plainly
-from tests.handler.pictures import dicom
+from tests.handler.images import dicom
 
 TWELVE = {"BitsStored": 12, "HighBit": 11}
 VALUES = SHADES.astype(np.uint16) * 16

@@ -29,7 +29,7 @@ from tests.handler.dicom_files import (
     shown,
     shown_plainly,
 )
-from tests.handler.pictures import dicom
+from tests.handler.images import dicom
 
 J2K, JLS, RUNS = "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_RLE.dcm"
 SIZ = 4  # where the size of a JPEG 2000 image is described, its marker left out

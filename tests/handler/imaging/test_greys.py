@@ -11,7 +11,7 @@ from PIL import Image
 from handler.errors import UnreadableImage
 from handler.imaging.decode import decode
 from handler.imaging.greys import full_scale
-from tests.handler.pictures import deep_png, phantom, png, tiff, tifffile
+from tests.handler.images import deep_png, phantom, png, tiff, tifffile
 
 SIZE = 64
 SHADES = np.asarray(phantom()).astype(float)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from handler.errors import SeveralFrames, UnreadableImage
 from handler.imaging.decode import decode
-from tests.handler.pictures import deep_png, encode, phantom, png_chunk, tiff, tifffile
+from tests.handler.images import deep_png, encode, phantom, png_chunk, tiff, tifffile
 
 pytestmark = pytest.mark.skipif(shutil.which("vips") is None, reason="libvips is not installed (libvips-tools)")
 

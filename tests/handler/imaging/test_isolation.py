@@ -30,7 +30,7 @@ from tests.conftest import REPOSITORY
 from tests.handler.answers import assert_refused
 from tests.handler.costly import jpeg as scans
 from tests.handler.costly import repeated_scans, swelling_png, tall_tiles
-from tests.handler.pictures import animation, bomb, dicom, encode, jpeg, noise, phantom, png
+from tests.handler.images import animation, bomb, dicom, encode, jpeg, noise, phantom, png
 from tests.handler.processes import cpu_s, descendants, is_alive, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
@@ -320,7 +320,7 @@ def test_the_parent_is_forked_only_where_there_are_no_threads(threads: int) -> N
         from pathlib import Path
         from handler.imaging.isolation import Decoder
         from handler.imaging.limits import Limits
-        from tests.handler.pictures import jpeg
+        from tests.handler.images import jpeg
         from tests.handler.processes import descendants
         over = threading.Event()
         for _ in range({threads}):
@@ -427,7 +427,7 @@ def test_a_shell_may_have_limits_of_its_own_or_closed_streams(before: str) -> No
         import os, sys
         from handler.imaging.isolation import Decoder
         from handler.imaging.limits import Limits
-        from tests.handler.pictures import jpeg
+        from tests.handler.images import jpeg
         from tests.handler.processes import descendants
         with Decoder(Limits(9, 30, 256)) as decoder:
             assert decoder.decode(jpeg(), 64).any()

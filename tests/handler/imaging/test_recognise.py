@@ -12,7 +12,7 @@ from PIL import Image
 
 from handler.errors import UnreadableImage, UnsupportedFormat
 from handler.imaging.decode import decode
-from tests.handler.pictures import encode, jpeg, phantom, png, tiff
+from tests.handler.images import encode, jpeg, phantom, png, tiff
 
 
 def zipped() -> bytes:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from handler.errors import UnsupportedFormat
 from handler.imaging.decode import decode
-from tests.handler.pictures import deep_png, phantom, png, tifffile
+from tests.handler.images import deep_png, phantom, png, tifffile
 
 SIZE = 64
 GREY = np.asarray(phantom()).astype(np.uint16) * 257

@@ -1,4 +1,4 @@
-"""Pictures that the tests draw themselves, in every form in which pictures arrive."""
+"""Images that the tests draw themselves, in every form in which images arrive."""
 
 import io
 import struct
@@ -37,7 +37,7 @@ def png(image: Image.Image | None = None) -> bytes:
 
 
 def noise() -> bytes:
-    """A picture that is certainly no X-ray."""
+    """An image that is certainly no X-ray."""
     return png(Image.fromarray(np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8)))
 
 
