@@ -4,7 +4,8 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from handler.errors import FolderError, HandlerError
@@ -75,6 +76,21 @@ def run(
     else:
         return status
     return failed
+
+
+@contextmanager
+def needing_extra(extra: str) -> Iterator[None]:
+    """Say which of this project's extras to install where one of its packages is missing. Serving needs none.
+
+    Raises:
+        SystemExit: a package is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] in ("", "handler", "training", "export", "infra"):
+            raise
+        sys.exit(f"error: {exc.name} is not installed: pip install 'serverless-onnx-inference[{extra}]'")
 
 
 def _retyped(words: list[str], given: Path, instead: Path) -> str:

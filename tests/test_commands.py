@@ -189,3 +189,33 @@ def test_an_image_that_is_not_there_is_one_line_of_the_sweep(tmp_path: Path) -> 
 
     assert done.returncode == 2
     assert f"{tmp_path}/gone.png: No such file or directory: check the path" in error(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [
+        ("training prepare --help", "tqdm", "train"),
+        ("export build --model . --calibration . --out x", "keras", "export"),
+    ],
+)
+def test_what_an_environment_that_only_serves_lacks_is_one_line(
+    command: str, missing: str, extra: str, tmp_path: Path
+) -> None:
+    package, *arguments = command.split()
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; from {package}.__main__ import main; sys.exit(main({arguments}))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: {missing} is not installed: pip install 'serverless-onnx-inference[{extra}]'"
+    )

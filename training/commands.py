@@ -1,0 +1,277 @@
+"""Train and evaluate the network.
+
+python -m training prepare --data chest_xray --out data/prepared
+python -m training fit --data data/prepared --out runs/vgg19 --init scratch
+python -m training prune --run runs/vgg19 --data data/prepared --out runs/pruned
+python -m training compare runs/vgg19 runs/pruned
+python -m training evaluate --model runs/vgg19/model.keras --data chest_xray/test
+python -m training robustness --model runs/pruned --data data/prepared
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from handler.commands import run
+from training.arguments import add_patient_argument, add_split_arguments, pattern, recipe_number, sizes
+from training.errors import TrainingError
+from training.prepare import SIZE, Prepared, load, prepare
+from training.recipe import RECIPES, Phase
+from training.run_folder import RunFolder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    _prepare_arguments(commands.add_parser("prepare", help="check a data set, split it by patient, decode it"))
+    _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
+    _prune_arguments(commands.add_parser("prune", help="remove the channels that matter least from a trained network"))
+    _compare_arguments(commands.add_parser("compare", help="print a table of finished runs"))
+    _evaluate_arguments(commands.add_parser("evaluate", help="evaluate a model or bundle on a labelled folder"))
+    _robustness_arguments(
+        commands.add_parser(
+            "robustness", help="evaluate a model on images that are framed, exposed or sharpened otherwise"
+        )
+    )
+    _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample image"))
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    resumes = options.command in ("fit", "prune")
+    return run(
+        lambda: options.run(options),
+        refused=(TrainingError,),
+        out=None if options.command == "phantom" else getattr(options, "out", None),
+        interrupted="what was finished is saved; the same command goes on from there" if resumes else "start it again",
+        prog=parser.prog,
+        arguments=arguments,
+    )
+
+
+def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/, optionally test/ and val/")
+    parser.add_argument("--out", type=Path, required=True, help="where the arrays and the split go")
+    parser.add_argument("--size", type=int, default=SIZE, help="image size in pixels (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split")
+    add_split_arguments(parser)
+    parser.add_argument(
+        "--held-out-group",
+        type=pattern,
+        metavar="REGEX",
+        help="patients that go to validation as well, such as ^NORMAL2",
+    )
+    parser.set_defaults(run=_prepare)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    _tell(
+        prepare(
+            options.data,
+            options.out,
+            size=options.size,
+            validation=options.validation,
+            seed=options.seed,
+            pattern=options.patient,
+            held_out_group=options.held_out_group,
+        )
+    )
+    print(f"written to {options.out}")
+
+
+def _tell(report: dict[str, Any]) -> None:
+    """What was left out of a data set and why, and what there is."""
+    for problem in report["problems"]:
+        print(problem)
+    for split, counts in report["counts"].items():
+        print(f"{split:10} " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def _fit_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
+    parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
+    parser.add_argument(
+        "--init",
+        default="imagenet",
+        help="imagenet (default), hed (from a package), scratch, a VGG19 weights file, or a run's model.keras (give "
+        "--recipe as well)",
+    )
+    parser.add_argument(
+        "--recipe", choices=sorted(RECIPES), help="default: scratch for scratch, transfer for hed, else baseline"
+    )
+    parser.add_argument(
+        "--sizes",
+        type=sizes,
+        metavar="PXxEPOCHS,...",
+        help="image size of every epoch of each phase, such as 48x8,64x10,128x3",
+    )
+    _choice_arguments(parser)
+    parser.set_defaults(run=_fit)
+
+
+def _fit(options: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    usual = {"scratch": "scratch", "hed": "transfer"}.get(options.init, "baseline")
+    recipe = RECIPES[options.recipe or usual](**_choices(options))
+    if options.sizes:
+        recipe = dataclasses.replace(recipe, phases=tuple(_resized(phase, options.sizes) for phase in recipe.phases))
+    data = _prepared(options, recipe.size)
+    from training.fit import fit  # TensorFlow, only once the data is known to be good
+
+    metrics = fit(data, options.out, recipe, options.init, options.data.name)
+    print(json.dumps(metrics.validation, indent=2))
+    print(f"network, curves and metrics are in {options.out}")
+
+
+def _prepared(options: argparse.Namespace, size: int) -> Prepared:
+    """The arrays of `--data`, made first if it is a data set as it was downloaded. All runs validate on one split then,
+    whatever their seed."""
+    folder: Path = options.data
+    if not (folder / "split.json").exists():
+        folder = RunFolder(options.out).data
+        how = {"size": max(SIZE, size), "validation": options.validation, "pattern": options.patient}
+        _tell(prepare(options.data, folder, **how))
+    return load(folder)
+
+
+def _choice_arguments(parser: argparse.ArgumentParser) -> None:
+    add_split_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
+    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=recipe_number,
+        metavar="NAME=VALUE",
+        help="another value for a number of training.recipe.Recipe, such as width=0.25; may be given several times",
+    )
+
+
+def _choices(options: argparse.Namespace) -> dict[str, Any]:
+    return {"seed": options.seed, "mixed_precision": options.mixed_precision, **dict(options.set)}
+
+
+def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, dest="unpruned", help="finished run of the network to prune")
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
+    parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
+    parser.add_argument("--size", type=int, default=96, help="image size in pixels (default: %(default)s)")
+    parser.add_argument("--gmacs", type=float, default=0.2, help="most 1e9 multiply-accumulates (default: %(default)s)")
+    parser.add_argument("--parameters", type=float, default=1.2e6, help="most weights (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=26, help="of fine-tuning (default: %(default)s)")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        help="finished run that teaches instead of --run; may be given several times",
+    )
+    _choice_arguments(parser)
+    parser.set_defaults(run=_prune)
+
+
+def _prune(options: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    data = _prepared(options, options.size)
+    from training.pruning import prune
+
+    metrics = prune(
+        options.unpruned,
+        data,
+        options.out,
+        size=options.size,
+        gmacs=options.gmacs,
+        parameters=options.parameters,
+        epochs=options.epochs,
+        teachers=options.teacher,
+        source=options.data.name,
+        **_choices(options),
+    )
+    print(json.dumps(metrics.validation, indent=2))
+    print(f"network, curves and metrics are in {options.out}")
+
+
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="finished run folder")
+    parser.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from training.experiments import compare
+
+    table, others = compare(options.runs)
+    print(table)
+    if others:
+        print(f"left out, for they are no finished runs: {', '.join(map(str, others))}", file=sys.stderr)
+
+
+def _resized(phase: Phase, sizes: tuple[int, ...]) -> Phase:
+    """The phase with other epochs. A schedule that would end before they do ends with them."""
+    planned = phase.schedule_epochs
+    schedule = planned if planned and planned > len(sizes) else None
+    return dataclasses.replace(phase, sizes=sizes, schedule_epochs=schedule)
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with NORMAL/ and PNEUMONIA/ below it, or the data set"
+    )
+    parser.add_argument(
+        "--validation", type=Path, metavar="RUN", help="--data is a whole data set: evaluate on what RUN held out of it"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="for report and plots")
+    parser.add_argument("--threshold", type=float, help="instead of the model's own")
+    add_patient_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from training.evaluate import evaluate, report
+
+    result = evaluate(
+        options.model,
+        options.data,
+        options.out,
+        validation=options.validation,
+        threshold=options.threshold,
+        pattern=options.patient,
+    )
+    print(json.dumps(result) if options.json else report(result))
+    print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)
+
+
+def _robustness_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder, whose validation images are used")
+    parser.add_argument("--out", type=Path, default=Path("runs/robustness"), help="for numbers and plot")
+    parser.set_defaults(run=_robustness)
+
+
+def _robustness(options: argparse.Namespace) -> None:
+    from training.robustness import evaluate_robustness, table
+
+    print(table(evaluate_robustness(options.model, load(options.data), options.out)))
+    print(f"numbers and plot are in {options.out}")
+
+
+def _phantom_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
+    parser.set_defaults(run=_phantom)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from training.phantom import save
+
+    save(options.out)
+    print(f"a synthetic chest is in {options.out}")
