@@ -2,7 +2,7 @@
 
 docker build --target lambda -t xray:lambda .
 python -m infra.sweep
-python -m infra.sweep --picture chest.jpg --sizes 1769,3538 --cold 10 --warm 200
+python -m infra.sweep --xray chest.jpg --sizes 1769,3538 --cold 10 --warm 200
 
 Each round starts a fresh container of every size, takes the time of its first prediction and then of warm ones, one
 after the other, so that a drifting clock hits all sizes alike. A default run takes some minutes, so there is nothing
@@ -112,7 +112,7 @@ def measure(
 def _check(answer: dict[str, Any]) -> None:
     if answer.get("statusCode") != 200:
         said = answer.get("body") or answer.get("errorMessage") or answer
-        raise EngineError(f"the function does not score the picture: {said}")
+        raise EngineError(f"the function does not score the X-ray: {said}")
 
 
 def sweep(options: argparse.Namespace) -> Sweep:
@@ -120,13 +120,13 @@ def sweep(options: argparse.Namespace) -> Sweep:
 
     Raises:
         EngineError: as `measure`; or engine, image or emulator are missing.
-        ValueError: the picture is too large, or the machine too small for all sizes.
-        OSError: the picture cannot be read.
+        ValueError: the X-ray is too large, or the machine too small for all sizes.
+        OSError: the X-ray cannot be read.
     """
-    data = read(options.picture)
+    data = read(options.xray)
     event = json.dumps(request_event(data)).encode()
     if len(event) > MOST_BYTES:
-        raise ValueError(f"{options.picture} is too large: Lambda takes 6 MB, about 4.5 MB of picture; send a smaller")
+        raise ValueError(f"{options.xray} is too large: Lambda takes 6 MB, about 4.5 MB of X-ray; send a smaller")
     name, architecture = docker("image", "inspect", "--format", "{{.Id}} {{.Architecture}}", options.image).split()
     architecture = {"amd64": "x86_64"}.get(architecture, architecture)
     cores = int(docker("info", "--format", "{{.NCPU}}"))
@@ -154,7 +154,7 @@ def sweep(options: argparse.Namespace) -> Sweep:
             "engine": docker("version", "--format", "{{.Server.Version}}"),
         },
         image={"name": options.image, "id": name, "architecture": architecture},
-        picture_bytes=len(data),
+        xray_bytes=len(data),
         within=options.within,
         recommended_mb=recommended(measured, architecture, options.within).memory_mb,
         sizes=measured,
@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--sizes", type=_sizes, default=list(SIZES), help="MB, separated by commas (default: nine from 512 to 10240)")
     add("--cold", type=_positive, default=5, help="cold starts of each size (default: %(default)s)")
     add("--warm", type=_positive, default=100, help="warm predictions after each cold start (default: %(default)s)")
-    add("--picture", type=Path, default=IMAGE, help="to be scored (default: the synthetic chest of the page)")
+    add("--xray", type=Path, default=IMAGE, help="to be scored (default: the synthetic chest of the page)")
     add("--within", type=float, default=WITHIN, help="of the best warm p95 (default: %(default)s)")
     add("--emulator", type=Path, help="AWS's aws-lambda-rie (default: the one that comes with SAM)")
     add("--out", type=Path, default=Path("runs/sweep"), help="folder of the results (default: %(default)s)")

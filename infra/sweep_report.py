@@ -23,7 +23,7 @@ class Sweep:
     image: dict[str, str]
     """`name`, `id` and `architecture`, as Lambda calls it."""
 
-    picture_bytes: int
+    xray_bytes: int
     within: float
     """Of the best p95."""
 
@@ -60,8 +60,8 @@ def table(sweep: Sweep) -> str:
 def _notes(sweep: Sweep) -> list[str]:
     machine, first = sweep.machine, sweep.sizes[0]
     notes = [
-        f"{machine['cpu']}, {machine['cores']} cores, {sweep.date[:10]}; a picture of "
-        f"{sweep.picture_bytes / 1000:.0f} kB; of each size, cold starts: {first.cold_starts}, warm predictions: "
+        f"{machine['cpu']}, {machine['cores']} cores, {sweep.date[:10]}; an X-ray of "
+        f"{sweep.xray_bytes / 1000:.0f} kB; of each size, cold starts: {first.cold_starts}, warm predictions: "
         f"{first.predictions}.",
         f"Dollars by {PRICES}; API Gateway takes ${API_MILLION_REQUESTS:.2f} per million more.",
     ]

@@ -185,7 +185,7 @@ def test_metrics_that_are_no_file_are_one_line(tmp_path: Path) -> None:
 
 
 def test_an_image_that_is_not_there_is_one_line_of_the_sweep(tmp_path: Path) -> None:
-    done = call(["infra.sweep", "--image", tmp_path / "gone.png", "--out", tmp_path / "out"])
+    done = call(["infra.sweep", "--xray", tmp_path / "gone.png", "--out", tmp_path / "out"])
 
     assert done.returncode == 2
     assert f"{tmp_path}/gone.png: No such file or directory: check the path" in error(done.stderr)

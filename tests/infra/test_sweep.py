@@ -111,9 +111,9 @@ def test_arguments_that_make_no_sense_are_refused(wrong: list[str]) -> None:
 
 
 def test_what_is_missing_or_too_large_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--picture", str(tmp_path / "none.png")]) == 2
+    assert main(["--xray", str(tmp_path / "none.png")]) == 2
     (tmp_path / "large.png").write_bytes(bytes(5 << 20))
-    assert main(["--picture", str(tmp_path / "large.png")]) == 2
+    assert main(["--xray", str(tmp_path / "large.png")]) == 2
     missing, large = capsys.readouterr().err.splitlines()
     assert "none.png" in missing
     assert "6 MB" in large
@@ -136,7 +136,7 @@ def test_a_run_on_containers_measures_and_recommends(
     assert main(wanted) == 0
     printed = capsys.readouterr().out
     kept = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
-    assert set(kept) == {"date", "machine", "image", "picture_bytes", "within", "recommended_mb", "sizes", "prices"}
+    assert set(kept) == {"date", "machine", "image", "xray_bytes", "within", "recommended_mb", "sizes", "prices"}
     assert kept["machine"]["cores"] == cores
     assert kept["machine"]["cpu"]
     assert ("The machine was busy" in printed) == (kept["machine"]["load"] > cores / 4)
@@ -165,7 +165,7 @@ def test_a_run_on_containers_measures_and_recommends(
 
 
 @pytest.mark.slow
-def test_json_goes_to_programs_and_a_picture_that_is_none_is_an_error(
+def test_json_goes_to_programs_and_an_xray_that_is_none_is_an_error(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = ["--image", name, "--sizes", "1769", "--cold", "1", "--warm", "1", "--out", str(tmp_path / "sweep")]
@@ -173,6 +173,6 @@ def test_json_goes_to_programs_and_a_picture_that_is_none_is_an_error(
     said = capsys.readouterr()
     assert json.loads(said.out) == json.loads((tmp_path / "sweep" / "sweep.json").read_text(encoding="utf-8"))
     assert "results in" in said.err
-    (tmp_path / "text.png").write_text("no picture")
-    assert main([*wanted, "--picture", str(tmp_path / "text.png")]) == 2
-    assert "does not score the picture" in capsys.readouterr().err
+    (tmp_path / "text.png").write_text("no X-ray")
+    assert main([*wanted, "--xray", str(tmp_path / "text.png")]) == 2
+    assert "does not score the X-ray" in capsys.readouterr().err
