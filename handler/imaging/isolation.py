@@ -35,6 +35,9 @@ SLOW_AFTER_S = 0.25
 MAX_SLOW = 4
 """Slow files that may go on besides the others."""
 
+_PLACE_AFTER_S = 0.1
+"""From then on a file needs one of these places, or is refused. So many attackers do not hold up others for long."""
+
 _LOW_PRIORITY = 10
 """Niceness of a slow worker. Other files go first, and a good one still gets done on a busy machine, unlike at 19."""
 
@@ -83,15 +86,21 @@ class Decoder:
             Overloaded: the file is slow, and as many slow ones as are allowed are being decoded; or this is closed.
             InputError: see there.
         """
-        with self._turns:
-            deadline = monotonic() + self._limits.wall_s
-            worker = self._begin(data, size, deadline)
-            if worker.has_answered(min(deadline, monotonic() + SLOW_AFTER_S)):
-                return self._finish(worker, size)
-        if not self._slow.acquire(blocking=False):
-            self._parent.end(worker)
-            raise Overloaded("Several costly images are being decoded already. Try again in a moment.")
-        try:
+        with contextlib.ExitStack() as place:
+            with self._turns:
+                start = monotonic()
+                deadline = start + self._limits.wall_s
+                worker = self._begin(data, size, deadline)
+                if worker.has_answered(min(deadline, start + _PLACE_AFTER_S)):
+                    return self._finish(worker, size)
+                has_place = self._slow.acquire(blocking=False)
+                if has_place:
+                    place.callback(self._slow.release)
+                    if worker.has_answered(min(deadline, start + SLOW_AFTER_S)):
+                        return self._finish(worker, size)
+            if not has_place:
+                self._parent.end(worker)
+                raise Overloaded("Several costly images are being decoded already. Try again in a moment.")
             # An unprivileged process cannot get its priority back, so this is the worker's last file.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, worker.pid, _LOW_PRIORITY)
@@ -100,8 +109,6 @@ class Decoder:
                 return self._finish(worker, size)
             self._parent.end(worker)
             raise self._failure()
-        finally:
-            self._slow.release()
 
     def _begin(self, data: bytes, size: int, deadline: float) -> "_Worker":
         """Send a file to an idle worker or a new one. An idle one may have been killed, and the others with it."""
