@@ -1,7 +1,7 @@
-"""Images in bulk: batches of a Step Functions Distributed Map, and messages of an SQS queue.
+"""Score many images: batches of a Step Functions Distributed Map, and messages of an SQS queue.
 
-Each image goes through the same scoring function as over HTTP. What will never succeed is listed as failed; what may
-succeed later makes the batch, or the one message, come again.
+The scoring function is the same as over HTTP. An image with a permanent error is reported as failed. After a temporary
+error, the whole batch or the one message is sent again.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ from handler.settings import Settings
 from handler.storage import Storage
 
 _TO_WRITE_S = 3
-"""Seconds kept for writing the answers."""
+"""Seconds that are reserved for writing the results."""
 
 _READERS = 8
-"""Objects fetched at the same time: S3 takes tens of milliseconds to answer, the network less."""
+"""Objects fetched at the same time: a response of S3 takes tens of milliseconds, inference takes less."""
 
 
 class Batches:
-    """Scores events that are no HTTP requests."""
+    """Scores the images of events that are not HTTP requests."""
 
     def __init__(self, settings: Settings, predictor: Predictor, storage: Storage) -> None:
         self._settings = settings
@@ -47,8 +47,8 @@ class Batches:
     def map_batch(self, event: dict[str, Any], seconds: float = math.inf) -> tuple[dict[str, Any], list[Outcome]]:
         """Score one batch of a Distributed Map into one JSON Lines object.
 
-        Its key is a hash of the list of items and its content has nothing that changes between attempts, so a batch
-        that is tried again replaces its own answer by the same.
+        The key is a hash of the list of items, and the content is the same at each attempt. So a repeated batch
+        replaces its result by an equal one.
 
         Args:
             event: `Items`, each with `Key` or `s3_uri`, and `BatchInput` with `output_bucket`, `output_prefix` and, for
@@ -56,11 +56,11 @@ class Batches:
             seconds: left until the invocation ends.
 
         Returns:
-            `output_key`, and how many were `scored` and have `failed`; and the outcomes.
+            `output_key` and the numbers of `scored` and `failed` images; and the outcomes.
 
         Raises:
             MalformedRequest: the event has another form.
-            TemporaryError: S3 has trouble; nothing was written.
+            TemporaryError: S3 has a temporary error; nothing was written.
         """
         wanted = event.get("BatchInput")
         items = event["Items"]
@@ -78,19 +78,19 @@ class Batches:
         return {"output_key": key, "scored": len(outcomes) - failed, "failed": failed}, outcomes
 
     def queue_messages(self, event: dict[str, Any], seconds: float = math.inf) -> tuple[dict[str, Any], list[Outcome]]:
-        """Score the images that queue messages point to, see `handler.notifications`.
+        """Score the images that queue messages name, see `handler.notifications`.
 
         Args:
             seconds: left until the invocation ends.
 
         Returns:
-            `batchItemFailures` with the messages that shall come again, after a few attempts in the dead-letter queue:
-            those that met trouble with S3, and those that cannot be understood. An image that cannot be scored is an
-            answer and not a failure. And the outcomes.
+            `batchItemFailures`, and the outcomes. The former lists the messages that SQS sends again, and moves to the
+            dead-letter queue after a few attempts: those with an S3 error, and those of an unknown form. An image that
+            cannot be scored is not a failure: its error is written as its result.
         """
         outcomes: list[Outcome] = []
         failed: set[str] = set()
-        wanted: list[tuple[str, str, str]] = []  # message, image, place of the answer
+        wanted: list[tuple[str, str, str]] = []  # message, image, URI for the result
         for record in event["Records"]:
             try:
                 wanted += [(record["messageId"], *pair) for pair in self._addressed(record.get("body"))]
@@ -115,12 +115,12 @@ class Batches:
             seconds: left until the invocation ends.
 
         Returns:
-            How many were `scored` and have `failed`; and the outcomes.
+            The numbers of `scored` and `failed` images; and the outcomes.
 
         Raises:
-            MalformedRequest: it tells of no object.
-            SettingsError: OUTPUT_S3_URI does not say where answers go.
-            TemporaryError: S3 has trouble; Lambda sends such an event again.
+            MalformedRequest: the event names no object.
+            SettingsError: OUTPUT_S3_URI is not set.
+            TemporaryError: S3 has a temporary error; Lambda sends such an event again.
         """
         addressed = self._addressed(event)
         outcomes = self._score([uri for uri, _ in addressed], seconds)
@@ -130,13 +130,13 @@ class Batches:
         return {"scored": len(outcomes) - failed, "failed": failed}, outcomes
 
     def _write(self, uri: str, output: str, outcome: Outcome) -> None:
-        """Store an answer. What may succeed later is none, and raised instead."""
+        """Write a result. A temporary error is raised instead, so that the image is tried again."""
         if isinstance(outcome, TemporaryError):
             raise outcome
         self._storage.write(output, self._line(uri, outcome), "application/json")
 
     def _score(self, uris: Sequence[str], seconds: float) -> list[Outcome]:
-        """Fetch and score, in order. What is slow to decode waits until the others are done."""
+        """Fetch and score, in order. Images that are slow to decode may be tried again after the others."""
         last_begin = monotonic() + seconds - self._settings.decode_timeout_s - _TO_WRITE_S
         attempt = partial(self._attempt, last_begin=last_begin)
         with ThreadPoolExecutor(_READERS) as pool:
@@ -157,13 +157,13 @@ class Batches:
             return exc.bare()
         except HandlerError:
             raise
-        except Exception as exc:  # it shall spoil no other image
+        except Exception as exc:  # a bug in one image must not stop the others
             bug = Unexpected(f"something unexpected went wrong with this image ({type(exc).__name__}): report it")
             bug.__cause__ = exc
             return bug
 
     def _line(self, uri: str, outcome: Outcome) -> bytes:
-        """One image's answer as a line of JSON. Timings would differ from attempt to attempt."""
+        """One image's result as a line of JSON. Timings are left out, because they differ between attempts."""
         if isinstance(outcome, HandlerError):
             answer: dict[str, Any] = {"error": problem_of(outcome)}
         else:
@@ -171,7 +171,7 @@ class Batches:
         return encoded({"s3_uri": uri, "model": identity(self._predictor.contract), **answer}) + b"\n"
 
     def _addressed(self, message: Any) -> list[tuple[str, str]]:
-        """The images that a message points to, each with the place for its answer."""
+        """The images that a message names, each with the URI for its result."""
         return [(uri, output or self._default_output(uri)) for uri, output in notified(message)]
 
     def _default_output(self, uri: str) -> str:
@@ -184,7 +184,7 @@ class Batches:
 
 
 def _digest(uris: list[str]) -> str:
-    """A name for the answer to these. Not every string that JSON can spell has a UTF-8 form."""
+    """A name for the result of these URIs. JSON strings may contain lone surrogates, which UTF-8 cannot encode."""
     return hashlib.sha256("\n".join(uris).encode("utf-8", "backslashreplace")).hexdigest()
 
 

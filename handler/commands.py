@@ -1,4 +1,4 @@
-"""What all command lines share: an error is one line that names the remedy, never a traceback."""
+"""Shared code of all command lines: an error is printed as one line that names the remedy, not as a traceback."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ _REMEDIES = {
     errno.EROFS: "name a place that can be written",
     errno.EISDIR: "name a file",
     errno.ENOTDIR: "name a folder",
-    errno.EEXIST: "name a folder",  # where one is to be made, there is a file
+    errno.EEXIST: "name a folder",  # a file exists where a folder must be created
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EFBIG: _FULL,
@@ -38,17 +38,17 @@ def run(
     prog: str = "",
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Run a command and report what stops it: first the notes of the exception, which explain it or save its results,
-    then one line.
+    """Run a command. Report an exception that stops it: first the notes of the exception, which explain it or contain
+    results, then one line.
 
     Args:
         command: returns the exit status; None is 0.
         refused: exceptions whose message names the remedy, besides `HandlerError`.
-        out: folder for the results; whether it can be written is checked first.
+        out: folder for the results; it is checked first that files can be written there.
         failed: the exit status after an error.
         interrupted: what to do after Ctrl-C.
-        prog: how the command line begins.
-        arguments: the rest of it; None for that of this process.
+        prog: beginning of the command line.
+        arguments: the rest of the command line; None for the arguments of this process.
 
     Returns:
         The exit status.
@@ -60,7 +60,7 @@ def run(
         status = command() or 0
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of the output has seen enough, and Python would try to write the rest of it at its exit.
+        # The output pipe is closed. Python would try to write the rest of the output at exit.
         _drop_output()
         return 1
     except KeyboardInterrupt:
@@ -80,7 +80,7 @@ def run(
 
 @contextmanager
 def needing_extra(extra: str) -> Iterator[None]:
-    """Say which of this project's extras to install where one of its packages is missing. Serving needs none.
+    """Name the extra to install if one of its packages is missing. Serving needs no extra.
 
     Raises:
         SystemExit: a package is missing.
@@ -94,7 +94,7 @@ def needing_extra(extra: str) -> Iterator[None]:
 
 
 def _retyped(words: list[str], given: Path, instead: Path) -> str:
-    """The command with another folder instead of that which was given."""
+    """The command with `instead` in place of the given folder."""
     found = []
     for word in words:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
@@ -104,7 +104,7 @@ def _retyped(words: list[str], given: Path, instead: Path) -> str:
 
 def described(exc: OSError) -> str:
     """The path, what is wrong with it, and the remedy."""
-    if exc.errno is None or exc.strerror is None:  # it has a message of its own
+    if exc.errno is None or exc.strerror is None:  # it has its own message
         return str(exc)
     where = exc.filename if exc.filename is not None else "the output"
     if isinstance(where, bytes):

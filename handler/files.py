@@ -1,4 +1,4 @@
-"""What every package does with files: write and replace them whole, and walk a labelled folder."""
+"""File functions for every package: write and replace files atomically, and list labelled images."""
 
 import errno
 import json
@@ -15,13 +15,13 @@ from handler.errors import FolderError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it into place: an interrupt leaves the old file
-    or the new one, never half of one.
+    """Let `write` fill a temporary file beside `path`, then rename it to `path`. After an interrupt, `path` is
+    the complete old file or the complete new one.
 
-    The temporary name ends like the final one, because several writers choose their format by it.
+    The temporary name has the same suffix as `path`, because some writers choose their format by the suffix.
 
     Raises:
-        OSError: it names `path`, whatever `write` tells.
+        OSError: always names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -29,7 +29,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         temporary.replace(path)
     except OSError as exc:
-        if exc.errno is None:  # NumPy and HDF5 tell no more than that something is missing
+        if exc.errno is None:  # NumPy and HDF5 do not give the reason
             raise OSError(errno.ENOSPC, f"cannot be written ({exc})", str(path)) from exc
         raise OSError(exc.errno, exc.strerror, str(path)) from exc
     finally:
@@ -46,7 +46,7 @@ def read(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        OSError: it names `path`, even where the file could be opened and the drive fails later.
+        OSError: always names `path`, even if the drive fails after the file was opened.
     """
     try:
         return path.read_bytes()
@@ -55,10 +55,10 @@ def read(path: Path) -> bytes:
 
 
 def require_readable(paths: Iterable[Path]) -> None:
-    """Say before long work whether all these files can be read.
+    """Check before long work that all these files can be read.
 
     Raises:
-        OSError: the first that cannot.
+        OSError: a file cannot be read; names the first one.
     """
     for path in paths:
         try:
@@ -69,10 +69,11 @@ def require_readable(paths: Iterable[Path]) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Say before long work whether files can be written into a folder, which need not exist yet. Nothing is left there.
+    """Check before long work that files can be written into a folder. The folder need not exist yet, and is not
+    created.
 
     Raises:
-        OSError: it is a file, or lies below one, or may not be written.
+        OSError: the folder is a file, is below a file, or cannot be written.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
@@ -85,10 +86,10 @@ def require_writable(folder: Path) -> None:
 
 
 def require_replaceable(folder: Path, mark: str) -> None:
-    """Say before long work whether `replace_folder` will do.
+    """Check before long work that `replace_folder` may replace a folder.
 
     Raises:
-        FileExistsError: the folder holds files, and none that is called `mark`: they would be lost.
+        FileExistsError: the folder contains files, but no file named `mark`: they would be deleted.
     """
     if folder.exists() and not (folder / mark).is_file() and any(folder.iterdir()):
         raise FileExistsError(
@@ -97,7 +98,7 @@ def require_replaceable(folder: Path, mark: str) -> None:
 
 
 def replace_folder(new: Path, old: Path, mark: str) -> None:
-    """Put the finished folder `new` where `old` is; renames, so that neither is ever seen half-written.
+    """Replace the folder `old` by the finished folder `new`. Both are renamed, so no reader sees an incomplete folder.
 
     Raises:
         FileExistsError: see `require_replaceable`.
@@ -112,17 +113,18 @@ def replace_folder(new: Path, old: Path, mark: str) -> None:
 
 
 def label_of(folder: str) -> int | None:
-    """The index of the label that a folder is named after, in whatever case; None for other folders."""
+    """The index of the label with the name of a folder, in upper or lower case; None for other folders."""
     return next((index for index, label in enumerate(LABELS) if label.casefold() == folder.casefold()), None)
 
 
 def walk(folder: Path) -> tuple[list[tuple[Path, int]], list[Path]]:
-    """Find the files of the class folders `NORMAL` and `PNEUMONIA`, in whatever case, below a folder.
+    """Find the files of the class folders `NORMAL` and `PNEUMONIA`, in upper or lower case, below a folder.
 
-    Hidden files are passed over.
+    Hidden files are skipped.
 
     Returns:
-        The files, each with the index of its label, sorted by both; and all else that is there, which is ignored.
+        The files, each with the index of its label, sorted by label and path; and all other files and folders, which
+        are ignored.
 
     Raises:
         OSError: a folder cannot be read.
@@ -150,7 +152,7 @@ def labelled_files(folder: Path) -> list[tuple[Path, int]]:
     """The files that `walk` finds.
 
     Raises:
-        FolderError: the folder or one of its classes is absent or empty; the message says what to give instead.
+        FolderError: the folder or one of its classes is absent or empty; the message names the remedy.
         OSError: a folder or a file cannot be read.
     """
     expected = " and ".join(f"{label}/" for label in LABELS)
@@ -168,15 +170,15 @@ def _has_classes(folder: Path) -> bool:
 
 
 def require_layout(folder: Path, fits: Callable[[Path], bool], expected: str) -> None:
-    """Say what is wrong with a folder that a command was given.
+    """Check the layout of a folder that a command was given.
 
     Args:
-        fits: whether a folder is laid out as it must be.
-        expected: what it must hold, for the message.
+        fits: whether a folder has the required layout.
+        expected: the required content, for the message.
 
     Raises:
-        FolderError: the folder is not there, is a file or an archive, or does not fit; its `instead` is a folder nearby
-            that does.
+        FolderError: the folder does not exist, is a file or an archive, or has another layout. Its `instead` is a
+            nearby folder with the required layout, if there is one.
     """
     if not folder.exists():
         raise FolderError(f"{folder} does not exist: check the path, and that its drive is connected", folder)
@@ -196,7 +198,7 @@ def require_layout(folder: Path, fits: Callable[[Path], bool], expected: str) ->
     if fits(folder):
         return
     deeper = [path for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern)) if path.is_dir()]
-    # The Mac's archiver puts a folder with this name and the same structure beside the files.
+    # The archive program of macOS adds a folder with this name and the same structure.
     deeper = [path for path in deeper if not {"__MACOSX"}.intersection(path.relative_to(folder).parts)]
     if instead := next((path for path in (*deeper, folder.parent) if fits(path)), None):
         raise FolderError(f"{folder} does not hold {expected}, but {instead} does: give that", folder, instead)

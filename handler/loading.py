@@ -1,4 +1,4 @@
-"""From settings to a decoder and a classifier that are ready to answer."""
+"""Make the decoder and the classifier that the settings describe."""
 
 import importlib.util
 import os
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def start_decoder(settings: Settings) -> "Decoder":
-    """The decoder that the settings ask for. It starts fastest while this process has one thread: call this first."""
-    # NumPy would start threads that serving does not use.
+    """Start the decoder. This is fastest while the process has one thread, so call this first."""
+    # Without this, NumPy starts threads that serving does not use.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from handler.imaging.isolation import Decoder
 
@@ -22,11 +22,11 @@ def start_decoder(settings: Settings) -> "Decoder":
 
 
 def load(settings: Settings) -> "Classifier":
-    """The classifier that the settings ask for, warmed up.
+    """Load the classifier and run it once.
 
     Raises:
         BundleError: the model cannot be served; the message names the remedy.
-        SettingsError: it is to come from the Hub, whose client is not installed or whose cache holds something else.
+        SettingsError: the model is on the Hub, but the Hub's client is not installed or the cache cannot be used.
     """
     import numpy as np
 
@@ -45,7 +45,7 @@ def load(settings: Settings) -> "Classifier":
         except OSError as exc:
             raise SettingsError(f"MODEL_CACHE cannot be used: {exc}") from exc
     classifier = Classifier(bundle)
-    # The first run allocates what later runs reuse: no caller shall wait for that.
+    # The first run allocates memory that later runs reuse. No request should wait for that.
     size = classifier.contract.input_size
     classifier.score(np.zeros((1, size, size), np.uint8))
     return classifier

@@ -1,7 +1,7 @@
-"""Which objects a message tells of: S3's notifications, as they are or wrapped by SNS or EventBridge, and messages
-with an `s3_uri`.
+"""Find the S3 objects that a message names: an S3 notification, also wrapped by SNS or EventBridge, or a message with
+an `s3_uri`.
 
-Bucket and key stand at another place in each, and only S3's own notifications URL-encode the key.
+Each form has bucket and key in a different place. Only direct S3 notifications URL-encode the key.
 """
 
 import json
@@ -15,17 +15,17 @@ EXPECTED = "an S3 notification, one that SNS or EventBridge has wrapped, or an o
 
 
 def notified(message: Any) -> list[tuple[str, str | None]]:
-    """The objects that a message tells of, each with the place for its answer if the message names one.
+    """The objects that a message names, each with the URI for its result if the message names one.
 
     Args:
-        message: JSON as text, or what was parsed from it.
+        message: JSON as text, or already parsed.
 
     Returns:
-        Addresses `s3://BUCKET/KEY`; none for deleted objects and for the test that S3 sends when notifications are set
-        up.
+        Pairs of `s3://BUCKET/KEY` and the URI for the result, or None. The list is empty for deleted objects, and for
+        the test message that S3 sends when notifications are set up.
 
     Raises:
-        MalformedRequest: it has none of these forms.
+        MalformedRequest: the message has none of these forms.
     """
     return list(_told(_parsed(message) if isinstance(message, str) else message))
 
@@ -50,7 +50,7 @@ def _told(message: Any) -> Iterator[tuple[str, str | None]]:
                 yield from _told(record)
         case {"Sns": {"Message": str(text)}} | {"Type": "Notification", "TopicArn": str(), "Message": str(text)}:
             yield from _told(_parsed(text))
-        # What has happened to an object may be that it was deleted: there is nothing to score, and its answer stays.
+        # Other events, such as a deletion: there is nothing to score, and an earlier result is kept.
         case {"eventName": str(name), "s3": _} if not name.startswith("ObjectCreated"):
             pass
         case {"s3": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
@@ -60,4 +60,4 @@ def _told(message: Any) -> Iterator[tuple[str, str | None]]:
         case {"source": "aws.s3", "detail": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
             yield f"s3://{bucket}/{key}", None
         case _:
-            raise MalformedRequest(f"the message tells of no object: send {EXPECTED}")
+            raise MalformedRequest(f"the message names no object: send {EXPECTED}")

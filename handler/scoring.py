@@ -1,4 +1,4 @@
-"""The one way from the bytes of an image to an answer: the API, the command line and the batches all take it."""
+"""Score an image from its bytes. The API, the command line and the batches all use this module."""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -12,14 +12,14 @@ from handler.errors import HandlerError, InputError, NotAnXray, TemporaryError
 from handler.imaging.decode import Pixels
 
 Source = Callable[[], bytes]
-"""A lazy image: called, it gives the bytes of a file, or raises an `InputError` or a `TemporaryError`."""
+"""A lazy image: a call returns the bytes of a file, or raises an `InputError` or a `TemporaryError`."""
 
 
 Decode = Callable[[bytes, int], Pixels]
 
 
 class Prediction(TypedDict):
-    """What is said of one image, ready to be written as JSON."""
+    """The result for one image, ready to be written as JSON."""
 
     label: str
     probabilities: dict[str, float]
@@ -31,15 +31,15 @@ class Prediction(TypedDict):
 
 
 Outcome = Prediction | HandlerError
-"""What became of one image."""
+"""The prediction for one image, or the error that prevented it."""
 
 
 class Predictor:
-    """A network and the decoder before it. Safe to share between threads.
+    """A network and a decoder. Safe to share between threads.
 
     Args:
         classifier: the network.
-        decode: turns the bytes of a file into pixels `[S, S]`, uint8, given `S`. Files of strangers need the limits of
+        decode: turns the bytes of a file into pixels `[S, S]`, uint8, given `S`. Untrusted files need the limits of
             `handler.imaging.isolation.Decoder.decode`.
     """
 
@@ -53,12 +53,12 @@ class Predictor:
 
         Args:
             data: the bytes of a file as `handler.imaging.decode` reads them.
-            explain: add the activation map, as numbers and as an image to lay over the original.
-            force: score it even if it does not look like an X-ray.
+            explain: add the class activation map, as numbers and as an overlay image.
+            force: score the image even if it does not look like an X-ray.
 
         Raises:
-            InputError: the image cannot be read, costs too much to decode, or is no X-ray.
-            Overloaded: the image is slow to decode, and others that are slow as well are being decoded.
+            InputError: the image cannot be read, exceeds the limits of decoding, or does not look like an X-ray.
+            Overloaded: the image is slow to decode, and too many other slow images are being decoded.
         """
         contract = self.contract
         start = perf_counter()
@@ -67,12 +67,12 @@ class Predictor:
         scores = self.classifier.score(pixels[np.newaxis], explain=explain)
         scored = perf_counter()
         distance = float(scores.distances[0])
-        # Written so that a distance that is no number counts as too far.
+        # With `not`, so that a distance of NaN is refused.
         if not (force or distance <= contract.ood_threshold):
             raise NotAnXray(
-                f"this does not look like a chest X-ray: its distance from the X-rays that the network knows is "
+                f"this does not look like a chest X-ray: its distance from the training X-rays is "
                 f"{distance:.1f}, the limit is {contract.ood_threshold:.1f}; send a frontal chest X-ray, or force=true "
-                "to have it scored all the same"
+                "to score it anyway"
             )
         probability = float(scores.probabilities[0, -1])
         prediction: Prediction = {
@@ -87,13 +87,14 @@ class Predictor:
             },
         }
         if scores.maps is not None:
-            from handler.explain import explanation  # Pillow's PNG writer, for the few who ask
+            from handler.explain import explanation  # loads Pillow's PNG writer, which few requests need
 
             prediction["explanation"] = explanation(scores.maps[0], contract.input_size)
         return prediction
 
     def score_or_error(self, source: Source, *, explain: bool = False, force: bool = False) -> Outcome:
-        """Fetch and score one image of several. A bad one becomes its error and does not spoil the others."""
+        """Fetch and score one image of several. Return its error instead of raising it, so that the others are
+        scored."""
         try:
             return self.predict(source(), explain=explain, force=force)
         except (InputError, TemporaryError) as exc:
@@ -101,5 +102,5 @@ class Predictor:
 
 
 def identity(contract: Contract) -> dict[str, str]:
-    """Which model answered."""
+    """Name, version and SHA-256 of the model."""
     return {"name": contract.name, "version": contract.version, "sha256": contract.sha256}

@@ -1,6 +1,6 @@
-"""What a deployment may set: environment variables, read once at start and checked all together.
+"""The settings of a deployment: environment variables, which are read once at start and checked together.
 
-`python -m handler settings` prints this list with the values in force.
+`python -m handler settings` prints them with their current values.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from handler.errors import SettingsError
 from handler.imaging.limits import Limits
 
 MB_PER_VCPU = 1769
-"""AWS Lambda grants one vCPU's worth of time for this much memory, whatever number of CPUs it shows.
+"""AWS Lambda grants the CPU time of one vCPU per this much memory, regardless of the number of visible CPUs.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -97,7 +97,7 @@ def _from(variable: str, parse: Callable[[str], Any], about: str) -> dict[str, A
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that a deployment may choose. Each field says which variable sets it and what it does."""
+    """All settings of a deployment. Each field names its environment variable and explains it."""
 
     bundle: Path = field(default=EMBEDDED_BUNDLE, metadata=_from("MODEL_BUNDLE", Path, "folder of the model bundle"))
     repo: str = field(
@@ -137,7 +137,7 @@ class Settings:
     )
     max_bytes_in_flight: int = field(
         default=256 << 20,
-        metadata=_from("MAX_BYTES_IN_FLIGHT", _positive, "most bytes of all these bodies together; others get 503"),
+        metadata=_from("MAX_BYTES_IN_FLIGHT", _positive, "most bytes of these bodies together; others get 503"),
     )
     body_timeout_s: int = field(
         default=30, metadata=_from("BODY_TIMEOUT_S", _positive, "seconds within which a request body must arrive")
@@ -145,7 +145,7 @@ class Settings:
     min_bytes_per_s: int = field(
         default=1000,
         metadata=_from(
-            "MIN_BYTES_PER_S", _positive, "slowest pace at which a body may arrive, after its first 5 s, in bytes/s"
+            "MIN_BYTES_PER_S", _positive, "lowest rate at which a body may arrive, after its first 5 s, in bytes/s"
         ),
     )
     header_timeout_s: int = field(
@@ -157,18 +157,18 @@ class Settings:
     shutdown_timeout_s: int = field(
         default=5,
         metadata=_from(
-            "SHUTDOWN_TIMEOUT_S", _positive, "seconds that requests get to finish after SIGTERM (`serve` only)"
+            "SHUTDOWN_TIMEOUT_S", _positive, "seconds within which requests must finish after SIGTERM (`serve` only)"
         ),
     )
     retry_after_s: int = field(
-        default=2, metadata=_from("RETRY_AFTER_S", _positive, "seconds that a 503 asks the caller to wait")
+        default=2, metadata=_from("RETRY_AFTER_S", _positive, "seconds to wait before a retry, as sent with each 503")
     )
     request_budget_s: int = field(
         default=20,
         metadata=_from(
             "REQUEST_BUDGET_S",
             _positive,
-            "seconds after which a request's further images are no longer begun (API Gateway waits for 29)",
+            "seconds after which no more images of a request are begun (API Gateway waits for 29)",
         ),
     )
     buckets: tuple[str, ...] = field(
@@ -186,11 +186,11 @@ class Settings:
         metadata=_from(
             "OUTPUT_S3_URI",
             _s3_folder,
-            "s3://BUCKET/PREFIX/ for answers to queue messages that name no place themselves",
+            "s3://BUCKET/PREFIX/ for results of messages that do not contain output_s3_uri",
         ),
     )
     upload_bucket: str = field(
-        default="", metadata=_from("UPLOAD_BUCKET", _bucket, "bucket for POST /v1/uploads; unset turns uploads off")
+        default="", metadata=_from("UPLOAD_BUCKET", _bucket, "bucket for POST /v1/uploads; without it, uploads are off")
     )
     upload_prefix: str = field(
         default="uploads/", metadata=_from("UPLOAD_PREFIX", _prefix, "prefix of the keys of uploads")
@@ -201,17 +201,21 @@ class Settings:
     cors_origins: tuple[str, ...] = field(
         default=(),
         metadata=_from(
-            "CORS_ORIGINS", _names(_ORIGIN, "origins such as https://a.example, or *"), "web origins that may call"
+            "CORS_ORIGINS",
+            _names(_ORIGIN, "origins such as https://a.example, or *"),
+            "web origins that may call the service",
         ),
     )
     frame_ancestors: str = field(
         default="'none'",
-        metadata=_from("FRAME_ANCESTORS", _header, "who may show the page in a frame (CSP frame-ancestors)"),
+        metadata=_from("FRAME_ANCESTORS", _header, "sites that may show the page in a frame (CSP frame-ancestors)"),
     )
     base_path: str = field(
         default="",
         metadata=_from(
-            "BASE_PATH", _base_path, "path prefix of a proxy, whether it strips it or not; Lambda knows API Gateway's"
+            "BASE_PATH",
+            _base_path,
+            "path prefix of a proxy that keeps or strips it; API Gateway's prefix is found without it",
         ),
     )
     log_level: str = field(default="INFO", metadata=_from("LOG_LEVEL", _level, "DEBUG, INFO, WARNING or ERROR"))
@@ -222,7 +226,7 @@ class Settings:
 
     @property
     def decode_limits(self) -> Limits:
-        """What decoding one image may cost."""
+        """The limits on the decoding of one image."""
         return Limits(self.decode_cpu_s, self.decode_timeout_s, self.decode_memory_mb)
 
     def __post_init__(self) -> None:
@@ -231,16 +235,16 @@ class Settings:
         if self.revision and not self.repo:
             raise SettingsError("MODEL_REVISION is set without MODEL_REPO: set both, or neither")
         if not self.upload_prefix:
-            raise SettingsError("UPLOAD_PREFIX is empty, so all of UPLOAD_BUCKET could be read: name one")
+            raise SettingsError("UPLOAD_PREFIX is empty, so all of UPLOAD_BUCKET could be read: set a prefix")
         if self.max_bytes_in_flight < self.max_body_bytes:
-            raise SettingsError("MAX_BYTES_IN_FLIGHT is less than MAX_BODY_BYTES: raise it, or lower the other")
+            raise SettingsError("MAX_BYTES_IN_FLIGHT is less than MAX_BODY_BYTES: raise it, or lower the latter")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read and check the variables; an empty one counts as unset.
 
         Raises:
-            SettingsError: naming every variable that cannot be used, and what it must be.
+            SettingsError: a value is invalid; the message names every such variable and what it must be.
         """
         values: dict[str, Any] = {}
         wrong: list[str] = []
@@ -257,7 +261,7 @@ class Settings:
 
 
 def described(settings: Settings) -> list[tuple[str, str, str]]:
-    """Each variable, its value in force and what it does."""
+    """Each variable, its current value and its explanation."""
     rows = []
     for each in dataclasses.fields(settings):
         value = getattr(settings, each.name)

@@ -1,7 +1,7 @@
-"""What a serving process does once: read its settings, start its decoder, load the model, run it a first time.
+"""Start a serving process: read the settings, start the decoder, load the model and run it once.
 
-Importing this module starts that. The model is loaded in a thread, while the web framework is imported: import this
-module before anything heavy.
+Importing this module does this. A thread loads the model while other modules are imported. So import this module before
+those that take long, such as the web framework.
 """
 
 import atexit
@@ -23,7 +23,7 @@ _pool.shutdown(wait=False)
 
 
 def predictor() -> "Predictor":
-    """This process's predictor. Waits until the model is loaded, and raises what loading raised."""
+    """This process's predictor. Waits until the model is loaded. Raises the exception of loading, if any."""
     from handler.scoring import Predictor
 
     return Predictor(_loading.result(), decoder.decode)

@@ -3,7 +3,7 @@
 import keras
 
 _UPDATE_EVERY = 4
-"""Steps between two updates: each one reads and writes 80 MB of weights."""
+"""Steps between two updates. Each update reads and writes 80 MB of weights."""
 
 
 class WeightAverage:
@@ -11,9 +11,9 @@ class WeightAverage:
 
     Args:
         model: the network that is trained.
-        average: a network of the same shape, which holds the average.
-        decay: per step, 0..1; 0 copies the weights after each epoch instead.
-        step: number of steps that were made before.
+        average: a network of the same architecture, which holds the average.
+        decay: decay per step, 0..1; 0 copies the weights after each epoch instead.
+        step: number of steps before this object was created.
     """
 
     def __init__(self, model: keras.Model, average: keras.Model, decay: float, step: int) -> None:
@@ -23,7 +23,7 @@ class WeightAverage:
         """To be called after each training step."""
         self._step += 1
         if self._decay > 0 and self._step % _UPDATE_EVERY == 0:
-            # A short memory at first, so that the random start is soon forgotten.
+            # The decay is small at first, so that the random initial weights have little influence.
             decay = min(self._decay, self._step / (10 + self._step)) ** _UPDATE_EVERY
             self._update(decay)
 

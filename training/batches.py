@@ -1,4 +1,4 @@
-"""The batches of one training epoch: shuffled, augmented, blended by mixup, labelled by a teacher."""
+"""The batches of one training epoch: shuffled, augmented, with mixup and with the targets of a teacher."""
 
 from collections.abc import Callable, Sequence
 
@@ -32,8 +32,8 @@ class Batches(Sequence[Batch]):
         recipe: batch size, augmentation, mixup and distillation.
         size: image size in pixels, at most `P`.
         epoch: number of the epoch, from 0.
-        teacher: gives probabilities `[N, 2]` of images `[P, P]` each.
-        cache: keeps augmented images and their targets from epoch to epoch, when the recipe has
+        teacher: returns probabilities `[N, 2]` for `N` images `[P, P]`.
+        cache: keeps augmented images and their targets between epochs, if the recipe has
             `cached_augmentations`. Each example takes as many bytes as it has pixels.
     """
 
@@ -52,7 +52,7 @@ class Batches(Sequence[Batch]):
         self._cache = cache if recipe.cached_augmentations else None
         self._augmentation = epoch % recipe.cached_augmentations if recipe.cached_augmentations else epoch
         self._order = np.random.default_rng((recipe.seed, epoch)).permutation(len(labels))
-        # The one place where class imbalance is handled: both classes have the same total weight in the loss.
+        # Only this handles class imbalance: both classes have the same total weight in the loss.
         self._class_weight = len(labels) / (2 * np.bincount(labels, minlength=len(LABELS)))
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class Batches(Sequence[Batch]):
         return [(resize(image, self._size), target) for image, target in zip(images, targets, strict=True)]
 
     def _augmented(self, i: int) -> Example:
-        """This epoch's augmentation of image `i` at its full size, with the target that its labels give."""
+        """This epoch's augmentation of image `i` at full size, with the target from the labels."""
         recipe, target = self._recipe, _ONE_HOT[self._labels[i]]
         rng = np.random.default_rng((recipe.seed, self._augmentation, int(i)))
         if rng.random() < recipe.untouched:

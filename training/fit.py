@@ -49,12 +49,12 @@ def fit(
         data: uint8 images and labels of both splits.
         out: the run folder.
         init: see `training.transfer.initialise`.
-        source: the name of the data set in the run's configuration.
-        teacher: its probabilities are learned besides the labels, see `Recipe.distillation`.
-        origin: the name of the first weights in the run's configuration; by default that of `init`.
+        source: name of the data set, for the run's configuration.
+        teacher: the network also learns its probabilities, see `Recipe.distillation`.
+        origin: name of the initial weights, for the run's configuration; by default the name of `init`.
 
     Raises:
-        RunError: `out` holds a run of another recipe or of other data.
+        RunError: `out` contains a run with another recipe or other data.
         DataError: the images are smaller than the sizes of the recipe.
         WeightsError: the initial weights do not fit.
         ConfigError: the loss of the recipe is not finite.
@@ -88,7 +88,7 @@ def _train(data: Prepared, run: RunFolder, recipe: Recipe, init: str, state: Run
     while state.phase < len(recipe.phases):
         phase = recipe.phases[state.phase]
         if state.epoch == 0:
-            if state.phase > 0:  # a phase starts from the best epoch of the one before
+            if state.phase > 0:  # a phase starts from the best epoch of the previous phase
                 average.load_weights(run.best_weights(recipe.phases[state.phase - 1].name))
             model = build(recipe)
             model.set_weights(average.get_weights())
@@ -122,7 +122,7 @@ def _run_phase(
         log.info("%s: epoch %d of %d at %d px", phase.name, state.epoch + 1, len(phase.sizes), size)
         batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number, teacher, cache)
         averaging = WeightAverage(model, average, recipe.average_decay, number * len(batches))
-        # Keras does not save the state of the dropout's random numbers, so each epoch has a state of its own.
+        # Keras does not save the random state of dropout, so each epoch sets its own state.
         model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])
         start = time.monotonic()
         loss = train_epoch(model, batches, averaging)
@@ -158,8 +158,8 @@ def _run_phase(
 def train_epoch(model: keras.Model, batches: Batches, averaging: WeightAverage) -> float:
     """Train on all batches once.
 
-    A thread makes the next batch while the network trains on the current one. `model.fit` would do the same, but on
-    TensorFlow it waits for many seconds at the end of each epoch, until the thread that tunes its pipeline wakes up.
+    A thread prepares the next batch while the network trains on the current one. `model.fit` would do the same, but
+    with TensorFlow it waits many seconds at the end of each epoch, for the thread that tunes its pipeline.
 
     Returns:
         The mean loss per image.
@@ -180,8 +180,8 @@ def train_epoch(model: keras.Model, batches: Batches, averaging: WeightAverage) 
 
 
 def _reopen(path: Path, phase: Phase, recipe: Recipe, images: int) -> keras.Model:
-    """A saved network with the state of its optimizer. Keras does not save which variables are excluded from weight
-    decay, so the state goes into an optimizer that `_compile` has made."""
+    """Load a network with the state of its optimizer. Keras does not save which variables are excluded from weight
+    decay, so the state is copied into an optimizer that `_compile` has made."""
     saved = keras.models.load_model(path)
     model = build(recipe)
     model.set_weights(saved.get_weights())
@@ -212,7 +212,7 @@ def _compile(model: keras.Model, phase: Phase, recipe: Recipe, images: int) -> N
 def _finish(data: Prepared, run: RunFolder, recipe: Recipe, state: RunState) -> RunMetrics:
     """Save the best network, its OOD statistics, its results on validation, and its operating point."""
     log.info("selecting the operating point on the corrupted validation set")
-    model = build(dataclasses.replace(recipe, mixed_precision=False))  # scored, exported and served in float32 or less
+    model = build(dataclasses.replace(recipe, mixed_precision=False))  # evaluation and export use float32
     model.load_weights(run.best_weights(recipe.phases[-1].name))
     pixels, labels = data.pixels["validation"], data.labels["validation"]
     count, copies = len(labels), operating_point.CORRUPTED_COPIES

@@ -1,7 +1,7 @@
-"""Which patient an image shows. The header of a DICOM file tells it, else the name of the file. If neither does, the
-image counts as the only one of its patient.
+"""Find the patient of an image: in the header of a DICOM file, otherwise in the file name. If neither names the
+patient, the image counts as the only one of its patient.
 
-Splits and bootstrap intervals are made of whole patients.
+Splits and bootstrap intervals use whole patients.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 
 
 def told_patient(file: str, data: bytes, pattern: str = PATIENT) -> str | None:
-    """The patient of an image, if its header or its name tells.
+    """The patient of an image; None if neither its header nor its name contains the patient.
 
     Args:
         file: path below the data folder, with forward slashes.
-        data: content of the file, which can be decoded.
+        data: content of a file that can be decoded.
         pattern: regular expression on the file name whose first group is the patient.
 
     Returns:
-        A name that two images share if they show one person. The PatientID of a DICOM file is hashed. That is a
-        pseudonym: whoever knows the form of the ids can find them by hashing all that are possible.
+        A name, equal for all images of one person. The PatientID of a DICOM file is hashed. The hash is a pseudonym and
+        not anonymous: with the format of the ids, it can be reversed by hashing all possible ids.
     """
     if patient_id := _patient_id(data):
         return f"dicom-{hashlib.sha256(patient_id.encode()).hexdigest()[:16]}"
@@ -34,18 +34,19 @@ def told_patient(file: str, data: bytes, pattern: str = PATIENT) -> str | None:
 
 
 def _patient_id(data: bytes) -> str:
-    """The PatientID of a DICOM file; "" where there is none."""
+    """The PatientID of a DICOM file; "" if there is none."""
     if not is_dicom(data):
         return ""
     import pydicom
 
     try:
         file = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, force=True, specific_tags=["PatientID"])
-    except Exception:  # it raises a dozen unrelated types where a header is odd; the pixels could be read all the same
+    except Exception:  # pydicom raises many unrelated types for an invalid header, although the pixels were readable
         return ""
     return str(file.get("PatientID") or "").strip()
 
 
 def patient_of(file: str, data: bytes, pattern: str = PATIENT) -> str:
-    """As `told_patient`; an image of which nothing tells the patient is a person of its own, known by its path."""
+    """As `told_patient`, but the path of the file if its patient is unknown, so that it counts as a separate
+    patient."""
     return told_patient(file, data, pattern) or file

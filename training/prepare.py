@@ -2,7 +2,7 @@
 
     python -m training prepare --data chest_xray --out data/prepared
 
-`--data` is laid out as the Kaggle archive is: `train/NORMAL`, `train/PNEUMONIA`, and optionally `test/` and `val/`.
+`--data` has the layout of the Kaggle archive: `train/NORMAL`, `train/PNEUMONIA`, and optionally `test/` and `val/`.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from training.patients import PATIENT, told_patient
 from training.split import Image, Split, split
 
 SIZE = 224
-"""Of prepared images, in pixels; they are augmented at this size and then shrunk to that of the epoch."""
+"""Size of prepared images in pixels. They are augmented at this size and then resized to the size of the epoch."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,25 +50,25 @@ def prepare(
     pattern: str = PATIENT,
     held_out_group: str | None = None,
 ) -> dict[str, Any]:
-    """Read, check, split and decode.
+    """Read, check, decode and split a data set.
 
-    Writes `split.json`, `train.npy`, `validation.npy` and `report.json` into `out`, the last one last. What was there
-    stays if they cannot all be written.
+    Writes `train.npy`, `validation.npy`, `split.json` and `report.json` into `out`, in this order. If one of them
+    cannot be written, the old files are kept.
 
     Args:
         validation: share of the training images to hold out, by whole patients, stratified by label. It is rounded to
-            one of a whole number of parts: 0.15 is a seventh.
+            1 / N with an integer N: 0.15 becomes 1 / 7.
         pattern: regular expression on the file name whose first group is the patient.
-        held_out_group: regular expression on patients. All that it matches go to validation besides the share of the
-            rest: a group that training has never seen shows what patients of known ones hide.
+        held_out_group: regular expression on patients. All matching patients go to validation, in addition to the share
+            of the others. A group that is not in training can reveal errors that other patients do not show.
 
     Returns:
-        The report: counts, and what was left out and why.
+        The report: counts, and the excluded files with reasons.
 
     Raises:
-        DataError: too small a size, an empty class, too few patients to split, or nobody to hold out; its notes are the
-            problems found so far.
-        FolderError: `data` is no folder with train/.
+        DataError: `size` is too small, a class is empty, there are too few patients to split, or no patient matches
+            `held_out_group`. Its notes are the problems found so far.
+        FolderError: `data` is not a folder with train/.
         OSError: a file cannot be read or written.
     """
     if size < LEAST_INPUT_SIZE:
@@ -109,7 +109,7 @@ def prepare(
             write_atomically(new / f"{name}.npy", functools.partial(_save, array))
         write_json(new / "split.json", how | rows)
         write_json(new / "report.json", report)
-        (out / "split.json").unlink(missing_ok=True)  # until all is new, nothing there belongs together
+        (out / "split.json").unlink(missing_ok=True)  # the folder is invalid until all files are new
         for file in ("train.npy", "validation.npy", "split.json", "report.json"):
             (new / file).replace(out / file)
     return report
@@ -120,7 +120,7 @@ def _save(array: Pixels, path: Path) -> None:
 
 
 def load(folder: Path) -> Prepared:
-    """Read back what `prepare` wrote.
+    """Load the files that `prepare` wrote.
 
     Raises:
         DataError: a file is absent or does not belong to the others.
@@ -130,8 +130,8 @@ def load(folder: Path) -> Prepared:
         pixels: dict[Split, Pixels] = {name: np.load(folder / f"{name}.npy") for name in ("train", "validation")}
     except FileNotFoundError as exc:
         raise DataError(
-            f"{exc.filename} is missing, so {folder} is no prepared folder: give one that `python -m training prepare "
-            "--data DATA_SET --out FOLDER` has made"
+            f"{exc.filename} is missing, so {folder} is not prepared: give a folder that `python -m training prepare "
+            "--data DATA_SET --out FOLDER` has written"
         ) from exc
     for name, array in pixels.items():
         if len(array) != len(split[name]):
@@ -146,7 +146,7 @@ def load(folder: Path) -> Prepared:
 
 
 def _find(data: Path, problems: list[str]) -> dict[str, list[tuple[Path, int]]]:
-    """Files and labels by split. All that does not stand at SPLIT/CLASS/FILE is a problem."""
+    """Files and labels by split. Any path that is not SPLIT/CLASS/FILE is reported as a problem."""
     names = [name for name in ("train", "val", "test") if (data / name).is_dir()]
     others = [path for path in data.iterdir() if path.name not in names and not path.name.startswith(".")]
     files: dict[str, list[tuple[Path, int]]] = {}
@@ -159,7 +159,7 @@ def _find(data: Path, problems: list[str]) -> dict[str, list[tuple[Path, int]]]:
 
 
 def _printable(path: Path) -> str:
-    """A path as text that any file can hold, whatever bytes the name has."""
+    """A path as text that can be written to any file. Invalid bytes of the name are escaped."""
     return path.as_posix().encode(errors="backslashreplace").decode()
 
 
@@ -193,6 +193,6 @@ def _read(
     if untold:
         problems.append(
             f"{split}/: {len(untold)} of {len(images)} file names do not tell the patient, such as {untold[0]}; each "
-            "counts as a patient of its own. If several images show one person, say by --patient how names tell"
+            "counts as a separate patient. If several images show one person, give a regular expression with --patient"
         )
     return images

@@ -2,8 +2,8 @@
 
     python -m training robustness --model handler/model --data data/prepared
 
-A network that ranks validation images well may use how they were framed or sharpened, which differs in another
-hospital. The evaluation shows this with validation images alone.
+A network with good validation results may rely on the framing or sharpness of the images, which differ between
+hospitals. This evaluation shows it with validation images alone.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 
 def _cut(left: float, top: float, right: float, bottom: float) -> Change:
-    """Cut off shares of the image; the rest is resized to the full square."""
+    """Cut off a share of the image at each side, and resize the rest to the full square."""
 
     def change(image: Image.Image) -> Image.Image:
         side = image.width
@@ -35,7 +35,7 @@ def _cut(left: float, top: float, right: float, bottom: float) -> Change:
 
 
 def _dark(left: float, top: float, right: float, bottom: float) -> Change:
-    """Black out shares of the image at its edges, as collimators do."""
+    """Make a share of the image at each side black, as collimators do."""
 
     def change(image: Image.Image) -> Image.Image:
         side = image.width
@@ -48,13 +48,13 @@ def _dark(left: float, top: float, right: float, bottom: float) -> Change:
 
 
 def _letterboxed(image: Image.Image) -> Image.Image:
-    """A chest that is wider than high, made square by black bars above and below."""
+    """Stretch the image to be wider than high, and make it square by black bars above and below."""
     wide = image.resize((round(1.35 * image.width), image.height), Image.Resampling.BICUBIC)
     return ImageOps.pad(wide, (wide.width, wide.width))
 
 
 def _bordered(share: float, grey: int) -> Change:
-    """Put a frame around the image, as wide as a share of its side."""
+    """Put a frame around the image. Its width is a share of the image's side."""
     return lambda image: ImageOps.expand(image, round(share * image.width), grey)
 
 
@@ -100,7 +100,7 @@ CHANGES: dict[str, Change] = {
     "noisy": _noisy,
     "compressed": lambda image: compress(image, 30),
 }
-"""By name; images are square and grey. What a change leaves goes through the last step of `handler.imaging.decode`."""
+"""By name. Images are square and grey. `handler.imaging.decode.squared` is applied after each change."""
 
 
 def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dict[str, Any]]:
@@ -112,11 +112,11 @@ def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dic
         out: folder for the two files.
 
     Returns:
-        The metrics of `training.metrics.summary`, at the model's own threshold, by change, and the share of decisions
-        that are `changed`, 0 to 1.
+        By change: the metrics of `training.metrics.summary` at the model's threshold, and the share of decisions that
+        are `changed`, 0 to 1.
 
     Raises:
-        RunError: `model` is none of these.
+        RunError: `model` is not one of these.
         BundleError: see `handler.errors`.
     """
     scorer = open_scorer(model)

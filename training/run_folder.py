@@ -1,4 +1,4 @@
-"""The files of a run folder. No other module knows their names or their fields.
+"""The files of a run folder. Only this module uses their names and fields.
 
 | file | content | written |
 | --- | --- | --- |
@@ -53,14 +53,14 @@ _ANOTHER_FOLDER = "give another --out, or delete the folder"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What a run was started with."""
+    """The configuration of a run."""
 
     recipe: Recipe
     init: str
-    """Name of the first weights, see `training.transfer.initialise`. For a pruned network: the run that it was pruned
+    """Name of the initial weights, see `training.transfer.initialise`. For a pruned network: the run that it was pruned
     from, followed by that run's own `init` in parentheses."""
     teachers: tuple[str, ...]
-    """Names of the runs whose networks taught; empty without distillation."""
+    """Names of the runs whose networks were teachers; empty without distillation."""
     data: str
     """Name of the data set."""
     images: Mapping[str, int]
@@ -77,17 +77,17 @@ class RunSplit:
 
 @dataclasses.dataclass(slots=True)
 class RunState:
-    """The progress of a run: with the checkpoint, all that is needed to continue it."""
+    """The progress of a run. This and the checkpoint are enough to continue it."""
 
     phase: int = 0
     """Index of the phase."""
     epoch: int = 0
     """Index within the phase of the next epoch to train."""
     best: float = 0.0
-    """Greatest AUC of the phase so far on the corrupted validation set. Log loss would also judge the balance of the
-    classes, which the operating point corrects afterwards."""
+    """Greatest AUC of the phase so far on the corrupted validation set. Log loss would also depend on the class
+    balance, which the operating point corrects afterwards."""
     stale: int = 0
-    """Epochs since then."""
+    """Number of epochs since the best one."""
     checkpoint: str = ""
     """Stem of the checkpoint's files; empty before the first epoch ends."""
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -116,18 +116,18 @@ class OodStatistics:
     mean: Array
     """`[D]`"""
     scale: Array
-    """`[D]`, what centred features are multiplied with."""
+    """`[D]`, factors of the centred features."""
     components: Array
     """`[D, K]`, orthonormal columns."""
     gains: Array
-    """`[K]`, at most 0: the precision along each component, less `1 / noise`."""
+    """`[K]`, at most 0: the precision along each component, minus `1 / noise`."""
     noise: Array
     """`[]`, the variance in all other directions."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths, readers and writers of one run folder. Each reader raises `RunError` when its file is absent, or was not
+    """Paths, readers and writers of one run folder. A reader raises `RunError` if its file is absent, or was not
     written by this release. Each writer replaces its file atomically."""
 
     path: Path
@@ -154,7 +154,7 @@ class RunFolder:
 
     @property
     def data(self) -> Path:
-        """Folder of the prepared data set, when the run has prepared it."""
+        """Folder of the prepared data set, if the run has prepared it."""
         return self.path / "data"
 
     def best_weights(self, phase: str) -> Path:
@@ -165,7 +165,7 @@ class RunFolder:
         """`model`, if it exists.
 
         Raises:
-            RunError: it does not.
+            RunError: it does not exist.
         """
         if not self.model.is_file():
             raise RunError(f"{self.model} is missing: run the fit command again, it finishes the run")
@@ -186,7 +186,7 @@ class RunFolder:
         return (self.path / _OPERATING_POINT).is_file()
 
     def claim(self, config: RunConfig, split: RunSplit) -> None:
-        """Write configuration and split; where a run has started, compare them with its own instead.
+        """Write configuration and split. If the run has started, compare them with the written ones instead.
 
         Raises:
             RunError: the folder holds a run with another configuration or with other images.
@@ -232,8 +232,8 @@ class RunFolder:
         _write_arrays(self.path / _OOD, {field.name: getattr(statistics, field.name) for field in fields})
 
     def read_importance(self, digest: str) -> dict[str, npt.NDArray[np.float64]] | None:
-        """Importance `[C]` of the channels of each convolution, by layer name; None unless it was estimated for the
-        network with this digest."""
+        """Importance `[C]` of the channels of each convolution, by layer name; None if it was estimated for a
+        network with another digest, or never."""
         path = self.path / _IMPORTANCE
         if not path.exists():
             return None
@@ -244,12 +244,12 @@ class RunFolder:
         _write_arrays(self.path / _IMPORTANCE, {**scores, "network": np.array(digest)})
 
     def checkpoint_files(self, state: RunState) -> tuple[Path, Path]:
-        """The network with its optimizer, and the averaged weights, of the state's checkpoint."""
+        """The files of the state's checkpoint: the network with its optimizer, and the averaged weights."""
         return self.path / f"{state.checkpoint}.keras", self.path / f"{state.checkpoint}.weights.h5"
 
     def save_checkpoint(self, state: RunState, model: "keras.Model", average: "keras.Model") -> None:
-        """Write a checkpoint, then the state that names it, then delete older ones: after a kill at any point at most
-        one epoch is lost."""
+        """Write a checkpoint, then the state that names it, then delete older checkpoints. If the process is
+        killed at any point, at most one epoch is lost."""
         state.checkpoint = f"{_CHECKPOINT}{len(state.history):03d}"
         whole, averaged = self.checkpoint_files(state)
         write_atomically(whole, model.save)
@@ -258,7 +258,7 @@ class RunFolder:
         self._delete_checkpoints(keep={whole, averaged})
 
     def delete_checkpoints(self) -> None:
-        """Delete all checkpoints: the run needs them no more."""
+        """Delete all checkpoints when the run does not need them any more."""
         self._delete_checkpoints(keep=set())
 
     def _delete_checkpoints(self, keep: set[Path]) -> None:

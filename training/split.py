@@ -1,4 +1,4 @@
-"""Cut a data set into training and validation by whole patients."""
+"""Split a data set into training and validation images by whole patients."""
 
 import collections
 import dataclasses
@@ -9,7 +9,7 @@ from handler.contract import LABELS
 from training.errors import DataError
 
 MIN_VALIDATION = 100
-"""A ready-made validation folder smaller than this is ignored; Kaggle's has 16 images and no viral case."""
+"""A `val` folder with fewer images than this is ignored. Kaggle's has 16 images and no viral case."""
 
 Split = Literal["train", "validation"]
 
@@ -23,7 +23,7 @@ class Image:
     label: int
     patient: str
     sha256: str
-    """Of the decoded pixels."""
+    """SHA-256 of the decoded pixels."""
 
 
 def split(
@@ -34,18 +34,19 @@ def split(
     seed: int,
     held_out_group: str | None,
 ) -> dict[Split, list[Image]]:
-    """Drop duplicates from the folders and cut `train`; a `val` folder of some size is taken as it is.
+    """Drop duplicates and split `train`. A `val` folder of at least `MIN_VALIDATION` images in both classes is used as
+    the validation split instead.
 
     Args:
-        images: by folder; what is dropped is taken out of it.
-        problems: what was left out and why goes here.
+        images: images by folder; dropped images are removed from it.
+        problems: a line is appended for each exclusion and its reason.
         validation, seed, held_out_group: see `training.prepare.prepare`.
 
     Raises:
-        DataError: an empty class, too few patients to split, or nobody to hold out.
+        DataError: a class is empty, there are too few patients to split, or no patient matches `held_out_group`.
     """
     if "val" in images and not _validates(images["val"]):
-        # Before duplicates are looked for: a folder that is not used shall not take images from train/.
+        # Before the search for duplicates: an unused folder must not remove images from train/.
         few = len(images.pop("val"))
         problems.append(f"val/: {few} images are too few to validate on; the folder is ignored")
     _drop_duplicates(images, problems)
@@ -79,8 +80,8 @@ def _validates(images: list[Image]) -> bool:
 
 
 def _drop_duplicates(images: dict[str, list[Image]], problems: list[str]) -> None:
-    """Keep one of several files with the same pixels, the one in the test folder first; none where their labels
-    differ."""
+    """Keep one of several files with the same pixels, preferably the one in the test folder. If their labels differ,
+    keep none for training."""
     groups: dict[str, list[tuple[str, Image]]] = collections.defaultdict(list)
     for split in sorted(images, key=["test", "val", "train"].index):
         for image in images[split]:
@@ -107,7 +108,7 @@ def _require_both_classes(train: list[Image]) -> None:
 
 
 def _cut(train: list[Image], share: float, seed: int) -> tuple[list[Image], list[Image]]:
-    """Hold out whole patients, with the labels in proportion."""
+    """Hold out whole patients, stratified by label."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = round(1 / share)
@@ -124,14 +125,14 @@ def _cut(train: list[Image], share: float, seed: int) -> tuple[list[Image], list
 
 
 def _check_overlap(splits: dict[Split, list[Image]], test: list[Image], problems: list[str]) -> None:
-    """The proof that no patient stands on both sides of the cut."""
+    """Check that no patient is in both splits."""
     train, validation = ({p.patient for p in splits[name]} for name in ("train", "validation"))
     if shared := train & validation:
         raise DataError(f"patients in both train and validation: {', '.join(sorted(shared)[:5])}")
     if len({p.label for p in splits["validation"]}) < len(LABELS):
         raise DataError("the validation split lacks a class: add images or raise --validation")
-    # Not an error: in the Kaggle archive bacterial and viral cases are numbered apart, so equal numbers there mean
-    # different people. In other data it would make the test result too good, hence the line.
+    # Not an error: in the Kaggle archive bacterial and viral cases are numbered separately, so equal
+    # numbers mean different people. In other data, shared patients would make the test result too good.
     if shared := {p.patient for p in test} & (train | validation):
         problems.append(
             f"test/: {len(shared)} patient names occur in train/ too; if they are the same people, test leaks"

@@ -1,4 +1,4 @@
-"""How much work is let in at a time, so that a crowd gets a clear no instead of a process that runs out of memory."""
+"""Limit the number and size of concurrent requests: under overload, requests get a clear error and memory suffices."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -18,9 +18,9 @@ class AdmissionLimiter:
     """Admits requests and runs their work in threads. Belongs to one event loop at a time.
 
     Args:
-        workers: jobs that run at the same time; further ones wait for their turn.
-        max_in_flight: requests that may be under way, waiting ones included, each with its body in memory.
-        max_bytes: bytes that their bodies may have together.
+        workers: number of jobs that run at the same time; others wait.
+        max_in_flight: most requests at the same time, including those that wait. Each has its body in memory.
+        max_bytes: most bytes of all their bodies together.
     """
 
     def __init__(self, workers: int, max_in_flight: int, max_bytes: int) -> None:
@@ -32,14 +32,15 @@ class AdmissionLimiter:
 
     @contextmanager
     def admitted(self) -> Iterator[Charge]:
-        """Hold a place while a request is under way.
+        """Count a request as in flight while it is handled.
 
         Yields:
-            A function to call with the length of each piece of the body, as it arrives: a length that a client only
-            declares takes no memory. It raises `Overloaded` as well. All is given back at the end.
+            A function to call with the length of each piece of the body when it arrives. The declared content length is
+            not counted, because it takes no memory. The function also raises `Overloaded`. All counts are undone at the
+            end.
 
         Raises:
-            Overloaded: there is none.
+            Overloaded: too many requests are in flight.
         """
         if self._in_flight >= self._max_in_flight:
             raise Overloaded(f"{self._in_flight} requests are already under way: try again in a moment")
@@ -60,5 +61,5 @@ class AdmissionLimiter:
             self._bytes -= held
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do blocking work in a thread, when it is its turn."""
+        """Run blocking work in a thread, as soon as one is free."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)

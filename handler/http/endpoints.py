@@ -37,7 +37,7 @@ from handler.telemetry import Telemetry
 PAGE = Path(__file__).parents[1] / "page"
 
 DESCRIPTION = Path(__file__).with_name("openapi.json")
-"""The OpenAPI document, as `make openapi` writes it: importing FastAPI to make it would take 0.2 s."""
+"""The OpenAPI document, which `make openapi` writes. FastAPI would generate it, but importing FastAPI takes 0.2 s."""
 
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 
@@ -52,10 +52,10 @@ class Endpoint:
 
 
 class Service:
-    """The service around a loaded model: endpoints, and what surrounds them, for whichever framework carries them.
+    """The service around a loaded model: endpoints, middleware and exception handlers, for Starlette or FastAPI.
 
     Raises:
-        SettingsError: S3 is to be used but its client is not installed.
+        SettingsError: the settings use S3, but its client is not installed.
     """
 
     def __init__(self, settings: Settings, predictor: Predictor) -> None:
@@ -80,7 +80,7 @@ class Service:
         self.middleware = [
             Middleware(ContextMiddleware, settings=settings, telemetry=telemetry),
             *([_cors(settings.cors_origins)] if settings.cors_origins else []),
-            # Innermost, so that a page of another origin may read its answers too.
+            # Inside CORS, so that a page of another origin can also read its responses.
             Middleware(ErrorMiddleware, telemetry=telemetry),
             *([Middleware(PrefixMiddleware, prefix=settings.base_path)] if settings.base_path else []),
         ]
@@ -92,7 +92,7 @@ class Service:
         with self._admission.admitted() as charge:
             sources = await read_sources(request, self._settings, self._storage, charge)
             score = partial(self._predictor.score_or_error, explain=explain, force=force)
-            # Begins to count here, so that waiting for its turn is part of it.
+            # The budget starts here, so that it includes the time in the queue.
             budget = self._settings.request_budget_s
             work = partial(_score_in_time, score, sources, budget, monotonic() + budget)
             outcomes = await self._admission.run(work)
@@ -145,7 +145,7 @@ class Service:
 
 
 def create_service(settings: Settings, predictor: Predictor) -> Starlette:
-    """The service as an ASGI application, without FastAPI.
+    """Make the service as an ASGI application, without FastAPI.
 
     Raises:
         SettingsError: see `Service`.
@@ -158,7 +158,7 @@ def create_service(settings: Settings, predictor: Predictor) -> Starlette:
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
     )
-    # Behind a proxy that ends TLS it would send images on to an address without.
+    # Behind a proxy that terminates TLS, redirects would point to an address without TLS.
     app.router.redirect_slashes = False
     return app
 
@@ -169,7 +169,7 @@ async def _description(request: Request) -> Response:
 
 
 _SIGNATURE = ("Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256")
-"""Headers by which a browser signs for AWS."""
+"""Headers of a request that a browser signs for AWS."""
 
 
 def _cors(origins: tuple[str, ...]) -> Middleware:
@@ -185,8 +185,8 @@ def _cors(origins: tuple[str, ...]) -> Middleware:
 def _score_in_time(
     score: Callable[[Source], Outcome], sources: list[Source], budget_s: int, deadline: float
 ) -> list[Outcome]:
-    """Score the first image, and as many others as can be begun: the caller would get nothing from a gateway that has
-    given up."""
+    """Score the first image, and others until the deadline. Without the deadline, the gateway could time out, and the
+    caller would get no result at all."""
     outcomes = [score(sources[0])]
     for source in sources[1:]:
         if monotonic() < deadline:
@@ -194,7 +194,7 @@ def _score_in_time(
         else:
             outcomes.append(
                 InputTooLarge(
-                    f"the {budget_s} s for one request were spent before this image's turn: send fewer or smaller "
+                    f"the {budget_s} s for one request ended before this image was begun: send fewer or smaller "
                     "images per request"
                 )
             )
@@ -202,7 +202,7 @@ def _score_in_time(
 
 
 def _flag(request: Request, name: str) -> bool:
-    """A query parameter that is true or false, and false if it is not there."""
+    """A boolean query parameter; false if it is absent."""
     value = request.query_params.get(name, "false").lower()
     if value not in _TRUE + _FALSE:
         raise MalformedRequest(f"the query parameter `{name}` must be true or false")
@@ -210,7 +210,7 @@ def _flag(request: Request, name: str) -> bool:
 
 
 def _upload_type(wanted: Any) -> str:
-    """The content type in the body of a request for an upload."""
+    """The content type that the body of an upload request names."""
     if not isinstance(wanted, dict) or wanted.keys() - {"content_type"}:
         raise MalformedRequest("expected a JSON object with nothing but `content_type`")
     media_type = wanted.get("content_type", RAW[-1])
@@ -225,6 +225,6 @@ def _json(value: Any, status: int = 200) -> Response:
 
 async def _refused_by_framework(request: Request, exc: HTTPException) -> Response:
     kind = kind_of_status(exc.status_code)
-    detail = "there is no such path, or not with this method: see /openapi.json for what there is"
+    detail = "this path does not exist, or not with this method: see /openapi.json"
     headers = dict(exc.headers) if exc.headers else None
     return ProblemResponse(problem(kind, detail, request.state.context.request_id), headers)

@@ -1,4 +1,4 @@
-"""What surrounds every HTTP answer: an id, security headers, a log line, and a last resort for what nobody caught."""
+"""Middleware for every HTTP response: request id, security headers, a log line, and uncaught exceptions."""
 
 import re
 import uuid
@@ -19,30 +19,31 @@ from handler.telemetry import Telemetry
 
 REQUEST_ID = "x-request-id"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_CLIENT_GONE = 499  # nginx's number for it; nobody is left to read it but the log
+_CLIENT_GONE = 499  # nginx's status for it. Only the log shows it, because the client has disconnected
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """What the log should know of a request, gathered while it is answered."""
+    """What the log line of a request contains, collected while the request is handled."""
 
     request_id: str
     outcomes: list[Outcome] = field(default_factory=list)
 
     def note(self, outcome: Outcome) -> None:
-        """Add an outcome. The frames of an error's traceback would hold the request's body, and through this object the
-        error: all of it would stay in memory until a cyclic collection."""
+        """Add an outcome. An error is added without its traceback: its frames refer to the request's body and to this
+        object, and this reference cycle would keep the body in memory until the next cyclic garbage collection."""
         self.outcomes.append(outcome.bare() if isinstance(outcome, HandlerError) else outcome)
 
 
 class ContextMiddleware:
-    """Pure ASGI, because Starlette's `BaseHTTPMiddleware` costs a task and a queue for each request."""
+    """Adds the request context and the headers, and writes the log line. It is pure ASGI, because Starlette's
+    `BaseHTTPMiddleware` needs a task and a queue for each request."""
 
     def __init__(self, app: ASGIApp, settings: Settings, telemetry: Telemetry) -> None:
         self._app = app
         self._telemetry = telemetry
         self._headers = {
-            # Everything comes from this very origin, previews of local images excepted.
+            # Everything comes from this origin, except previews of local images.
             "content-security-policy": (
                 "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
                 "connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -62,7 +63,7 @@ class ContextMiddleware:
         context = RequestContext(_request_id(scope))
         scope.setdefault("state", {})["context"] = context
         status = 0
-        body: bytes | None = None  # in place of the one that was sent
+        body: bytes | None = None  # replaces the body that the application sends
 
         async def send_dressed(message: Message) -> None:
             nonlocal status, body
@@ -83,7 +84,7 @@ class ContextMiddleware:
         finally:
             self._telemetry.request(
                 request_id=context.request_id,
-                # Callers may call it what they like; a name of ours is fit for the log.
+                # Callers can send any string as method. Only the standard names go into the log.
                 method=scope["method"] if scope["method"] in HTTPMethod.__members__ else "other",
                 route=getattr(scope.get("route"), "path", "none"),
                 status=status,
@@ -96,13 +97,13 @@ class ContextMiddleware:
             headers.setdefault(name, value)
         if scope.get("scheme") == "https":
             headers.setdefault("strict-transport-security", "max-age=31536000")
-        # Files of the page may be kept as long as they are checked; answers about patients may not be kept at all.
+        # Caches may store files of the page if they revalidate them. They must not store responses about patients.
         headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")
         headers[REQUEST_ID] = context.request_id
 
 
 class ErrorMiddleware:
-    """Answers for what nobody caught."""
+    """Sends a problem response for an uncaught exception."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
@@ -126,22 +127,22 @@ class ErrorMiddleware:
         except Exception as exc:
             request_id = scope["state"]["context"].request_id
             self._telemetry.failure(request_id, exc)
-            if started:  # too late to say anything else
+            if started:  # too late for another response
                 raise
             detail = f"the request could not be answered; report it with the id {request_id}"
             await ProblemResponse(problem(INTERNAL, detail, request_id))(scope, receive, send)
 
 
 def _problem_for(status: int, headers: MutableHeaders, context: RequestContext) -> bytes:
-    """What the web framework refuses in its own words, such as a preflight or a range, in ours."""
-    detail = "one of the request's headers asks for what is not given here: leave it out, or see /openapi.json"
+    """Problem details in place of the framework's plain text, such as for a refused preflight or range."""
+    detail = "one of the request's headers asks for something that is not supported: leave it out, or see /openapi.json"
     body = encoded(problem(kind_of_status(status), detail, context.request_id))
     headers["content-type"], headers["content-length"] = MEDIA_TYPE, str(len(body))
     return body
 
 
 def _request_id(scope: Scope) -> str:
-    """Lambda's own id, else the caller's if it is a harmless one, else a new one."""
+    """Lambda's request id; otherwise the caller's if it has a safe form; otherwise a new one."""
     if context := scope.get("aws.context"):
         return str(context.aws_request_id)
     given = Headers(scope=scope).get(REQUEST_ID, "")

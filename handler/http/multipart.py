@@ -1,4 +1,4 @@
-"""Multipart forms, taken apart in memory as their bytes arrive: no image of a patient touches a disk."""
+"""Parse multipart forms in memory while their bytes arrive: no image of a patient is written to disk."""
 
 import io
 import logging
@@ -11,23 +11,24 @@ from handler.errors import InputTooLarge, MalformedRequest
 
 FILE_PART = "file"
 
-# It writes a warning, with a byte of the form, for what is raised as well.
+# For each error that it raises, it also logs a warning with a byte of the form.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 class FormReader:
-    """Collects the parts called `file`, in their order.
+    """Collects the parts named `file`, in their order.
 
     Args:
-        content_type: the request's header, which holds the boundary.
-        max_items: most parts to take.
+        content_type: the request's header, which contains the boundary.
+        max_items: most parts that are accepted.
 
     Raises:
-        MalformedRequest, InputTooLarge: from every method, as soon as the bytes say so.
+        MalformedRequest, InputTooLarge: by every method, as soon as the bytes show the error.
     """
 
     def __init__(self, content_type: str, max_items: int) -> None:
-        # Apart from this object, which would be in a reference cycle with its parser and keep the files in memory.
+        # A separate object: this one would form a reference cycle with its parser, which would keep the files in
+        # memory.
         self._parts = parts = _Parts(max_items)
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
@@ -68,7 +69,7 @@ class FormReader:
 
 
 class _Parts:
-    """What the parser has found so far."""
+    """The parts that the parser has found so far."""
 
     def __init__(self, max_items: int) -> None:
         self._max_items = max_items

@@ -1,6 +1,6 @@
-"""The path prefix that callers see before the service's own paths: of a proxy, a custom domain, or a stage.
+"""The path prefix in front of the service's own paths: of a proxy, a custom domain, or a stage.
 
-ASGI keeps it in `root_path`, and in `path` as well.
+In ASGI, `root_path` is the prefix, and `path` includes it.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class PrefixMiddleware:
-    """Answers below a prefix, whether the proxy before it passes the prefix on or strips it."""
+    """Serves the paths below a prefix, whether the proxy keeps or strips the prefix."""
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         self._app = app
@@ -21,11 +21,11 @@ class PrefixMiddleware:
         known = scope.get("root_path", "")
         if scope["type"] == "http" and known != self._prefix:
             if scope["path"] == self._prefix:
-                # Relative links of the page need the slash.
+                # The relative links of the page need the trailing slash.
                 await RedirectResponse(f"{self._prefix.rpartition('/')[2]}/")(scope, receive, send)
                 return
             path = scope["path"]
-            if _is_below(path, known):  # a stage, which callers of this prefix do not see
+            if _is_below(path, known):  # a stage, which is not part of the URL that callers use
                 path = path[len(known) :]
             scope["path"] = path if _is_below(path, self._prefix) else self._prefix + path
             scope["root_path"] = self._prefix
@@ -35,15 +35,14 @@ class PrefixMiddleware:
 def prefix_of_event(event: dict[str, Any], path: str) -> tuple[str, str]:
     """Split the path of an HTTP event of Lambda.
 
-    With payload 1.0 and REST APIs `resource` and `pathParameters` tell the service's own path, and what stands before
-    it in the path that was called is the prefix: a stage, the base path of a custom domain, or both. Payload 2.0 tells
-    the stage alone.
+    With payload 1.0 and REST APIs, `resource` and `pathParameters` give the service's own path. The part of the called
+    path before it is the prefix: a stage, the base path of a custom domain, or both. Payload 2.0 gives only the stage.
 
     Args:
         path: the event's path, decoded.
 
     Returns:
-        The prefix, and the path that begins with it.
+        The prefix, and the path including the prefix.
     """
     context = event["requestContext"]
     own = str(event.get("resource", ""))

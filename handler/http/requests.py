@@ -1,4 +1,4 @@
-"""From a request to the images in it: a form, a bare file, or JSON."""
+"""Read the images from a request: a form, a bare file, or JSON."""
 
 import asyncio
 import binascii
@@ -22,18 +22,20 @@ MULTIPART = "multipart/form-data"
 JSON = "application/json"
 IMAGES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif", "application/dicom")
 RAW = (*IMAGES, "application/octet-stream")
-"""Content types of a bare file. They only say that it is one: of which kind is read off its content."""
+"""Content types of a bare file. The format is detected from the content, not from the content type."""
 
 _MAX_JSON_PUNCTUATION = 10_000
-"""Base64 has none, so what has more is not one of our documents, and would take many times its size once parsed."""
+"""Base64 has no punctuation, so a valid request has little. A document with more would take many times its size when
+parsed."""
 
 
 UNCOUNTED_PIECES = 250
 REQUIRED_PIECE_BYTES = 64
-"""A piece costs time however short it is: beyond the first ones, a body's pieces must have so many bytes on average."""
+"""Each piece takes time, even a short one. After the first `UNCOUNTED_PIECES`, the pieces of a body must have at least
+this many bytes on average."""
 
 _GRACE_S = 5
-"""For connections that are slow to begin."""
+"""Extra time for connections with a slow start."""
 
 
 async def read_sources(request: Request, settings: Settings, storage: Storage, charge: Charge) -> list[Source]:
@@ -43,19 +45,18 @@ async def read_sources(request: Request, settings: Settings, storage: Storage, c
         charge: see `AdmissionLimiter.admitted`.
 
     Returns:
-        The images in the order in which they were sent, at least one. What is wrong with one of several shows when
-        that one is called.
+        The images in the order of the request, at least one. An error in one of several images is raised when that
+        source is called.
 
     Raises:
         UnsupportedMedia, MalformedRequest, InputTooLarge, SlowRequest, Overloaded: see `handler.errors`.
     """
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
-    # No content type at all means unknown bytes (RFC 9110, 8.3).
+    # Without a content type, the body may be any bytes (RFC 9110, 8.3).
     if media_type not in (MULTIPART, JSON, *RAW, ""):
         raise UnsupportedMedia(
-            f"the content type is none of those taken here: send {MULTIPART}, {JSON}, or the bare file as one of "
-            f"{', '.join(RAW)}"
+            f"the content type is not supported: send {MULTIPART}, {JSON}, or the bare file as one of {', '.join(RAW)}"
         )
     if media_type == MULTIPART:
         form = FormReader(content_type, settings.max_items)
@@ -72,13 +73,13 @@ async def read_json(request: Request, settings: Settings, charge: Charge) -> Any
 
 
 async def _body(request: Request, settings: Settings, charge: Charge) -> bytes:
-    body = io.BytesIO()  # whose value is no copy
+    body = io.BytesIO()  # its `getvalue` does not copy
     await _receive(request, settings, charge, body.write)
     return body.getvalue()
 
 
 async def _receive(request: Request, settings: Settings, charge: Charge, keep: Callable[[bytes], object]) -> None:
-    """Pass the body on as it arrives, as long as it keeps to the limits."""
+    """Pass each piece of the body to `keep`, as long as the body is within the limits."""
     limit = settings.max_body_bytes
     too_large = f"the request's body has more than {limit:,} bytes: send fewer or smaller files" + (
         ", or see POST /v1/uploads" if settings.upload_bucket else ""
@@ -139,7 +140,7 @@ def _parsed(body: bytes) -> Any:
         raise MalformedRequest("the JSON has far more parts than a request for predictions needs: see /openapi.json")
     try:
         text = body.decode("utf-8-sig")
-        del body  # which makes room for what is parsed
+        del body  # frees memory for the parsed document
         return json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise MalformedRequest("the body is not JSON in UTF-8: check its syntax and its encoding") from exc

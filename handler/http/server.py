@@ -1,13 +1,13 @@
-"""The HTTP server of `python -m handler serve`: what a connection may cost.
+"""The HTTP server of `python -m handler serve`, with limits on each connection.
 
-The application limits a request's body (`handler.http.requests`) wherever it runs. What happens before the application
-sees a request is up to its server, so these limits do not hold under `uvicorn handler.http.app:app`:
+The application limits a request's body (`handler.http.requests`) under any server. Only the server can limit what
+happens before the application gets the request. So these limits do not hold under `uvicorn handler.http.app:app`:
 
-- The headers of a request must be complete in time, and the client must take its response.
-- A body must not arrive in tiny pieces, nor in much more bytes than it holds: headers, chunk sizes, chunk extensions
-  and trailers count.
-- Few requests may wait on one connection, and when there are too many connections, the one that has kept the server
-  waiting for longest is closed.
+- The headers of a request must be complete in time, and the client must read its response in time.
+- A body must not arrive in tiny pieces. Headers, chunk sizes, chunk extensions and trailers have a limit, which grows
+  with the body.
+- Only a few requests may wait on one connection. When there are too many connections, the server closes the one that
+  has kept it waiting longest.
 - After SIGTERM the server waits for its requests for a limited time.
 """
 
@@ -28,10 +28,10 @@ from handler.http.responses import encoded
 from handler.settings import Settings
 
 MAX_CONNECTIONS = 500
-"""A process may usually have 1024 open files, and without room for one more a server does nothing but complain."""
+"""A process may usually have 1024 open files. At that limit a server can only log errors."""
 
 _MAX_OVERHEAD_BYTES = 64 << 10
-"""For headers, framing and trailers, beside a sixteenth of the body."""
+"""Most bytes of headers, framing and trailers, in addition to a sixteenth of the body."""
 
 _MAX_HEADERS = 200
 _MAX_PIPELINED = 16
@@ -40,11 +40,11 @@ _INVALID = MalformedRequest("this is not a valid HTTP/1.1 request: check its hea
 
 
 def serve(app: Any, settings: Settings, host: str, port: int) -> NoReturn:
-    """Answer until SIGTERM or SIGINT, then end the process.
+    """Serve until SIGTERM or SIGINT, then end the process.
 
     Args:
         app: an ASGI application.
-        settings: `header_timeout_s`, `shutdown_timeout_s` and `max_body_bytes` are for the server.
+        settings: the server uses `header_timeout_s`, `shutdown_timeout_s`, `min_bytes_per_s` and `max_body_bytes`.
     """
     protocol = partial(BoundedProtocol, settings=settings, waiting={})
     uvicorn.run(
@@ -53,12 +53,12 @@ def serve(app: Any, settings: Settings, host: str, port: int) -> NoReturn:
         port=port,
         http=cast("type[asyncio.Protocol]", protocol),
         ws="none",
-        access_log=False,  # one JSON line for each request is written already
+        access_log=False,  # the application already logs one JSON line per request
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS + 1,  # the last one is let in, and another one closed for it
+        limit_concurrency=MAX_CONNECTIONS + 1,  # one more is accepted, and a waiting one is closed instead
         timeout_graceful_shutdown=settings.shutdown_timeout_s,
     )
-    # The interpreter would wait for threads that still score, though the answer can reach nobody.
+    # A normal exit would wait for threads that still score, although no client can get their results.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -67,12 +67,12 @@ def serve(app: Any, settings: Settings, host: str, port: int) -> NoReturn:
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
-    A timer runs while the server waits for the client: from the connection, or the end of a response, until the headers
-    of the next request are complete, and while the client does not read. What is left of the previous request's body
-    must arrive in that time, too.
+    A timer runs while the server waits for the client. It starts with the connection or at the end of a response, and
+    ends when the headers of the next request are complete. It also runs while the client does not read. The rest of the
+    previous request's body must arrive in the same time.
 
     Args:
-        waiting: the connections whose timer runs, in the order in which they began to wait; shared by all connections.
+        waiting: the connections whose timer runs, in the order of their start; shared by all connections.
     """
 
     def __init__(self, *, settings: Settings, waiting: "dict[BoundedProtocol, None]", **named: Any) -> None:
@@ -82,17 +82,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._max_discarded = settings.max_body_bytes
         self._waiting = waiting
         self._timer: asyncio.TimerHandle | None = None
-        self._unsent = 0  # bytes of the response that the client had not taken when the timer started
+        self._unsent = 0  # bytes of the response that the client had not read when the timer started
         self._reason = _INVALID
         self._reading_head = False
         self._running: RequestResponseCycle | None = None
         self._begin_counting()
 
     def _begin_counting(self) -> None:
-        """Of one request: bytes on the wire, bytes and pieces of its body, and bytes that came after the response."""
+        """Reset the counters of a request: bytes on the wire, bytes and pieces of its body, bytes after the
+        response."""
         self._wire = self._payload = self._pieces = self._discarded = 0
 
-    # What the transport calls
+    # Called by the transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -106,7 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        # In place of uvicorn's own, which writes a line to the log for every invalid request.
+        # This replaces uvicorn's method, which logs a line for every invalid request.
         self._unset_keepalive_if_required()
         self._wire += len(data)
         try:
@@ -118,9 +119,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(MalformedRequest("the headers or the framing of the body are too long: send fewer of them"))
 
     def _parse(self, data: bytes) -> None:
-        """Parse, and take requests that offer an upgrade, as those of Java do, as if they did not.
+        """Parse. Ignore the upgrade that some clients offer, such as Java's.
 
-        The parser would pass over the body of such a request, so it is given it again without that header.
+        The parser would skip the body of such a request. So a new parser gets the request without the upgrade header.
         """
         while True:
             try:
@@ -145,7 +146,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
 
-    # What the parser calls
+    # Called by the parser
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -154,7 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._reading_head:
-            return  # a trailer, which nothing here asks for
+            return  # trailers are not used
         if len(self.headers) == _MAX_HEADERS:
             raise self._because(f"the request has more than {_MAX_HEADERS} headers: send fewer")
         super().on_header(name, value)
@@ -163,7 +164,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # see `_parse`
         if len(self.pipeline) == _MAX_PIPELINED:
-            raise self._because("too many requests wait for their turn on this connection: use several")
+            raise self._because("too many requests wait on this connection: use several connections")
         super().on_headers_complete()
         self._reading_head = False
         if not self.flow.write_paused:
@@ -184,7 +185,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
-    # What uvicorn calls
+    # Called by uvicorn
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -192,13 +193,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete:  # else the next request has begun already
+        if self.cycle.response_complete:  # otherwise the next request has already begun
             self._wait()
 
     # Waiting and refusing
 
     def _because(self, detail: str) -> MalformedRequest:
-        """An exception that makes the parser stop, upon which the connection is refused."""
+        """An exception that stops the parser. The connection is then refused."""
         self._reason = MalformedRequest(detail)
         return MalformedRequest(detail)
 
@@ -224,20 +225,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self._abort()
 
     def _abort(self) -> None:
-        """Close at once: `close` would wait for the client to take what is unsent."""
+        """Close immediately: `close` would wait until the client has read the rest of the response."""
         self._stop_waiting()
         self._disconnect()
-        self.connections.discard(self)  # `connection_lost` comes too late for the next one, which counts them
+        self.connections.discard(self)  # `connection_lost` comes after the next connection has counted them
         self.transport.abort()
 
     def _disconnect(self) -> None:
-        """Tell the application that the client is gone; uvicorn tells only the last of several requests."""
+        """Tell the application that the client has disconnected. uvicorn tells this only to the last of several
+        requests."""
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
 
     def _refuse(self, error: HandlerError) -> None:
-        """Answer in the application's place if no answer has begun, and close."""
+        """Send the error if no response has begun, and close the connection."""
         cycle = self.cycle
         if self._reading_head:
             unanswered = cycle is None or cycle.response_complete

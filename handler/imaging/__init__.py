@@ -1,10 +1,10 @@
-"""From the bytes of an image file to the pixels that the network sees.
+"""Decode the bytes of an image file to the pixels that the network takes.
 
 Other packages use:
 
 - `decode`: the one function from bytes to pixels
-- `isolation`: the same in a process with hard limits, for files of strangers; `limits`: what these are
-- `dicom`: what is a DICOM file, and which patient it is of
+- `isolation`: the same in a separate process with hard limits, for untrusted files; `limits`: these limits
+- `dicom`: `is_dicom` detects a DICOM file
 
-The other modules serve these. import-linter checks it.
+The other modules are private to this package. import-linter checks it.
 """

@@ -1,5 +1,5 @@
-"""From the bytes of an image to the pixels that the network sees. Training, calibration, evaluation and serving all
-call `decode`. Only training shrinks once more, from its prepared size to that of an epoch, see
+"""Decode the bytes of an image to the pixels that the network takes. Training, calibration, evaluation and serving all
+call `decode`. Only training resizes again, from the prepared size to the size of an epoch: see
 `training.augment.resize`.
 """
 
@@ -26,36 +26,36 @@ from handler.imaging.recognise import unopened
 from handler.imaging.wide_colour import grey_of_wide_colour, is_wide_colour
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""What Pillow may try. Each further decoder is more attack surface, and no X-ray needs it."""
+"""The formats that Pillow may read. Each further decoder is more attack surface, and no X-ray needs it."""
 
 MAX_PIXELS = 32_000_000
 """Limit on the pixels that are decoded: twice the largest chest X-rays in common use (about 4300 x 3500)."""
 
 MAX_JPEG_PIXELS = 4 * MAX_PIXELS
-"""Limit on the pixels of a JPEG before its decoder shrinks it. They cost time, but hardly any memory."""
+"""Limit on the pixels of a JPEG before its decoder reduces it. These pixels take time, but hardly any memory."""
 
-_RESAMPLING = Image.Resampling.BILINEAR  # antialiased in Pillow: its support grows with the scale
+_RESAMPLING = Image.Resampling.BILINEAR  # Pillow antialiases: the filter's support grows with the scale
 _DRAFT = (
-    4  # JPEG and JPEG 2000 are decoded at this many times the final size or more: frames are cut off before resizing
+    4  # JPEG and JPEG 2000 are decoded at this multiple of the final size or more, because frames are cut off first
 )
-_REDUCING_GAP = 2.0  # a cheap box reduction may go first as long as twice the final size is left
+_REDUCING_GAP = 2.0  # Pillow may first use a fast box reduction, down to twice the final size
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-_JPEG_FILLER = bytes(range(1, 255)) * 8  # anything that decodes to something else than nothing
+_JPEG_FILLER = bytes(range(1, 255)) * 8  # arbitrary data that does not decode to zeros
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def decode(data: bytes, size: int) -> Pixels:
-    """Decode an image to greyscale, cut off the uniform frame around it, and squeeze it to a square.
+    """Decode an image to greyscale, cut off the uniform frame around it, and resize it to a square.
 
-    The frame is found by `handler.imaging.frame`. The aspect ratio is not kept, as in the data set that the network was
-    trained on. Transparency is laid on black, EXIF orientation is applied, and greys of more than 8 bits are scaled by
-    `handler.imaging.greys.full_scale`.
+    `handler.imaging.frame` finds the frame. The aspect ratio is not kept, as in the data set that the network was
+    trained on. Transparent pixels are blended with black, EXIF orientation is applied, and greys of more than 8 bits
+    are scaled by `handler.imaging.greys.full_scale`.
 
     Args:
-        data: a JPEG, PNG, WebP, BMP, TIFF or GIF file with one image in it, or a DICOM file, of which the first frame
-            is taken (see `handler.imaging.dicom`).
+        data: a JPEG, PNG, WebP, BMP, TIFF or GIF file with one image, or a DICOM file, of which the first frame
+            is used (see `handler.imaging.dicom`).
         size: width and height of the result.
 
     Returns:
@@ -67,7 +67,7 @@ def decode(data: bytes, size: int) -> Pixels:
     """
     if not data:
         raise EmptyInput("the file is empty: send the bytes of an image")
-    # They quote what they dislike, which may be a patient's name, and stand between the lines of a JSON log.
+    # Warnings quote bad values, which may be a patient's name, and they would break up the JSON lines of the log.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
         grey = first_frame(data, MAX_PIXELS, size * _DRAFT) if is_dicom(data) else _image(data, size)
@@ -78,12 +78,12 @@ def decode(data: bytes, size: int) -> Pixels:
         raise DecodingTooCostly(
             "The image costs too much to decode: it needs more memory than one image may take. Scale it down."
         ) from exc
-    except Exception as exc:  # the decoders raise a dozen unrelated types on hostile bytes; all mean the same
+    except Exception as exc:  # the decoders raise many unrelated types on corrupt data; all mean the same
         raise UnreadableImage(f"the image is truncated or corrupt: export it again ({exc})") from exc
 
 
 def squared(grey: Image.Image, size: int) -> Pixels:
-    """Take the last step of `decode`: cut off the uniform frame, and squeeze the rest to a square.
+    """Do the last step of `decode`: cut off the uniform frame, and resize the rest to a square.
 
     Args:
         grey: mode "L".
@@ -96,22 +96,22 @@ def squared(grey: Image.Image, size: int) -> Pixels:
 
 
 def warm_up() -> None:
-    """Load what decoding the commonest files needs."""
+    """Load the modules that decode the most common formats."""
     file = io.BytesIO()
     Image.new("L", (1, 1)).save(file, "JPEG")
     decode(file.getvalue(), 1)
 
 
 def _image(data: bytes, size: int) -> Image.Image:
-    """Decode with Pillow to 8-bit grey ("L"), no smaller than `_DRAFT` times `size` if the image is larger."""
+    """Decode with Pillow to 8-bit grey ("L"), at `_DRAFT` times `size` or more if the image is that large."""
     if _lacks_end_marker(data):
         return _image_without_end_marker(data, size)
     with _open(data) as image:
         _refuse_pixels(image, MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS)
-        # An MPO is a JPEG with previews behind it, as phones write them: the first image counts.
+        # Phones write MPO files: a JPEG followed by previews. The first image is used.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise SeveralFrames("the file is an animation or has several pages: send one image per file")
-        # The JPEG decoder can deliver luminance at a fraction of the size. Other formats stay as they are.
+        # The JPEG decoder can output luminance at a fraction of the size. `draft` does nothing for other formats.
         image.draft("L", (size * _DRAFT, size * _DRAFT))
         _refuse_pixels(image, MAX_PIXELS)
         white_is_zero = _is_wide(image) and _tiff_tag(image, ExifTags.Base.PhotometricInterpretation) == 0
@@ -142,29 +142,29 @@ def _lacks_end_marker(data: bytes) -> bool:
 
 
 def _image_without_end_marker(data: bytes, size: int) -> Image.Image:
-    """Decode a JPEG without its end marker, if all rows are there.
+    """Decode a JPEG without its end marker, if it has all rows.
 
-    The decoder would fill missing rows with grey. So the image is decoded twice, once with more data before the end
-    marker. A complete image stays the same, because its decoder has no use for more.
+    The decoder would fill missing rows with grey. So the image is decoded twice, the second time with more data before
+    the end marker. Both results are equal if the image is complete, because the decoder ignores extra data.
 
     Raises:
         UnreadableImage: the image is not complete.
     """
     scan = data.rfind(_JPEG_SCAN)
     lowest_bit = data[scan + 1 + int.from_bytes(data[scan + 2 : scan + 4])] & 0x0F
-    data = data.rstrip(b"\xff")  # half a marker
+    data = data.rstrip(b"\xff")  # the first byte of a truncated marker
     image, other = (_image(data + more + _JPEG_END, size) for more in (b"", _JPEG_FILLER))
-    # The last scan of a progressive image brings the lowest bits.
+    # In a progressive image the last scan contains the lowest bits.
     if lowest_bit or ImageChops.difference(image, other).getbbox():
-        raise UnreadableImage("the JPEG breaks off before its last row: send the whole file")
+        raise UnreadableImage("the JPEG ends before its last row: send the whole file")
     return image
 
 
 def _grey(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
-    """Convert any mode to 8-bit grey ("L"), by bands: some modes take four bytes for a pixel, which would be too much
-    memory for the whole image twice."""
+    """Convert any mode to 8-bit grey ("L"), in bands: some modes take four bytes per pixel, and two
+    whole images of that type would take too much memory."""
     if is_wide_colour(image):
-        # The full scale is that of the values before they are laid on black.
+        # The full scale is found before transparent pixels are blended with black.
         wide, opacity = grey_of_wide_colour(image, lambda: _open(data))
         opaque = eight_bits(wide)
         if opacity is None:
@@ -182,7 +182,7 @@ def _grey(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
     grey = Image.new("L", image.size)
     for top, band in bands(image):
         grey.paste(_on_black(band), (0, top))
-    grey.info = image.info  # EXIF and its like
+    grey.info = image.info  # EXIF and other metadata
     return grey
 
 
@@ -196,10 +196,10 @@ def _on_black(band: Image.Image) -> Image.Image:
 
 
 def _is_wide(image: Image.Image) -> bool:
-    """Whether its greys have more than 8 bits: modes "I", "I;16" and the like, and "F"."""
+    """Whether the greys have more than 8 bits: modes "I", "I;16" in any byte order, and "F"."""
     return image.mode[0] in "IF"
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> object:
-    """Return a value from the directory of a TIFF; None if it is absent, or the file no TIFF."""
+    """Return the value of a TIFF tag; None if it is absent, or if the file is not a TIFF."""
     return getattr(image, "tag_v2", {}).get(tag)

@@ -1,7 +1,7 @@
 """DICOM: the first frame as a viewer shows it, in 8-bit grey.
 
-pydicom is imported inside the functions, so that JPEG and PNG do not wait for it. Only the attributes that describe the
-pixels are parsed; the patient's stay unread.
+pydicom is imported inside the functions, so that JPEG and PNG do not need it. Only the attributes that describe the
+pixels are parsed, not those of the patient.
 """
 
 import io
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 MAX_FRAMES = 64
-"""A radiograph has one or a few; a cine run with hundreds is something else."""
+"""A radiograph has one frame or a few. A series with hundreds of frames is not a radiograph."""
 
 _ATTRIBUTES = [
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation"),
@@ -41,14 +41,14 @@ _PIXELS = 0x7FE00010
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 _SHORT_VALUE = 1024
-"""Bytes. The first elements of a file are its length, character set, type and identifiers."""
+"""Bytes. The first elements of a file are short: a length, a character set, a type or an identifier."""
 
 
 def is_dicom(data: bytes) -> bool:
     """Whether the bytes are a DICOM file (PS3.10, 7.1), with or without the preamble of 132 bytes.
 
-    Old archives and some networks leave out the preamble, or the meta information too. Such a file is recognized by its
-    first two elements: both have group 2 or 8, a short value, and the tags ascend.
+    Old archives and some networks leave out the preamble, or the meta information too. Such a file is detected by its
+    first two elements: both have group 2 or 8 and a short value, and their tags are in ascending order.
     """
     if data[128:132] == b"DICM":
         return True
@@ -67,10 +67,11 @@ def is_dicom(data: bytes) -> bool:
 
 
 def first_frame(data: bytes, max_pixels: int, least_side: int) -> Image.Image:
-    """Decode the first frame: rescale and VOI LUT (or window) applied, MONOCHROME1 inverted, colour made grey.
+    """Decode the first frame: rescale and VOI LUT (or window) applied, MONOCHROME1 inverted, colour converted
+    to grey.
 
-    The first VOI LUT or window that leaves something visible is taken. Without one, 8-bit values are shown as they are,
-    and others are spread over the whole range between two percentiles. Padding becomes black.
+    The first VOI LUT or window that leaves something visible is used. Without one, 8-bit values are not changed, and
+    other values are scaled so that two percentiles become black and white. Padding becomes black.
 
     Args:
         data: a DICOM file.
@@ -81,11 +82,11 @@ def first_frame(data: bytes, max_pixels: int, least_side: int) -> Image.Image:
         An image of mode "L".
 
     Raises:
-        UnsupportedFormat: no pixels, an unknown compression or kind of colour, or not 8 to 16 bits; the message names
-            what was found.
-        InputTooLarge: too many pixels or frames, or a deflated file that grows beyond them.
-        UnreadableImage: the pixels contradict their description, or an attribute of it is no number.
-        Exception: whatever pydicom and the decoders raise on corrupt bytes.
+        UnsupportedFormat: there are no pixels, the compression or colour type is unknown, or there are not 8 to 16
+            bits; the message names what the file has.
+        InputTooLarge: there are too many pixels or frames, or a deflated file is too large when inflated.
+        UnreadableImage: the pixels contradict their description, or one of its attributes is not a number.
+        Exception: any exception that pydicom and the decoders raise on corrupt data.
     """
     file = _read(data, max_pixels * 4)
     _refuse_unsupported(file)
@@ -97,13 +98,13 @@ def first_frame(data: bytes, max_pixels: int, least_side: int) -> Image.Image:
 
 
 def _read(data: bytes, limit: int) -> "Dataset":
-    """The attributes that describe the pixels, and the pixels as they are stored.
+    """Read the attributes that describe the pixels, and the stored pixels.
 
-    These are the steps of pydicom's own `dcmread`, which inflates a deflated file without any limit and does not stop
-    behind the pixels.
+    This does the steps of pydicom's `dcmread`, because `dcmread` inflates a deflated file without a limit and does not
+    stop after the pixels.
 
     Args:
-        limit: on the bytes of a deflated file.
+        limit: most bytes of a deflated file after inflation.
     """
     from pydicom import config
     from pydicom.dataset import FileMetaDataset
@@ -112,13 +113,13 @@ def _read(data: bytes, limit: int) -> "Dataset":
     from pydicom.uid import UID
 
     config.settings.reading_validation_mode = config.IGNORE
-    # As its warnings do, its log quotes what it dislikes. Importing it sets a level of its own.
+    # Like its warnings, its log quotes bad values. Set this after the import, which sets the level itself.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     source = io.BytesIO(data)
     source.seek(132 if data[128:132] == b"DICM" else 0)
     meta = FileMetaDataset()
     if data[source.tell() :][:2] == b"\2\0":
-        # Explicit, little-endian and never compressed, whatever the rest is (PS3.10, 7.1).
+        # Always explicit, little-endian and uncompressed. The rest may differ (PS3.10, 7.1).
         meta = FileMetaDataset(read_dataset(source, False, True, stop_when=lambda tag, *_: tag.group != 2))
     syntax = meta.get("TransferSyntaxUID") or _guessed_syntax(data[source.tell() :][:6])
     meta.TransferSyntaxUID = UID(syntax)
@@ -136,7 +137,7 @@ def _read(data: bytes, limit: int) -> "Dataset":
 
 
 def _guessed_syntax(head: bytes) -> str:
-    """The encoding of a file that does not name it, from its first element of group 8."""
+    """Guess the transfer syntax of a file that does not name it, from its first element of group 8."""
     if head[:2] == b"\0\x08":
         return _BIG_ENDIAN
     return _EXPLICIT if head[4:6].isalpha() and head[4:6].isupper() else _IMPLICIT
@@ -171,13 +172,13 @@ def _refuse_unsupported(file: "Dataset") -> None:
 
 
 def _refuse_oversized(file: "Dataset", max_pixels: int) -> None:
-    """Before anything of the pixels is decoded."""
+    """Check the size before any pixels are decoded."""
     frames = int(number_if_any(file, "NumberOfFrames") or 1)
     if frames > MAX_FRAMES:
         raise InputTooLarge(f"the DICOM file has {frames} frames, the limit is {MAX_FRAMES}: send single images")
     columns, rows = (int(number(file, name)) for name in ("Columns", "Rows"))
     if not columns * rows:
-        raise UnreadableImage(f"the DICOM image has {columns} x {rows} pixels, which is none: export it again")
+        raise UnreadableImage(f"the DICOM image has {columns} x {rows} pixels, so it is empty: export it again")
     if columns * rows > max_pixels:
         raise InputTooLarge(
             f"the DICOM image has {columns} x {rows} pixels, the limit is {max_pixels:,} in all: scale it down"

@@ -1,8 +1,8 @@
-"""DICOM: from stored values to what a viewer shows of them, along the pipeline of PS3.4, N.2.
+"""DICOM: convert stored values to the values that a viewer shows, by the pipeline of PS3.4, N.2.
 
 pydicom's functions for this (`apply_modality_lut`, `apply_voi`, `apply_windowing`, `apply_color_lut`) are not used.
-They refuse an unusable window although a second one can be used, and an empty RescaleSlope. They read lookup tables of
-8 bits as if they had 16, and palettes of big-endian files as if they were little-endian.
+They raise errors for an unusable window, even if a second window is usable, and for an empty RescaleSlope. They read
+8-bit lookup tables as 16-bit, and palettes of big-endian files as little-endian.
 """
 
 import math
@@ -22,27 +22,28 @@ if TYPE_CHECKING:
 Values = npt.NDArray[np.float64]
 
 _BAND = 256
-"""Rows to take at once: numpy turns indices into 8 bytes each."""
+"""Rows per step: NumPy converts each index to 8 bytes."""
 
 _TAIL = 0.01
-"""Share of the pixels at either end that does not set the scale where there is no window: markers and dead pixels."""
+"""Share of the pixels at each end that is ignored when there is no window: markers and dead pixels."""
 
 _VISIBLE = 0.01
-"""Share of the pixels that a window must leave neither all black nor all white."""
+"""A window is unusable if all but this share of the pixels are black, or all but this share are white."""
 
 _SPREAD_OF_PADDING = 1 / 64
-"""How far lossy coding may move padding, as a share of the range of the values."""
+"""How much lossy compression may change padding values, as a share of the range of all values."""
 
 
 def displayed(frame: Frame, file: "Dataset") -> npt.NDArray[np.uint8]:
-    """Stored values to display values, 0 to 255, by way of a table: there are far fewer values than pixels.
+    """Convert stored values to display values, 0 to 255. A lookup table is used, because there are far fewer values
+    than pixels.
 
     Args:
-        frame: of one sample per pixel.
-        file: what describes the pixels.
+        frame: has one sample per pixel.
+        file: the attributes that describe the pixels.
 
     Raises:
-        UnreadableImage: an attribute that is needed is no number, or a lookup table is too short.
+        UnreadableImage: a required attribute is not a number, or a lookup table is too short.
     """
     codes = frame.samples
     possible = _stored_values(np.arange(2 ** (8 * codes.itemsize)), frame)
@@ -67,7 +68,7 @@ def displayed(frame: Frame, file: "Dataset") -> npt.NDArray[np.uint8]:
 
 
 def grey_of_colour(frame: Frame) -> Image.Image:
-    """From `[rows, columns, 3]` of RGB, or `[rows, columns]` of luminance."""
+    """Convert `[rows, columns, 3]` of RGB, or `[rows, columns]` of luminance, to grey."""
     levels = frame.samples >> max(frame.low_bit + frame.bits - 8, 0)
     return Image.fromarray(levels.astype(np.uint8)).convert("L")
 
@@ -78,7 +79,7 @@ def _bands(pixels: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
 
 
 def _stored_values(codes: npt.NDArray[np.int64], frame: Frame) -> npt.NDArray[np.int64]:
-    """The values that codes of so many bits stand for."""
+    """The stored values of codes: the used bits only, with their sign."""
     values = codes >> frame.low_bit & (1 << frame.bits) - 1
     return values - (values >> frame.bits - 1 << frame.bits) if frame.signed else values
 
@@ -86,9 +87,9 @@ def _stored_values(codes: npt.NDArray[np.int64], frame: Frame) -> npt.NDArray[np
 def _is_padding(
     possible: npt.NDArray[np.int64], present: npt.NDArray[np.bool_], frame: Frame, file: "Dataset"
 ) -> npt.NDArray[np.bool_]:
-    """Which stored values fill up what is outside of the image."""
+    """Which stored values are padding outside of the image."""
     ends = [number_if_any(file, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
-    # As the pixels themselves: a negative value is often written as an unsigned one.
+    # Convert them like the pixels: a negative value is often written as an unsigned one.
     found = [int(_stored_values(np.array(int(end) << frame.low_bit), frame)) for end in ends if end is not None]
     if ends[0] is None:
         return np.zeros(len(possible), np.bool_)
@@ -108,7 +109,7 @@ def _grey(stored: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], frame: F
     """The display value, 0 to 1, of every stored value, before MONOCHROME1 is inverted.
 
     Args:
-        counts: of pixels with that value.
+        counts: number of pixels with each value.
     """
     values = _rescaled(stored, file)
     for table in _tables_of_interest(values, file):
@@ -134,7 +135,7 @@ def _rescaled(stored: npt.NDArray[np.int64], file: "Dataset") -> Values:
 
 
 def _tables_of_interest(values: Values, file: "Dataset") -> Iterator[Values]:
-    """Display values, 0 to 1, by each VOI lookup table and then by each window that can be used."""
+    """Display values, 0 to 1, from each VOI lookup table and then from each usable window."""
     for item in file.get("VOILUTSequence") or ():
         table, greatest = _looked_up(values, item, "LUT", file)
         yield table / greatest
@@ -146,7 +147,7 @@ def _tables_of_interest(values: Values, file: "Dataset") -> Iterator[Values]:
 
 
 def _windowed(values: Values, center: float, width: float, function: str | None) -> Values:
-    """The three window functions of PS3.3, C.11.2.1, with 0..1 for the range of output values."""
+    """The three window functions of PS3.3, C.11.2.1, with output values from 0 to 1."""
     if function == "SIGMOID":
         exponents: Values = (-4.0 * (values - center) / width).clip(-60.0, 60.0)
         return 1.0 / (1.0 + np.exp(exponents))
@@ -159,7 +160,7 @@ def _windowed(values: Values, center: float, width: float, function: str | None)
 
 
 def _ends(values: Values, counts: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """The values between which all pixels but `_TAIL` at either end lie; of all if there are too few between."""
+    """Two percentiles, `_TAIL` and one minus `_TAIL`; the least and the greatest value if both are equal."""
     order = np.argsort(values)
     order = order[counts[order] > 0]
     below = np.cumsum(counts[order]) / counts.sum()
@@ -168,34 +169,36 @@ def _ends(values: Values, counts: npt.NDArray[np.int64]) -> tuple[float, float]:
 
 
 def _palette(values: npt.NDArray[np.int64], file: "Dataset") -> Values:
-    """The luminance, 0 to 1, of the colours that a palette has for stored values."""
+    """The luminance, 0 to 1, of the palette colours of stored values."""
     tables, greatest = zip(
         *(_looked_up(values, file, f"{colour}PaletteColorLookupTable", file) for colour in ("Red", "Green", "Blue")),
         strict=True,
     )
-    # Entries of 8 bits may stand in words of 16, whatever the descriptor says.
+    # 8-bit entries may be stored in 16-bit words, even if the descriptor says otherwise.
     full_scale = 0xFF if max(greatest) <= 0xFF else 0xFFFF
     luminance: Values = np.tensordot((0.299, 0.587, 0.114), tables, 1) / full_scale
     return luminance
 
 
 def _looked_up(values: npt.NDArray[Any], item: "Dataset", name: str, file: "Dataset") -> tuple[Values, float]:
-    """The entries of a lookup table for values, of which those beyond an end take the entry at that end, and the
-    greatest entry of all.
+    """Look up values in a table. Values beyond an end of the table get the entry at that end.
 
-    The bytes are read as they stand in the file: pydicom loses how wide the entries are.
+    The raw bytes of the file are read, because pydicom does not keep the width of the entries.
 
     Args:
         item: has the attributes `name` + Descriptor and `name` + Data.
 
+    Returns:
+        The entries, and the greatest entry of the table.
+
     Raises:
-        UnreadableImage: the table is absent, or shorter than it says.
+        UnreadableImage: the table is absent, or shorter than its descriptor says.
     """
     descriptor, data = item.get(f"{name}Descriptor"), item.get_item(f"{name}Data")
     if not descriptor or data is None or not data.value:
         raise UnreadableImage(f"the DICOM image has no {name}Data, or no {name}Descriptor: export it again")
     count, first = int(descriptor[0]) & 0xFFFF or 1 << 16, int(descriptor[1])
-    # The descriptor does not tell whether it is signed.
+    # The descriptor does not say whether this value is signed.
     if first > 0x7FFF and values.min() < 0:
         first -= 1 << 16
     elif first < 0 <= values.min():
@@ -204,8 +207,8 @@ def _looked_up(values: npt.NDArray[Any], item: "Dataset", name: str, file: "Data
     if len(content) >= 2 * count:
         entries = np.frombuffer(content, order + "u2", count)
     elif len(content) < count:
-        raise UnreadableImage(f"the DICOM attribute {name}Data is shorter than it says: export the image again")
-    elif order == ">":  # two of 8 bits in each word, the first one low
+        raise UnreadableImage(f"the DICOM attribute {name}Data is shorter than its descriptor says: export it again")
+    elif order == ">":  # each word holds two 8-bit entries, the first one in the low byte
         entries = np.frombuffer(content[: len(content) & ~1], "u2").byteswap().view("u1")[:count]
     else:
         entries = np.frombuffer(content, "u1", count)
@@ -214,10 +217,10 @@ def _looked_up(values: npt.NDArray[Any], item: "Dataset", name: str, file: "Data
 
 
 def number(file: "Dataset", name: str) -> float:
-    """An attribute's value, or the first of several.
+    """An attribute's value, or the first of several values.
 
     Raises:
-        UnreadableImage: there is none, or it is no finite number.
+        UnreadableImage: the value is absent, or is not a finite number.
     """
     found = number_if_any(file, name)
     if found is None:
@@ -226,17 +229,17 @@ def number(file: "Dataset", name: str) -> float:
 
 
 def number_if_any(file: "Dataset", name: str) -> float | None:
-    """The same; None if the attribute is absent or empty."""
+    """The same as `number`, but None if the attribute is absent or empty."""
     found = _numbers(file, name)
     if not found:
         return None
     if not math.isfinite(found[0]):
-        raise UnreadableImage(f"the DICOM attribute {name} is no number that can be used: export the image again")
+        raise UnreadableImage(f"the DICOM attribute {name} is not a usable number: export the image again")
     return found[0]
 
 
 def _numbers(file: "Dataset", name: str) -> list[float]:
-    """All values of an attribute: one that is not a number if they are no numbers, none if it is absent or empty."""
+    """All values of an attribute: `[nan]` if they are not numbers, `[]` if the attribute is absent or empty."""
     try:
         value = file[name].value
         if value is None or value == "":

@@ -1,7 +1,7 @@
-"""DICOM: the first frame as it is stored, decompressed.
+"""DICOM: decompress the stored values of the first frame.
 
-imagecodecs is called on the frame's bytes directly: pydicom has no plugin for it, and its plugins decode neither
-lossless JPEG nor JPEG of 12 bits. Of imagecodecs only three extension modules are loaded (see `infra/trim.py`).
+imagecodecs is called directly on the frame's bytes: pydicom has no plugin for it, and pydicom's plugins decode neither
+lossless JPEG nor 12-bit JPEG. Only three extension modules of imagecodecs are loaded (see `infra/trim.py`).
 """
 
 import io
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-"""As far as the pixels are concerned: a deflated file is deflated as a whole."""
+"""The pixels are uncompressed in these. The third one deflates the whole file, which is inflated before."""
 
 _RUN_LENGTHS = "1.2.840.10008.1.2.5"
 _JPEG = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 57, 70)}
 _JPEG_LS = {f"1.2.840.10008.1.2.4.{number}" for number in (80, 81)}
 _JPEG_2000 = {f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 201, 202, 203)}
-"""The last three are HTJ2K, which OpenJPEG decodes too. OpenJPH, the other decoder for it, overlooks corrupt data."""
+"""The last three are HTJ2K, which OpenJPEG also decodes. OpenJPH, the other HTJ2K decoder, does not report corrupt
+data."""
 
 COMPRESSED = {_RUN_LENGTHS} | _JPEG | _JPEG_LS | _JPEG_2000
 _LOSSY = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 81, 91, 203)}
@@ -35,35 +36,36 @@ _CODING_STYLE = b"\xff\x52"
 
 
 class Frame(NamedTuple):
-    """One frame as it is stored."""
+    """The stored values of one frame."""
 
     samples: npt.NDArray[Any]
-    """uint8 or uint16 `[rows, columns]`, or `[rows, columns, 3]` of RGB. Of luminance and chrominance the luminance
-    alone is kept: it is the grey that is wanted."""
+    """uint8 or uint16 `[rows, columns]`, or `[rows, columns, 3]` of RGB. Of luminance and chrominance, only the
+    luminance is kept: it is the grey image."""
 
     bits: int
-    """Of a sample, counted from `low_bit`; the rest is no part of its value."""
+    """Number of bits of a value, counted from `low_bit`. Other bits are not part of the value."""
 
     low_bit: int
     signed: bool
     """Whether the values are in two's complement."""
 
     lossy: bool
-    """Whether the values may differ a little from what the device wrote."""
+    """Whether the values may differ slightly from the values that the device wrote."""
 
 
 def first_stored_frame(file: "Dataset", least_side: int) -> Frame:
     """Decompress the first frame.
 
     Args:
-        file: what describes the pixels, and the pixels; its transfer syntax is one of `UNCOMPRESSED` or `COMPRESSED`.
-        least_side: JPEG 2000 in grey may be decoded at a fraction of its size, down to this many pixels a side, which
-            takes a fiftieth of the time for a large radiograph.
+        file: the pixels and the attributes that describe them. Its transfer syntax is one of `UNCOMPRESSED` or
+            `COMPRESSED`.
+        least_side: grey JPEG 2000 may be decoded at a fraction of its size, down to this many pixels per side. For a
+            large radiograph this takes a fiftieth of the time.
 
     Raises:
-        UnsupportedFormat: the compressed data has another number of bits than 2 to 16.
-        UnreadableImage: the compressed data breaks off, is no such data, or contradicts the description.
-        Exception: whatever pydicom and the decoders raise on corrupt bytes.
+        UnsupportedFormat: the compressed data does not have 2 to 16 bits.
+        UnreadableImage: the compressed data is truncated, has an unknown format, or contradicts the description.
+        Exception: any exception that pydicom and the decoders raise on corrupt data.
     """
     from pydicom.pixels.utils import pixel_array
 
@@ -75,7 +77,7 @@ def first_stored_frame(file: "Dataset", least_side: int) -> Frame:
     if syntax in UNCOMPRESSED or syntax == _RUN_LENGTHS:
         if not 0 <= low_bit <= file.BitsAllocated - stored:
             low_bit = 0
-        # pydicom drops unused bits at the top only, wherever the used ones are.
+        # pydicom would assume that the unused bits are the top ones, which is not always so.
         pixels = pixel_array(file, index=0, raw=True, correct_unused_bits=False, decoding_plugin=_plugin(syntax))
         bits, colour_is_rgb = stored, kind == "RGB"
     else:
@@ -87,9 +89,9 @@ def first_stored_frame(file: "Dataset", least_side: int) -> Frame:
         halvings = _halvings(stream, described, least_side) if may_shrink else 0
         pixels = _decoded(stream, syntax, described, colour_is_rgb, halvings)
         if pixels.shape[:2] != tuple(-(-side // 2**halvings) for side in (described.height, described.width)):
-            raise UnreadableImage("the compressed pixels have another size than their header says: export them again")
+            raise UnreadableImage("the size of the compressed pixels differs from their header: export them again")
         lossy = lossy or halvings > 0
-        # Lossy coding may exceed the bits that are used, and must not wrap around.
+        # Lossy values may need more than the stored bits. Do not let them wrap around.
         bits = described.bits if syntax in _LOSSY else min(stored, described.bits)
         if not 0 <= low_bit <= described.bits - bits:
             low_bit = 0
@@ -104,11 +106,11 @@ def _plugin(syntax: str) -> str:
 
 
 def _first_stream(file: "Dataset") -> bytes:
-    """The compressed data of the first frame, with what stands in front of it in a JP2 file left out."""
+    """The compressed data of the first frame, without the boxes that precede it in a JP2 file."""
     from pydicom.encaps import generate_fragments, generate_frames
 
     frames = int(file.get("NumberOfFrames") or 1)
-    if frames == 1:  # All fragments are its own, whatever the offset tables say, which are often wrong.
+    if frames == 1:  # All fragments belong to it. The offset tables are not needed, and often wrong.
         _, *fragments = generate_fragments(file.PixelData)
         stream = b"".join(fragments)
     else:
@@ -123,23 +125,23 @@ def _first_stream(file: "Dataset") -> bytes:
 
 
 class _Description(NamedTuple):
-    """What the header of a compressed frame says."""
+    """The header of a compressed frame."""
 
     width: int
     height: int
     components: int
     bits: int
     is_rgb: bool | None
-    """None if it does not say."""
+    """None if the header does not say it."""
     signed: bool = False
-    """Of JPEG 2000 alone."""
+    """Only set for JPEG 2000."""
 
 
 def _described(stream: bytes) -> _Description:
     """Read the header of JPEG, JPEG-LS or JPEG 2000.
 
     Raises:
-        UnreadableImage: it is no such data, breaks off, or has components of several sizes.
+        UnreadableImage: the data has another format, is truncated, or has components of several sizes.
     """
     if stream.startswith(_START_OF_JPEG_2000):
         return _described_jpeg_2000(stream)
@@ -159,7 +161,7 @@ def _described(stream: bytes) -> _Description:
             bits, height, width, components = struct.unpack_from(">B2HB", stream, at + 4)
             if content[6::3] in (b"RGB", b"rgb"):
                 is_rgb = True
-            # Samples of lossless coding are what the DICOM header says, whatever else is in the file.
+            # For lossless coding, only the DICOM header defines the colour space.
             return _Description(width, height, components, bits, None if marker in (0xC3, 0xF7) else is_rgb)
         at += 2 + 2 + len(content)
     raise UnreadableImage(
@@ -189,7 +191,8 @@ def _refuse_contradictions(file: "Dataset", described: _Description) -> None:
 
 
 def _halvings(stream: bytes, described: _Description, least_side: int) -> int:
-    """How often JPEG 2000 in grey can be halved: it keeps the least side, and its header provides for so many."""
+    """How often a grey JPEG 2000 image can be halved: no side gets shorter than `least_side`, and the header limits
+    it."""
     style = stream.find(_CODING_STYLE)
     if described.components != 1 or style < 0:
         return 0
@@ -208,25 +211,25 @@ def _decoded(
     pixels: npt.NDArray[Any]
     if syntax in _JPEG_2000:
         pixels = imagecodecs.jpeg2k_decode(stream, numthreads=1)
-    # libjpeg would fill up what is missing with grey; CharLS would look for it without end.
+    # libjpeg would fill missing rows with grey. CharLS would search for them forever.
     elif stream.rfind(_END_OF_IMAGE) < stream.rfind(_START_OF_SCAN):
         raise UnreadableImage("the compressed pixels break off before their end: export the image again")
     elif syntax in _JPEG_LS:
         pixels = imagecodecs.jpegls_decode(stream)
     else:
         space = None
-        if described.components == 3:  # Without this libjpeg would guess from what the JPEG alone says.
+        if described.components == 3:  # Without this, libjpeg would guess it from the JPEG header alone.
             space = "RGB" if colour_is_rgb else "YCBCR"
         pixels = imagecodecs.jpeg8_decode(stream, colorspace=space, outcolorspace=space)
     return pixels
 
 
 def _reduced_jpeg_2000(stream: bytes, described: _Description, halvings: int) -> npt.NDArray[Any]:
-    """Decode grey at a fraction of its size, which Pillow offers and imagecodecs does not: `[rows, columns]`."""
+    """Decode grey at a fraction of its size to `[rows, columns]`. Pillow can do this, imagecodecs cannot."""
     with Image.open(io.BytesIO(stream), formats=["JPEG2000"]) as image:
         image.reduce = halvings  # type: ignore[assignment, method-assign]  # a property of this format's images
         image.load()
         values = np.asarray(image)
-    # Pillow moves values up to 8 or 16 bits, and signed ones up to be positive.
+    # Pillow shifts values up to 8 or 16 bits, and adds an offset to signed values to make them positive.
     values = values >> (8 * values.itemsize - described.bits)
     return values ^ (1 << (described.bits - 1)) if described.signed else values

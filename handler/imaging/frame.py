@@ -1,20 +1,22 @@
-"""Finding the uniform frame around a radiograph: collimation, letterboxing, scanned film, screenshots."""
+"""Find the uniform frame around a radiograph: from collimation, letterboxing, scanned film or screenshots."""
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 MAX_FRAME = 0.35
-"""Most that is cut off at each side, as a share of the width or height: what is more uniform than that is no frame."""
+"""Most that is cut off at each side, as a share of the width or height. A wider uniform area is not a frame."""
 
 _TOLERANCE = 12
-"""Grey levels from the median of a line within which a pixel counts as equal to it: noise and JPEG artefacts."""
+"""A pixel counts as equal to its line if it is within this many grey levels of the line's median. This allows for noise
+and JPEG artefacts."""
 
 _EQUAL = 0.98
-"""Least share of equal pixels in a line of a frame. The rest may be a marker, a scratch or dust."""
+"""Minimum share of equal pixels in a line of a frame. The others may be a marker, a scratch or dust."""
 
 _WORKING_SIDE = 256
-"""The frame is searched on a copy reduced to at least this many pixels a side: fast, and noise averages out."""
+"""The frame is searched in a copy reduced to at least this many pixels per side: this is fast and averages out
+noise."""
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom edges in pixels, the last two exclusive."""
@@ -23,9 +25,9 @@ Box = tuple[int, int, int, int]
 def content_box(image: Image.Image) -> Box:
     """Find the part of an image inside its uniform frame.
 
-    Lines are taken off at each side as long as nearly all of their pixels are equal, whatever their grey is. This
-    repeats until nothing more comes off, so a black frame inside a white one is found as well. At most `MAX_FRAME` is
-    taken off at each side. An image that is uniform as a whole has no frame.
+    Lines are removed at each side as long as nearly all of their pixels are equal, at any grey level. This repeats
+    until no line is removed, so a black frame inside a white one is found as well. At most `MAX_FRAME` is removed at
+    each side. An image that is uniform as a whole has no frame.
 
     Args:
         image: mode "L".

@@ -1,4 +1,4 @@
-"""From grey values of more than 8 bits to 8 bits: which value is white."""
+"""Convert grey values of more than 8 bits to 8 bits: find the value that is white."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -18,7 +18,8 @@ _LARGEST = _SCALES[-1]
 
 
 def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Yield the first row of each band of 256 rows, and the band: whole images in wider types take too much memory."""
+    """Yield the first row of each band of 256 rows, and the band. A whole image in a wider type takes too much
+    memory."""
     for top in range(0, image.height, _BAND):
         yield top, image.crop((0, top, image.width, min(top + _BAND, image.height)))
 
@@ -26,25 +27,25 @@ def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 def full_scale(parts: Iterable[Values], *, floats: bool = False) -> int:
     """Find the value that stands for white.
 
-    Detectors deliver 8 to 16 bits, and software often stores them unchanged in a wider type. The full scale is 2^b - 1
-    for the smallest b from 8 to 16 such that b bits hold at least 99 % of the pixels. The remaining 1 % leaves room for
+    X-ray detectors deliver 8 to 16 bits, and software often stores them unchanged in a wider type. The full scale is
+    2^b - 1 for the smallest b from 8 to 16 such that b bits hold at least 99 % of the pixels. The remaining 1 % may be
     outliers, such as a burnt-in marker. Pixels of 0 or 65535 do not count, because frames and burnt-in text have these
-    values; if all are 0 or 65535, the full scale is 65535, or 255 if all are 0. Within its bits an image keeps its
-    darkness. An image is made too bright if 99 % of its pixels are below half of its detector's range, because nothing
-    tells it from an image of fewer bits; none of the chest X-rays of the data set is so dark. Floats up to 1 are
-    fractions, whose full scale is 1. Floats up to a value from 1 to 127 are refused, because they could be percentages
-    or dark greys of 8 bits.
+    values; if all are 0 or 65535, the full scale is 65535, or 255 if all are 0. The scale does not adapt further, so a
+    dark image stays dark. But if 99 % of the pixels are below half of the detector's range, the image becomes too
+    bright, because it looks like an image of fewer bits. No chest X-ray of the data set is that dark. Floats up to 1
+    are fractions, whose full scale is 1. Floats up to a value from 1 to 127 are refused, because they could be
+    percentages or dark greys of 8 bits.
 
     Args:
-        parts: the image's values, in parts of any shape and type.
+        parts: the image's values, split into arrays of any shape and type.
         floats: whether the values may be fractions.
 
     Returns:
         1, or 2^b - 1 with b from 8 to 16.
 
     Raises:
-        UnreadableImage: more than 1 % of the pixels are negative, above 65535 or no numbers, or floats have no known
-            scale.
+        UnreadableImage: more than 1 % of the pixels are negative, above 65535 or not a number, or the scale of floats
+            is unknown.
     """
     limits = (0, 1, _SCALES[0] // 2, *_SCALES, _LARGEST - 1)
     above = dict.fromkeys(limits, 0)
@@ -78,7 +79,8 @@ def full_scale(parts: Iterable[Values], *, floats: bool = False) -> int:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Convert grey values of 16 or 32 bits, or floats, to 8 bits, by `full_scale`. A transparent grey becomes black.
+    """Convert grey values of 16 or 32 bits, or floats, to 8 bits, by `full_scale`. A transparent grey value becomes
+    black.
 
     Args:
         image: mode "I", "I;16" in any byte order, or "F".
@@ -92,7 +94,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
     scale = full_scale((values for _, values in _values(image)), floats=image.mode == "F")
     grey = Image.new("L", image.size)
     for top, values in _values(image):
-        # NaN compares with nothing; `fmax` turns it into 0.
+        # `fmax` turns NaN into 0.
         inside = np.fmin(np.fmax(values.astype(np.float32), 0), scale)
         grey.paste(Image.fromarray((inside * np.float32(255 / scale) + np.float32(0.5)).astype(np.uint8)), (0, top))
     grey.info = image.info

@@ -1,12 +1,12 @@
-"""Decoding in a separate process, so that no file costs more than its share, whatever its decoder does.
+"""Decode files in a separate process with limits on time and memory.
 
 A worker process decodes. The operating system limits its CPU time and its memory, and the caller limits the wall-clock
-time. A worker that meets a limit, or crashes, is replaced, and the caller gets an error.
+time. A worker that reaches a limit or crashes is replaced, and the caller gets an error.
 
-Workers are forked from a small parent process with one thread, which has loaded the decoders. `Decoder` starts that
-parent: by `fork` while this process has a single thread itself, which is why a server makes its decoder first; else as
-a new Python process, which takes longer. Sockets connect the processes. There is no shared memory and no named
-semaphore, because AWS Lambda has neither.
+Workers are forked from a small parent process, which has one thread and has loaded the decoders. `Decoder` starts the
+parent. If this process has only one thread, it uses `fork`; so a server creates its decoder first. Otherwise it starts
+a new Python process, which takes longer. Sockets connect the processes. Shared memory and named semaphores are not
+used, because AWS Lambda has neither.
 """
 
 import contextlib
@@ -30,19 +30,19 @@ from handler.imaging.limits import Limits
 from handler.imaging.worker import ANSWER, JOB, NO_ROOM, ORDER, receive, run_and_exit, serve_orders
 
 SLOW_AFTER_S = 0.25
-"""From then on a file counts as slow: its worker gets a low priority, and another file may begin beside it."""
+"""After this time a file counts as slow: its worker gets a low priority, and decoding of another file may begin."""
 
 MAX_SLOW = 4
-"""Slow files that may go on besides the others."""
+"""Most slow files that are decoded at the same time, in addition to the others."""
 
 _PLACE_AFTER_S = 0.1
 """From then on a file needs one of these places, or is refused. So many attackers do not hold up others for long."""
 
 _LOW_PRIORITY = 10
-"""Niceness of a slow worker. Other files go first, and a good one still gets done on a busy machine, unlike at 19."""
+"""Niceness of a slow worker. Other files have priority. At 19, a valid file might never finish on a busy machine."""
 
 _DYING_S = 2.0
-"""Most seconds that a killed worker is waited for."""
+"""Most seconds to wait for a killed worker."""
 
 _MAX_ERROR_BYTES = 1 << 16
 
@@ -51,8 +51,8 @@ class Decoder:
     """Decodes files in worker processes. Safe to share between threads.
 
     Args:
-        limits: what one file may cost.
-        workers: files that are decoded at the same time, without the slow ones.
+        limits: limits on the decoding of one file.
+        workers: number of files that are decoded at the same time, not counting the slow ones.
     """
 
     def __init__(self, limits: Limits, *, workers: int = 1) -> None:
@@ -69,22 +69,22 @@ class Decoder:
         self.close()
 
     def close(self) -> None:
-        """End all processes. Whatever is being decoded, and is to be decoded later, raises `Overloaded`."""
+        """End all processes. Current and later calls of `decode` raise `Overloaded`."""
         self._parent.close()
         for worker in self._idle:
             worker.channel.close()
 
     def decode(self, data: bytes, size: int) -> Pixels:
-        """Do what `handler.imaging.decode.decode` does, within the limits.
+        """Do the same as `handler.imaging.decode.decode`, within the limits.
 
         Args:
-            data: see there.
-            size: see there.
+            data: see `handler.imaging.decode.decode`.
+            size: see `handler.imaging.decode.decode`.
 
         Raises:
             DecodingTooCostly: the file takes more time or memory than the limits allow.
-            Overloaded: the file is slow, and as many slow ones as are allowed are being decoded; or this is closed.
-            InputError: see there.
+            Overloaded: the file is slow, and `MAX_SLOW` other slow files are being decoded; or this decoder is closed.
+            InputError: see `handler.imaging.decode.decode`.
         """
         with contextlib.ExitStack() as place:
             with self._turns:
@@ -101,7 +101,7 @@ class Decoder:
             if not has_place:
                 self._parent.end(worker)
                 raise Overloaded("Several costly images are being decoded already. Try again in a moment.")
-            # An unprivileged process cannot get its priority back, so this is the worker's last file.
+            # An unprivileged process cannot raise its priority again, so this is the worker's last file.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, worker.pid, _LOW_PRIORITY)
             worker.is_last = True
@@ -111,7 +111,7 @@ class Decoder:
             raise self._failure()
 
     def _begin(self, data: bytes, size: int, deadline: float) -> "_Worker":
-        """Send a file to an idle worker or a new one. An idle one may have been killed, and the others with it."""
+        """Send a file to an idle worker. If there is none, or it was killed, send it to a new worker."""
         for take in (self._idle.pop, self._parent.worker):
             try:
                 worker = take()
@@ -128,7 +128,7 @@ class Decoder:
         raise self._failure()
 
     def _failure(self) -> HandlerError:
-        """What it means that a worker is gone."""
+        """The error to raise when a worker has died."""
         return _closed() if self._parent.is_closed else self._limits.exceeded()
 
     def _finish(self, worker: "_Worker", size: int) -> Pixels:
@@ -158,7 +158,7 @@ _CRASHES = tuple(-number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SI
 
 
 class _Worker:
-    """This side's end of a worker process."""
+    """A worker process, as the caller sees it."""
 
     def __init__(self, pid: int, channel: socket.socket) -> None:
         self.pid = pid
@@ -166,7 +166,7 @@ class _Worker:
         self.is_last = False
 
     def has_answered(self, until: float) -> bool:
-        """Wait for an answer, or for the death of the worker, which shows when the answer is read."""
+        """Wait for an answer or the death of the worker. Reading the answer shows which of the two happened."""
         self.channel.settimeout(max(until - monotonic(), 0.001))
         try:
             self.channel.recv(1, socket.MSG_PEEK)
@@ -177,17 +177,17 @@ class _Worker:
         return True
 
     def wait_until_dead(self) -> None:
-        """Wait until the system has closed its sockets, which it does after it has taken the memory back."""
+        """Wait until the system has closed the worker's sockets. It does so after it has freed the memory."""
         self.channel.settimeout(_DYING_S)
         with contextlib.suppress(OSError):
             while self.channel.recv(1 << 16):
                 pass
 
     def answer(self, most: int) -> tuple[bool, bytes]:
-        """Whether the rest is pixels, and the rest, of at most so many bytes.
+        """Return whether the answer is pixels, and its content, of at most `most` bytes.
 
         Raises:
-            OSError: the worker died, or answers with more: a hostile file has taken it over.
+            OSError: the worker died, or its answer is longer. Then a hostile file may control it.
         """
         is_pixels, ended, length = ANSWER.unpack(receive(self.channel, ANSWER.size))
         if length > most:
@@ -197,7 +197,7 @@ class _Worker:
 
 
 class _Parent:
-    """This side's end of the parent process, which is started again if it dies."""
+    """The parent process, as the caller sees it. If it dies, it is started again."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -237,10 +237,10 @@ class _Parent:
                 os.waitpid(self._pid, 0)
 
     def worker(self) -> _Worker:
-        """A new worker.
+        """Start a new worker.
 
         Raises:
-            Overloaded: the system has no room for one more process, or this is closed.
+            Overloaded: the system cannot start one more process, or the decoder is closed.
         """
         with self._lock:
             if self.is_closed:
@@ -259,20 +259,21 @@ class _Parent:
             raise ConnectionResetError
         [pid] = ORDER.unpack(message)
         if pid == NO_ROOM:
-            raise Overloaded("There is no room for one more process. Try again in a moment.")
+            raise Overloaded("The system cannot start one more process. Try again in a moment.")
         return _Worker(pid, socket.socket(fileno=descriptors[0]))
 
     def end(self, worker: _Worker) -> int:
-        """Kill a worker, if it is not dead yet. The parent does it, which knows that the process id is still the
-        worker's.
+        """Kill a worker if it is still alive. The parent does this, because it knows that the process id still belongs
+        to the worker.
 
         Returns:
-            Its exit code: minus the number of the signal that ended it; 0 if it cannot be told.
+            Its exit code: minus the number of the signal that ended it; 0 if it is unknown.
         """
         with worker.channel, contextlib.suppress(OSError):
             with self._lock:
                 self._channel.sendall(ORDER.pack(-worker.pid))
-            # It may take a while to give its memory back at its low priority. Other files do not wait for that.
+            # At its low priority, freeing its memory may take a while. The lock is not held, so other files do not
+            # wait.
             worker.wait_until_dead()
             with self._lock:
                 self._channel.sendall(ORDER.pack(worker.pid))
@@ -281,7 +282,7 @@ class _Parent:
 
 
 def _has_one_thread() -> bool:
-    """Whether a fork of this process is safe. Threads of libraries count, which only Linux tells of."""
+    """Whether a fork of this process is safe. Threads of libraries count too; only Linux reports them."""
     try:
         return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
     except OSError:

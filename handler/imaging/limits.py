@@ -1,4 +1,4 @@
-"""What decoding one file may cost. The values are settings: `DECODE_CPU_S` and others in `handler.settings`."""
+"""Limits on the decoding of one file. The values are settings: `DECODE_CPU_S` and others in `handler.settings`."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from handler.errors import DecodingTooCostly
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on the decoding of one file. `handler.imaging.isolation` enforces them."""
+    """Limits on the decoding of one file. `handler.imaging.isolation` enforces them."""
 
     cpu_s: int
     """Seconds of CPU time, at least 1."""
     wall_s: int
     """Seconds from the start of decoding to the answer."""
     memory_mb: int
-    """Megabytes above what an idle worker has. Linux enforces it, macOS does not."""
+    """Megabytes in addition to those of an idle worker. Linux enforces this limit, macOS does not."""
 
     def exceeded(self) -> DecodingTooCostly:
-        """The error for a file that costs more."""
+        """The error for a file that exceeds a limit."""
         return DecodingTooCostly(
             f"The image costs too much to decode: more than {self.cpu_s} s of CPU time, {self.wall_s} s in all, or "
             f"{self.memory_mb} MB of memory. Scale it down, or save it as an ordinary JPEG or PNG."

@@ -1,4 +1,4 @@
-"""The error for a file that cannot be opened as an image: it names what the file is, and what to do."""
+"""The error for a file that cannot be opened as an image: it names the file's format and the remedy."""
 
 import codecs
 import re
@@ -48,7 +48,7 @@ _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x89HDF", "an HDF5 file", _SAVE_ARRAY),
 )
 
-# U+FFFD stands for a byte that is no UTF-8. The others are the first bytes of JPEG and PNG, read as Latin-1.
+# U+FFFD replaces a byte that is not UTF-8. The others are the first bytes of JPEG and PNG, read as Latin-1.
 _MANGLED = re.compile(rb".{0,63}\xef\xbf\xbd|\xc3\xbf\xc3\x98|\xc2\x89PNG", re.DOTALL)
 _BASE64 = re.compile(rb"\s*(data:[\w/+.-]*;base64,|/9j/|iVBORw0KGgo|R0lGOD|SUkqA|TU0AK|UklGR)")
 _PAGE = re.compile(rb"\s*<(!doctype html|html|head|body)", re.IGNORECASE)
@@ -56,11 +56,11 @@ _SVG = re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg", re.IGNORECASE |
 
 
 def unopened(data: bytes, formats: tuple[str, ...]) -> InputError:
-    """Make the error that names the format of a file that no decoder takes, and the remedy.
+    """Make the error for a file that no decoder accepts. It names the file's format and the remedy.
 
     Args:
         data: the file, not empty.
-        formats: those that are read.
+        formats: names of the supported formats.
     """
     accepted = f"send one of {', '.join(formats)} or DICOM"
     for start, name in _READ.items():
@@ -97,7 +97,7 @@ def _damaged(name: str) -> UnreadableImage:
 
 def _is_text(head: bytes) -> bool:
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be incomplete
     except UnicodeDecodeError:
         return False
     return "".join(text.split()).isprintable()

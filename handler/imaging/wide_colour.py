@@ -1,7 +1,7 @@
-"""Colour, or grey with transparency, of 16 bits per channel, which Pillow cuts to the upper 8 bits.
+"""Decode colour, or grey with transparency, of 16 bits per channel. Pillow alone keeps only the upper 8 bits.
 
-Pillow can unpack the bytes of such a pixel in either order. So the upper and the lower bytes are decoded one after the
-other, each as an ordinary image of 8 bits, and added up.
+Pillow can unpack the bytes of such a pixel in either order. So the upper and the lower bytes are decoded separately,
+each as an 8-bit image, and then combined.
 """
 
 import sys
@@ -17,17 +17,17 @@ from handler.imaging.greys import bands
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow
 _PLANAR = 2  # TIFF tag PlanarConfiguration
 
-_ALPHA = 2  # TIFF tag ExtraSamples; 1 is alpha by which the grey is multiplied already, as if laid on black
+_ALPHA = 2  # TIFF tag ExtraSamples; 1 is premultiplied alpha: the grey is blended with black already
 
-# Pillow does not know TIFFs of grey and one more channel with 16 bits each. Unpacked as "RGBA", a pixel's four bytes
-# stay as they are. The keys: byte order, black is zero, unsigned, bit order, bits, extra samples.
+# Pillow does not read TIFFs with grey and one more channel of 16 bits each. Unpacking as "RGBA" keeps a pixel's four
+# bytes unchanged. The keys: byte order, black is zero, unsigned, bit order, bits, extra samples.
 for _order in (b"II", b"MM"):
     for _extra in (0, 1, _ALPHA):
         TiffImagePlugin.OPEN_INFO[(_order, 1, (1,), 1, (16, 16), (_extra,))] = ("RGBA", "RGBA")
 
 
 def is_wide_colour(image: ImageFile.ImageFile) -> bool:
-    """Whether the file has several channels of 16 bits; `image` is not loaded yet."""
+    """Whether the file has several channels of 16 bits. `image` must not be loaded yet."""
     bits = _tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE)
     if bits is None:
         return image.mode in ("RGB", "RGBA") and _rawmode(image).endswith(";16B")  # PNG
@@ -37,7 +37,7 @@ def is_wide_colour(image: ImageFile.ImageFile) -> bool:
 def grey_of_wide_colour(
     image: ImageFile.ImageFile, reopen: Callable[[], ImageFile.ImageFile]
 ) -> tuple[Image.Image, Image.Image | None]:
-    """Decode to grey of 16 bits.
+    """Decode to 16-bit grey.
 
     Args:
         image: an image that `is_wide_colour`, not loaded yet.
@@ -47,7 +47,7 @@ def grey_of_wide_colour(
         An image of mode "I;16", with the `info` of `image`, and its opacity in mode "L", or None.
 
     Raises:
-        UnsupportedFormat: planes, premultiplied alpha, a transparent colour, or CMYK.
+        UnsupportedFormat: the image has separate planes, premultiplied alpha, a transparent colour, or CMYK.
     """
     layout = _rawmode(image).partition(";")[0]
     if _rawmode(image) in ("LA;16B", "RGBA"):
@@ -95,7 +95,7 @@ def _tiff_tag(image: ImageFile.ImageFile, tag: int) -> Any:
 def _is_big_endian(image: ImageFile.ImageFile) -> bool:
     if image.format == "PNG":
         return True
-    if image.tile[0].codec_name == "libtiff":  # it swaps the bytes to the machine's order
+    if image.tile[0].codec_name == "libtiff":  # libtiff converts to the byte order of the CPU
         return sys.byteorder == "big"
     return bool(image.tag_v2.prefix == b"MM")  # type: ignore[attr-defined]
 

@@ -1,9 +1,9 @@
-"""The processes in which files are decoded: a parent with one thread, and the workers that it forks.
+"""The processes that decode files: a parent with one thread, and the workers that it forks.
 
-`handler.imaging.isolation` starts the parent and talks to both through sockets. The messages are defined here. None is
-pickled, because a worker that a hostile file has taken over must not be able to run code elsewhere.
+`handler.imaging.isolation` starts the parent and communicates with both through sockets. The messages are defined here.
+They are not pickled: a hostile file may control a worker, and the worker must not be able to run code elsewhere.
 
-    python -m handler.imaging.worker SOCKET LIMITS    what a new parent process runs
+    python -m handler.imaging.worker SOCKET LIMITS    the command of a new parent process
 """
 
 import contextlib
@@ -26,28 +26,29 @@ from handler.imaging.decode import decode, warm_up
 from handler.imaging.limits import Limits
 
 ORDER = struct.Struct("=i")
-"""To the parent: 0 for a new worker, minus the process id of a worker to kill it, or the process id of a dead worker.
-The parent answers the first with the process id of the new worker and its socket, or -1 if the system has no room for
-one; the last with its exit code, which is minus the number of the signal that ended it. It knows only its own workers.
+"""A message to the parent. 0 starts a new worker: the parent answers with its process id and its socket, or with -1 if
+the system cannot start one. Minus the process id of a worker kills it, without an answer. The process id of a dead
+worker asks for its exit code, which is minus the number of the signal that ended it. It does not kill other
+processes, and answers 0 for them.
 """
 
 JOB = struct.Struct("=IQ")
-"""To a worker, before a file: the side of the result in pixels, and the length of the file in bytes."""
+"""To a worker, before a file: the width of the result in pixels, and the length of the file in bytes."""
 
 ANSWER = struct.Struct("=??Q")
-"""From a worker, before the pixels or the error: whether it is the pixels, whether this was the worker's last answer,
-and the length in bytes."""
+"""From a worker, before the pixels or the error: whether pixels follow, whether this is the worker's last answer, and
+the length in bytes."""
 
 NO_ROOM = -1
 
 _GROWN_BYTES = 64 << 20
-"""A worker that has had so much more memory than at its start gives its last answer: it would not give it all back."""
+"""A worker ends after a file for which its memory grew by more than this, because it would not free all of it."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
 
 _NEAR_LIMIT = 0.5
-"""The share of the memory limit above which a decoder that fails is taken to have failed for lack of memory. Honest
-radiographs stay below it, with few exceptions."""
+"""If a decoder fails above this share of the memory limit, lack of memory counts as the reason. Nearly all valid
+radiographs stay below it."""
 
 
 def receive(channel: socket.socket, length: int) -> bytes:
@@ -56,7 +57,7 @@ def receive(channel: socket.socket, length: int) -> bytes:
     Raises:
         ConnectionResetError: the other side died.
     """
-    # One piece, as a rule. What is joined is never a file, but an answer.
+    # Usually one piece. Only answers are joined from several pieces, never files.
     received = channel.recv(length, socket.MSG_WAITALL) if length else b""
     while len(received) < length:
         part = channel.recv(length - len(received), socket.MSG_WAITALL)
@@ -67,7 +68,7 @@ def receive(channel: socket.socket, length: int) -> bytes:
 
 
 def run_and_exit(work: Callable[[socket.socket, Limits], None], channel: socket.socket, limits: Limits) -> NoReturn:
-    """All that a forked process does of the program that it is a copy of."""
+    """Do `work` in a forked process, then exit without running the rest of the program."""
     try:
         work(channel, limits)
     finally:
@@ -75,13 +76,13 @@ def run_and_exit(work: Callable[[socket.socket, Limits], None], channel: socket.
 
 
 def serve_orders(channel: socket.socket, limits: Limits) -> None:
-    """Start and end workers until the other side is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal and systemd send them to all processes of a service
+    """Start and end workers until the other side closes the socket."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # terminals and systemd send these to all processes of a service
         signal.signal(number, signal.SIG_IGN)
     _close_all_but(channel.fileno())
     _keep_freed_memory()
     warm_up()
-    gc.freeze()  # so that workers share this memory instead of copying it when they collect garbage
+    gc.freeze()  # so that garbage collection does not copy this memory, which the workers share
     workers: set[int] = set()
     with contextlib.suppress(ConnectionError):
         while order := channel.recv(ORDER.size):
@@ -103,7 +104,7 @@ def _exit_code(pid: int) -> int:
 
 
 def _fork_worker(channel: socket.socket, limits: Limits) -> set[int]:
-    """Fork a worker, hand its socket over, and return its process id; nothing if there is no room for it."""
+    """Fork a worker, send its socket to the caller, and return its process id; an empty set if the fork fails."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         try:
@@ -120,7 +121,7 @@ def _fork_worker(channel: socket.socket, limits: Limits) -> set[int]:
 
 
 def _serve_jobs(channel: socket.socket, limits: Limits) -> None:
-    """Decode files until the other side is closed or a limit ends this process."""
+    """Decode files until the other side closes the socket or a limit ends this process."""
     _give_up_rights()
     at_start, resident_at_start = _peak_memory(), _resident_peak()
     if at_start:
@@ -128,7 +129,7 @@ def _serve_jobs(channel: socket.socket, limits: Limits) -> None:
     while job := channel.recv(JOB.size, socket.MSG_WAITALL):
         size, length = JOB.unpack(job)
         data = receive(channel, length)
-        # The limit counts all CPU time of a process, in whole seconds, so it moves on with each file.
+        # The system counts all CPU time of a process, in whole seconds. So the limit is raised for each file.
         _limit(resource.RLIMIT_CPU, round(process_time()) + limits.cpu_s)
         try:
             is_pixels, answer = True, decode(data, size).tobytes()
@@ -151,8 +152,8 @@ def _is_about_memory(exc: InputError, lacked_memory: bool) -> bool:
 
 
 def _close_all_but(channel: int) -> None:
-    """Close what this process has inherited. The standard streams lead nowhere from now on, because libraries in C
-    write there what they dislike in a file."""
+    """Close all inherited files but the socket. The standard streams go to the null device, because C libraries write
+    messages about the content of a file to them."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in {0, 1, 2} - {channel}:
         os.dup2(nowhere, descriptor)
@@ -169,15 +170,15 @@ def _keep_freed_memory() -> None:
 
 
 def _give_up_rights() -> None:
-    """Take from this process what a decoder does not need, and make it the first to go when memory runs out."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # which would hold the image
+    """Drop rights that a decoder does not need. When memory runs out, the system kills this process first."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the image
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _limit(kind: int, most: int) -> None:
-    """Set a soft limit, but none above the hard limit that this process was started with."""
+    """Set a soft limit, at most the hard limit that this process was started with."""
     _, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
@@ -188,7 +189,7 @@ def _resident_peak() -> int:
 
 
 def _peak_memory() -> int:
-    """The most bytes of virtual memory that this process has had; 0 where the system does not tell."""
+    """Peak virtual memory of this process in bytes; 0 where the system does not report it."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
