@@ -93,12 +93,11 @@ def _print_table(results: list[dict[str, Any]], positive: str) -> None:
 
 
 def _serve(options: argparse.Namespace) -> NoReturn:
-    from handler import startup
-
     if options.root_path is not None:
-        os.environ["BASE_PATH"] = options.root_path
+        os.environ["BASE_PATH"] = options.root_path  # before the settings are read
 
     # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
+    from handler import startup
     from handler.http.app import app
     from handler.http.server import serve
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from handler.errors import InputError
+from handler.imaging.decode import squared
 from tests.handler.dicom_files import SHADES, in_order, shown
 from tests.handler.images import dicom
 from tests.handler.imaging.test_dicom_display import lookup_table
@@ -82,9 +83,7 @@ def rendered(data: bytes, folder: Path) -> np.ndarray:
     is_jpeg_ls = file.file_meta.TransferSyntaxUID.startswith("1.2.840.10008.1.2.4.8")
     tool = "dcml2pnm" if is_jpeg_ls else "dcmj2pnm"
     run(tool, *window, "--no-overlays", "--frame", "1", "--write-raw-pnm", source, target)
-    grey = Image.open(target).convert("L")
-    size = shown(data).shape
-    return np.asarray(grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)).astype(int)
+    return squared(Image.open(target).convert("L"), len(shown(data))).astype(int)
 
 
 def run(*command: str | Path) -> None:

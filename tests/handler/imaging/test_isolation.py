@@ -63,10 +63,11 @@ def shared() -> Iterator[Decoder]:
 
 
 def family(decoder: Decoder) -> tuple[int, list[int]]:
-    """The parent and the workers of the decoder that was made last."""
+    """The parent and the workers of a decoder."""
     decoder.decode(jpeg(), SIZE)
-    parent = next(pid for pid in sorted(descendants(os.getpid()), reverse=True) if descendants(pid))
-    return parent, descendants(parent)
+    process = decoder._parent._process
+    assert process, "tests have threads, so it is no fork"
+    return process.pid, descendants(process.pid)
 
 
 def python(code: str, *before: str, **options: object) -> "subprocess.CompletedProcess[bytes]":
