@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
+JOBS ?= 2
 
 DATA ?= chest_xray
 BUNDLE ?= handler/model
@@ -34,7 +35,7 @@ serve: $(VENV)/serving  ## install the serving packages, answer on http://localh
 	$(BIN)/python -m handler serve --port $(PORT)
 
 test: $(VENV)/everything  ## install everything, run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 model: $(VENV)/everything  ## train and export the model that is shipped: make model DATA=chest_xray
 	$(BIN)/python -m training prepare --data "$(DATA)" --out data/prepared
