@@ -50,3 +50,7 @@ class NotInstalled(RunnerError):
 
 _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "PIL": "pillow"}
 """What to install for a module, where that has another name."""
+
+
+class AboutError(ExportError):
+    """The file with the texts of a bundle has another form."""

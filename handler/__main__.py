@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from handler.commands import run
+from handler.contract import Contract
 from handler.errors import HandlerError, InputNotFound
 from handler.settings import Settings, described
 
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0; 1 if a file could not be scored; 2 if the command itself cannot be run.
     """
-    parser = argparse.ArgumentParser(prog="python -m handler", description="Pneumonia from chest X-rays.")
+    parser = argparse.ArgumentParser(prog="python -m handler", description="Classify chest X-rays.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     predict = commands.add_parser("predict", help="score image files")
     predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
@@ -70,7 +71,7 @@ def _predict(options: argparse.Namespace) -> int:
     if options.json:
         print(encoded({"model": identity(predictor.contract), "predictions": results}).decode())
     else:
-        _print_table(results, predictor.contract.positive)
+        _print_table(results, predictor.contract)
     return int(any("error" in result for result in results))
 
 
@@ -81,14 +82,16 @@ def _read(path: Path) -> bytes:
         raise InputNotFound(f"{path} cannot be read ({exc.strerror}): check the path") from exc
 
 
-def _print_table(results: list[dict[str, Any]], positive: str) -> None:
+def _print_table(results: list[dict[str, Any]], contract: Contract) -> None:
+    longest = max(map(len, contract.labels))
     width = max(len(result["file"]) for result in results)
     for result in results:
         if "error" in result:
             verdict = f"{result['error']['title']}: {result['error']['detail']}".replace("force=true", "--force")
         else:
             doubt = "  uncertain: have it read" if result["uncertain"] else ""
-            verdict = f"{result['label']:<9}  {positive} {result['probabilities'][positive]:.1%}{doubt}"
+            shown = contract.positive or result["label"]
+            verdict = f"{result['label']:<{longest}}  {shown} {result['probabilities'][shown]:.1%}{doubt}"
         print(f"{result['file']:<{width}}  {verdict}")
 
 

@@ -21,11 +21,11 @@ class Scores:
     """What the network says of `N` images."""
 
     probabilities: npt.NDArray[np.float32]
-    """`[N, 2]`, calibrated, rows sum to 1, columns in the order of `contract.labels`."""
+    """`[N, K]`, calibrated, rows sum to 1, columns in the order of `contract.labels`."""
     distances: npt.NDArray[np.float32]
-    """`[N]`, how far each image is from the X-rays that the network knows."""
+    """`[N]`, the distance of each image from the training X-rays."""
     maps: npt.NDArray[np.float32] | None
-    """`[N, h, w]` in 0..1, where the evidence for the positive class lies; only if asked for."""
+    """`[N, h, w]` in 0..1, where the evidence for `Contract.evidence_label` lies; only if asked for."""
 
 
 class Classifier:

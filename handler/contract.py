@@ -10,11 +10,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
 
 from handler.errors import BundleMissing, BundleTampered, ContractError
 
-CONTRACT_VERSION = 3
+CONTRACT_VERSION = 4
 """Raised whenever a bundle of the old form could be misread by new code, or the other way round."""
 
 LEAST_INPUT_SIZE = 32
@@ -35,10 +39,30 @@ DISTANCE_NAME = "distance"
 """Tensor names of the graphs that `export` makes; what serves a bundle takes them from its contract."""
 
 LABELS = ("NORMAL", "PNEUMONIA")
-"""Class names in the order of the network's outputs, which is also how the folders of a data set are called."""
 
 PIXEL_SCALE = 1 / 255
 """What a pixel is multiplied with; it stands in the network itself, so callers always hand over raw uint8."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a bundle says about itself, in plain text. The code has no text about a particular data set or disease."""
+
+    title: str
+    """What is read from what, such as "Pneumonia from chest X-rays"."""
+    intended_use: str
+    limits: tuple[str, ...]
+    """What the model is not good for because of its training data, one or two sentences each."""
+    source: str
+    """Short name of the training data."""
+    data: str
+    """Markdown: where the training data comes from, and how it was split."""
+    shift: str
+    """Markdown: how other images differ from the training data."""
+    license: str
+    """SPDX identifier of the licence of the weights."""
+    data_license: str
+    """The licence of the training data."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +72,9 @@ class Contract:
     The graph takes `input_name`, uint8 `[N, 1, input_size, input_size]` (0 black, 255 white), and may be given
     `explain_name`, a scalar bool which is false by default. It gives:
 
-    - `output_name`: float32 `[N, len(labels)]` probabilities that already carry `temperature`. The positive class is
-      the last label; an image is called positive when that probability is at least `threshold`.
-    - `map_name`: float32 `[N, h, w]` in 0..1, where in the image the evidence for the positive class lies; only
-      computed where `explain_name` is true, and without rows where it is not.
+    - `output_name`: float32 `[N, len(labels)]` probabilities that already carry `temperature`.
+    - `map_name`: float32 `[N, h, w]` in 0..1, where in the image the evidence for `evidence_label` lies; only computed
+      where `explain_name` is true, and without rows where it is not.
     - `distance_name`: float32 `[N]`, the distance of the out-of-distribution (OOD) detector; an image with a distance
       above `ood_threshold` is taken for an OOD image.
     """
@@ -61,13 +84,19 @@ class Contract:
     sha256: str
     """Hex digest of `model.onnx`."""
     input_size: int
-    threshold: float
-    uncertain_from: float
-    uncertain_to: float
-    """Between these two probabilities of the positive class the answer should be left to a reader."""
+    labels: tuple[str, ...]
+    """Class names in the order of the network's outputs. Of two labels the second is the positive one."""
+    threshold: float | None
+    """Two labels: the positive one is given from this probability on. More labels: None, the most probable one is
+    given."""
+    set_thresholds: tuple[float, ...]
+    """By label: from this probability on the label is in the prediction set."""
+    set_coverage: float
+    """Share of the images of each class whose prediction set contains that class (class-conditional conformal
+    prediction, Sadinle et al. 2019, arXiv:1609.00451), measured on validation images."""
     temperature: float
     ood_threshold: float
-    labels: tuple[str, ...] = LABELS
+    about: About
     input_name: str = INPUT_NAME
     explain_name: str = EXPLAIN_NAME
     output_name: str = OUTPUT_NAME
@@ -76,22 +105,34 @@ class Contract:
     pixel_scale: float = PIXEL_SCALE
     contract_version: int = CONTRACT_VERSION
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Measured results by split, for people to read. Serving looks up no more than what the network learned from, see
-    `handler.card.data_set`."""
+    """Measured results by split, for people to read. Serving does not use them."""
 
     def __post_init__(self) -> None:
         _require_version(self.contract_version)
+        count = len(self.labels)
         _require(
-            len(set(self.labels)) == len(self.labels) == 2
-            and all(label and isinstance(label, str) for label in self.labels),
-            f"labels must be two class names, got {self.labels!r}",
+            count >= 2
+            and len({label.casefold() for label in self.labels if isinstance(label, str)}) == count
+            and all(label.strip() for label in self.labels),
+            f"labels must be two or more different class names, got {self.labels!r}",
         )
-        _require(0.0 < self.threshold < 1.0, f"threshold must lie between 0 and 1, got {self.threshold}")
         _require(
-            0.0 <= self.uncertain_from <= self.threshold <= self.uncertain_to <= 1.0,
-            f"the threshold {self.threshold} must lie in the abstention band {self.uncertain_from} to "
-            f"{self.uncertain_to}, and that in 0 to 1",
+            len(self.set_thresholds) == count and all(0.0 <= value <= 1.0 for value in self.set_thresholds),
+            f"set_thresholds must be one probability for each label, got {self.set_thresholds!r}",
         )
+        _require(0.0 < self.set_coverage < 1.0, f"set_coverage must lie between 0 and 1, got {self.set_coverage}")
+        _require(
+            (self.threshold is None) == (count > 2),
+            f"a threshold belongs to two labels, and to no other number: got {self.threshold} for {count}",
+        )
+        if self.threshold is not None:
+            _require(0.0 < self.threshold < 1.0, f"threshold must lie between 0 and 1, got {self.threshold}")
+            low, high = self.set_thresholds[1], 1 - self.set_thresholds[0]
+            _require(
+                low - 1e-9 <= self.threshold <= high + 1e-9,
+                f"the label that the threshold {self.threshold} gives must be in the prediction set, so the threshold "
+                f"must lie in {low} to {high}",
+            )
         _require(self.ood_threshold > 0.0, f"ood_threshold must be positive, got {self.ood_threshold}")
         _require(self.temperature > 0.0, f"temperature must be positive, got {self.temperature}")
         _require(
@@ -100,17 +141,24 @@ class Contract:
         )
 
     @property
-    def positive(self) -> str:
-        """The label whose probability is held against the threshold."""
-        return self.labels[-1]
+    def positive(self) -> str | None:
+        """Of two labels the one whose probability is compared with the threshold; None with more labels."""
+        return self.labels[1] if self.threshold is not None else None
 
-    def label(self, probability: float) -> str:
-        """The label for a probability (0..1) of the positive class."""
-        return self.labels[-1] if probability >= self.threshold else self.labels[0]
+    def label(self, probabilities: npt.NDArray[np.floating]) -> str:
+        """The label for the probabilities `[K]` of one image."""
+        return self.labels[decide(probabilities[np.newaxis], self.threshold)[0]]
 
-    def uncertain(self, probability: float) -> bool:
-        """Whether a probability (0..1) of the positive class falls in the abstention band."""
-        return self.uncertain_from <= probability <= self.uncertain_to
+    def evidence_label(self, probabilities: npt.NDArray[np.floating]) -> str:
+        """The label that the map of an image with these probabilities `[K]` is about: the positive one of two, or the
+        most probable one of more."""
+        return self.positive or self.label(probabilities)
+
+    def prediction_set(self, probabilities: npt.NDArray[np.floating]) -> list[str]:
+        """The labels that cannot be excluded, given the probabilities `[K]` of one image. The image is uncertain if
+        this is not exactly one label."""
+        found = zip(self.labels, probabilities, self.set_thresholds, strict=True)
+        return [label for label, probability, least in found if probability >= least]
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
@@ -130,21 +178,43 @@ class Contract:
         _require(isinstance(values, dict), "it must hold one JSON object")
         # Checked before the keys are: a bundle of another version may well have other ones.
         _require_version(values.get("contract_version"))
-        unknown, missing = sorted(values.keys() - _TYPES.keys()), sorted(_TYPES.keys() - values.keys())
-        _require(not unknown, f"it has unknown keys, {', '.join(unknown)}")
-        _require(not missing, f"it lacks {', '.join(missing)}")
-        if isinstance(values["labels"], list):
-            values["labels"] = tuple(values["labels"])
-        for name, value in values.items():
-            right = isinstance(value, _TYPES[name]) and not isinstance(value, bool)
-            _require(right, f"{name} has the wrong type: {value!r}")
-        return cls(**values)
+        _require(isinstance(values["about"], dict), f"about has the wrong type: {values['about']!r}")
+        values["about"] = _parsed(About, values["about"], "about.")
+        return _parsed(cls, values)
 
 
-_TYPES: dict[str, Any] = {
-    name: (int, float) if hint is float else get_origin(hint) or hint for name, hint in get_type_hints(Contract).items()
-}
-"""What `isinstance` takes for each field."""
+T = TypeVar("T", About, Contract)
+
+
+def _parsed(kind: type[T], values: dict[str, Any], prefix: str = "") -> T:
+    """A dataclass from a JSON object. Each key must be a field and have its type."""
+    hints = get_type_hints(kind)
+    unknown, missing = sorted(values.keys() - hints.keys()), sorted(hints.keys() - values.keys())
+    _require(not unknown, f"it has unknown keys, {', '.join(prefix + name for name in unknown)}")
+    _require(not missing, f"it lacks {', '.join(prefix + name for name in missing)}")
+    return kind(**{name: _typed(value, hints[name], prefix + name) for name, value in values.items()})
+
+
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    """A JSON value as the type of a field."""
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(_typed(item, get_args(hint)[0], name) for item in value)
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
+    kinds = (*kinds, int) if float in kinds else kinds
+    _require(isinstance(value, kinds) and not isinstance(value, bool), f"{name} has the wrong type: {value!r}")
+    return value
+
+
+def decide(probabilities: npt.NDArray[np.floating], threshold: float | None) -> npt.NDArray[np.int64]:
+    """The index `[N]` of the label for probabilities `[N, K]`.
+
+    Args:
+        threshold: of the probability of the second of two labels; None: the most probable label is given.
+    """
+    if threshold is None:
+        return np.argmax(probabilities, axis=1).astype(np.int64)
+    return (probabilities[:, 1] >= threshold).astype(np.int64)
+
 
 _REMEDY = "restore it from the release, or rebuild the bundle with `python -m export build`"
 
@@ -157,7 +227,7 @@ def _require(condition: bool, wrong: str) -> None:
 def _require_version(found: object) -> None:
     if found != CONTRACT_VERSION:
         raise ContractError(
-            f"the bundle speaks contract version {found!r}, this code speaks {CONTRACT_VERSION}: rebuild the bundle "
+            f"the bundle has contract version {found!r}, this release reads {CONTRACT_VERSION}: rebuild the bundle "
             "with this release's `python -m export build`, or install the matching release"
         )
 

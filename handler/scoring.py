@@ -23,7 +23,8 @@ class Prediction(TypedDict):
 
     label: str
     probabilities: dict[str, float]
-    threshold: float
+    threshold: float | None
+    prediction_set: list[str]
     uncertain: bool
     distance: float
     timings: dict[str, float]
@@ -74,12 +75,14 @@ class Predictor:
                 f"{distance:.1f}, the limit is {contract.ood_threshold:.1f}; send a frontal chest X-ray, or force=true "
                 "to score it anyway"
             )
-        probability = float(scores.probabilities[0, -1])
+        probabilities = scores.probabilities[0]
+        prediction_set = contract.prediction_set(probabilities)
         prediction: Prediction = {
-            "label": contract.label(probability),
-            "probabilities": dict(zip(contract.labels, scores.probabilities[0].tolist(), strict=True)),
+            "label": contract.label(probabilities),
+            "probabilities": dict(zip(contract.labels, probabilities.tolist(), strict=True)),
             "threshold": contract.threshold,
-            "uncertain": contract.uncertain(probability),
+            "prediction_set": prediction_set,
+            "uncertain": len(prediction_set) != 1,
             "distance": distance,
             "timings": {
                 "decode_ms": round((decoded - start) * 1000, 3),
@@ -89,7 +92,8 @@ class Predictor:
         if scores.maps is not None:
             from handler.explain import explanation  # loads Pillow's PNG writer, which few requests need
 
-            prediction["explanation"] = explanation(scores.maps[0], contract.input_size)
+            label = contract.evidence_label(probabilities)
+            prediction["explanation"] = {"label": label, **explanation(scores.maps[0], contract.input_size)}
         return prediction
 
     def score_or_error(self, source: Source, *, explain: bool = False, force: bool = False) -> Outcome:

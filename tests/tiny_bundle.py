@@ -8,30 +8,34 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from export.about import about
 from export.on_demand import compute_on_demand
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract
 
 SIZE = 64
+LABELS = ("NORMAL", "PNEUMONIA")
 
 
-def write_tiny_bundle(folder: Path) -> Path:
-    """Make the folder with its three files."""
+def write_tiny_bundle(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
+    """Make the folder with its three files. The first label is the most probable one of dark images."""
     contract = Contract(
         name="tiny",
         version="0.0.1",
         sha256="",
         input_size=SIZE,
-        threshold=0.5,
-        uncertain_from=0.4,
-        uncertain_to=0.6,
+        labels=labels,
+        threshold=0.5 if len(labels) == 2 else None,
+        set_thresholds=(0.8 / len(labels),) * len(labels),
+        set_coverage=0.98,
         temperature=1.0,
         ood_threshold=1e6,
+        about=about(labels),
     )
     constants = {
         "scale": np.float32(contract.pixel_scale),
         "space": np.array([2, 3]),
         "channel": np.array([1]),
-        "signs": np.array([[-1.0, 1.0]], np.float32),
+        "signs": np.linspace(-1, 1, len(labels), dtype=np.float32)[np.newaxis],
     }
     nodes = [
         helper.make_node("Cast", [contract.input_name], ["float"], to=TensorProto.FLOAT),
@@ -48,7 +52,7 @@ def write_tiny_bundle(folder: Path) -> Path:
         "tiny",
         [helper.make_tensor_value_info(contract.input_name, TensorProto.UINT8, ["N", 1, SIZE, SIZE])],
         [
-            helper.make_tensor_value_info(contract.output_name, TensorProto.FLOAT, ["N", 2]),
+            helper.make_tensor_value_info(contract.output_name, TensorProto.FLOAT, ["N", len(labels)]),
             helper.make_tensor_value_info(contract.distance_name, TensorProto.FLOAT, ["N"]),
             helper.make_tensor_value_info(contract.map_name, TensorProto.FLOAT, ["N", 4, 4]),
         ],

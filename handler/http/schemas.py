@@ -33,8 +33,9 @@ class ModelIdentity(Strict):
 
 
 class Explanation(Strict):
-    """Where the network found evidence for the positive class. Not where the disease is."""
+    """Where the network found evidence for a label. Not where a disease is."""
 
+    label: str = Field(description="The positive one of two labels, or the most probable one of more.")
     map: list[list[Fraction]] = Field(
         description="Rows of numbers, top to bottom, over the whole image; 1 where this image has most evidence, "
         "however little that is: numbers of different images do not compare."
@@ -54,8 +55,14 @@ class Timings(Strict):
 class Prediction(Strict):
     label: str = Field(examples=["NORMAL", "PNEUMONIA"])
     probabilities: dict[str, Fraction] = Field(description="By label, calibrated; they sum to 1.")
-    threshold: Fraction = Field(description="From this probability of the positive label on, that label is given.")
-    uncertain: bool = Field(description="The probability lies in the abstention band: have the image read.")
+    threshold: Fraction | None = Field(
+        description="The positive one of two labels is given from this probability on. Null with more than two labels: "
+        "the most probable one is given."
+    )
+    prediction_set: list[str] = Field(
+        description="The labels that cannot be excluded at the model's `set_coverage`. It can be empty."
+    )
+    uncertain: bool = Field(description="The prediction set is not exactly one label: have the image read.")
     distance: float = Field(
         ge=0,
         description="How far the image is from the X-rays that the network knows; see `ood_threshold` of the model.",
@@ -86,18 +93,23 @@ class Input(Strict):
 
 
 class ModelCard(ModelIdentity):
+    title: str
     contract_version: int
     labels: list[str]
-    positive_label: str
-    threshold: Fraction
-    uncertain_from: Fraction
-    uncertain_to: Fraction
+    positive_label: str | None = Field(description="The second of two labels; null with more.")
+    threshold: Fraction | None
+    set_thresholds: dict[str, Fraction] = Field(
+        description="By label: from this probability on it is in the prediction set."
+    )
+    set_coverage: float = Field(description="Share of the images of each class whose prediction set contains it.")
     temperature: float
     ood_threshold: float
     input: Input
     metrics: dict[str, object] = Field(description="Measured results by split.")
     intended_use: str
     limits: list[str]
+    source: str = Field(description="Name of the training data.")
+    license: str = Field(description="SPDX identifier of the licence of the weights.")
     disclaimer: str
 
 
