@@ -30,9 +30,10 @@ def about(labels: Sequence[str], **changes: str | None) -> About:
         source="own data",
         data="The training data is known to those who trained the model. Calibration and validation used images of "
         "patients who are not in training.",
-        shift="Images of another hospital, detector or age group differ from the training data, and results on them are "
-        "worse. Validate on your own images before you rely on any number here; `python -m training robustness` shows "
-        "what the network uses besides the lung. It was trained and calibrated as if all classes were equally frequent.",
+        shift="Images of another hospital, detector or age group differ from the training data, and results on them "
+        "are worse. Validate on your own images before you rely on any number here; `python -m training robustness` "
+        "shows what the network uses besides the lung. It was trained and calibrated as if all classes were equally "
+        "frequent.",
         license="mit",
         data_license="see the source of the data",
     )
