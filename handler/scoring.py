@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from handler.classifier import Classifier
 from handler.contract import Contract
@@ -18,14 +19,19 @@ Source = Callable[[], bytes]
 Decode = Callable[[bytes, int], Pixels]
 
 
-class Prediction(TypedDict):
-    """The result for one image, ready to be written as JSON."""
+class Decision(TypedDict):
+    """What follows from the probabilities of one image and the contract alone."""
 
     label: str
     probabilities: dict[str, float]
     threshold: float | None
     prediction_set: list[str]
     uncertain: bool
+
+
+class Prediction(Decision):
+    """The result for one image, ready to be written as JSON."""
+
     distance: float
     timings: dict[str, float]
     explanation: NotRequired[dict[str, Any]]
@@ -76,13 +82,8 @@ class Predictor:
                 "to score it anyway"
             )
         probabilities = scores.probabilities[0]
-        prediction_set = contract.prediction_set(probabilities)
         prediction: Prediction = {
-            "label": contract.label(probabilities),
-            "probabilities": dict(zip(contract.labels, probabilities.tolist(), strict=True)),
-            "threshold": contract.threshold,
-            "prediction_set": prediction_set,
-            "uncertain": len(prediction_set) != 1,
+            **decision(contract, probabilities),
             "distance": distance,
             "timings": {
                 "decode_ms": round((decoded - start) * 1000, 3),
@@ -103,6 +104,18 @@ class Predictor:
             return self.predict(source(), explain=explain, force=force)
         except (InputError, TemporaryError) as exc:
             return exc.bare()
+
+
+def decision(contract: Contract, probabilities: npt.NDArray[np.floating]) -> Decision:
+    """What the contract says of the probabilities `[K]` of one image."""
+    prediction_set = contract.prediction_set(probabilities)
+    return {
+        "label": contract.label(probabilities),
+        "probabilities": dict(zip(contract.labels, probabilities.tolist(), strict=True)),
+        "threshold": contract.threshold,
+        "prediction_set": prediction_set,
+        "uncertain": len(prediction_set) != 1,
+    }
 
 
 def identity(contract: Contract) -> dict[str, str]:
