@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from handler.contract import Contract
+from handler.prevalence import prevalence_of
 from handler.scoring import decision, identity
 
 STATIC = Path(__file__).with_name("openapi.json")
@@ -42,6 +43,6 @@ def _answer_as(contract: Contract, response: dict[str, Any]) -> None:
         example["value"]["model"] = identity(contract)
         for prediction in example["value"]["predictions"]:
             if "error" not in prediction:
-                prediction |= decision(contract, probabilities)
+                prediction |= decision(contract, probabilities, prevalence_of({}, contract))
             if "explanation" in prediction:
                 prediction["explanation"]["label"] = contract.evidence_label(probabilities)

@@ -63,7 +63,7 @@ class Service:
             settings.workers + MAX_SLOW, settings.max_in_flight, settings.max_bytes_in_flight
         )
         self._model = identity(predictor.contract)
-        self._card = encoded(card(predictor.contract, settings))
+        self._card = encoded(card(predictor, settings))
         self.endpoints = (
             Endpoint("POST", "/v1/predictions", self.predictions),
             Endpoint("POST", "/v1/uploads", self.uploads),

@@ -12,8 +12,8 @@ from handler.http.schemas import Answer, Base64Item, Health, ModelCard, S3Item, 
 TITLE = "Classification of chest X-rays"
 API_VERSION = "1.0.0"
 ABOUT = (
-    "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.** Errors are problem "
-    "details (RFC 9457). Several images in one request are answered one by one, in order: what is wrong with one "
+    "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.** Errors are "
+    "problem details (RFC 9457). Several images in one request are answered one by one, in order: what is wrong with one "
     "stands in its place and does not spoil the others."
 )
 
@@ -27,6 +27,7 @@ _BINARY = {"type": "string", "format": "binary"}
 _PREDICTION = {
     "label": "B",
     "probabilities": {"A": 0.03, "B": 0.97},
+    "prevalence": {"A": 0.5, "B": 0.5},
     "threshold": 0.5,
     "prediction_set": ["B"],
     "uncertain": False,

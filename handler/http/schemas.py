@@ -70,6 +70,7 @@ class Timings(Strict):
 class Prediction(Strict):
     label: Label
     probabilities: ByLabel = Field(description="By label, calibrated; they sum to 1.")
+    prevalence: ByLabel = Field(description="The share of each class that the probabilities assume.")
     threshold: Threshold
     prediction_set: list[Label] = Field(
         description="The labels that cannot be excluded at the model's `set_coverage`. It can be empty."
@@ -104,6 +105,21 @@ class Input(Strict):
     uploads: bool
 
 
+class PredictiveValues(Strict):
+    """What a label is worth at one prevalence of the positive class."""
+
+    prevalence: Fraction
+    positive_predictive_value: Fraction
+    negative_predictive_value: Fraction
+
+
+class LocalCalibration(Strict):
+    """A calibration with images of the place of this deployment."""
+
+    images: dict[str, int] = Field(description="Number of images by label.")
+    measured: dict[str, object] = Field(description="Cross-validated results before and after.")
+
+
 class ModelCard(ModelIdentity):
     title: str = Field(description="What the model reads from what, for people.")
     contract_version: int
@@ -115,6 +131,9 @@ class ModelCard(ModelIdentity):
         description="Share of the images of each class whose prediction set contains that class, measured on "
         "validation images."
     )
+    prevalence: ByLabel = Field(description="The share of each class that the probabilities of this service assume.")
+    predictive_values: list[PredictiveValues] = Field(description="Of two labels, at several prevalences.")
+    calibration: LocalCalibration | None = Field(description="Null: the bundle's own.")
     temperature: float
     ood_threshold: float
     input: Input
