@@ -45,9 +45,8 @@ def prevalence_of(shares: Mapping[str, float], contract: Contract) -> Array:
 def predictive_values(contract: Contract) -> list[dict[str, float]]:
     """Positive and negative predictive value of two labels at each of `EXAMPLES`, from the sensitivity and specificity
     that the bundle records: on the test split, or else on validation. Empty with more labels, or without results."""
-    measured: Any = next(
-        (contract.metrics[name] for name in ("test", "validation_int8") if name in contract.metrics), {}
-    )
+    metrics = contract.metrics
+    measured: Any = metrics.get("test") or metrics.get("validation_int8") or {}
     if contract.positive is None or not {"sensitivity", "specificity"} <= measured.keys():
         return []
     sensitivity, specificity = measured["sensitivity"], measured["specificity"]
