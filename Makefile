@@ -45,7 +45,8 @@ model: $(VENV)/everything  ## train and export the model that is shipped: make m
 	$(BIN)/python -m training prune --data data/prepared --run runs/hed --teacher runs/hed --teacher runs/half \
 		--out runs/pruned --seed 1 --size 80 --gmacs 0.175 --epochs 60 \
 		--set mixup=0.3 --set cached_augmentations=10 --set distillation=0.8 --mixed-precision
-	$(BIN)/python -m export build --model runs/pruned --calibration "$(DATA)" --out "$(BUNDLE)" --version $(VERSION)
+	$(BIN)/python -m export build --model runs/pruned --data data/prepared --out "$(BUNDLE)" --version $(VERSION) \
+		--about export/kermany.json
 	$(BIN)/python -m training evaluate --model "$(BUNDLE)" --data "$(DATA)" --validation runs/pruned --out runs/held-out
 	$(BIN)/python -m export card "$(BUNDLE)" --evaluation runs/held-out/metrics.json
 	$(BIN)/python -m infra.golden

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from export.errors import AboutError
 from handler.contract import About
@@ -11,12 +12,12 @@ from handler.contract import About
 _FIELDS = {field.name: field.type for field in dataclasses.fields(About)}
 
 
-def about(labels: Sequence[str], **changes: str | None) -> About:
+def about(labels: Sequence[str], **changes: Any) -> About:
     """The texts of a bundle whose training data is not known.
 
     Args:
         labels: class names of the bundle.
-        changes: other values of the fields of `About`; None keeps the default.
+        changes: other values of fields of `About`.
     """
     classes = f"{', '.join(labels[:-1])} or {labels[-1]}"
     usual = About(
@@ -30,16 +31,17 @@ def about(labels: Sequence[str], **changes: str | None) -> About:
         source="own data",
         data="The training data is known to those who trained the model. Calibration and validation used images of "
         "patients who are not in training.",
-        shift="Images of another hospital, detector or age group differ from the training data, and results on them are "
-        "worse. Validate on your own images before you rely on any number here; `python -m training robustness` shows "
-        "what the network uses besides the lung. It was trained and calibrated as if all classes were equally frequent.",
+        shift="Images of another hospital, detector or age group differ from the training data, and results on them "
+        "are worse. Validate on your own images before you rely on any number here; `python -m training robustness` "
+        "shows what the network uses besides the lung. It was trained and calibrated as if all classes were equally "
+        "frequent.",
         license="mit",
         data_license="see the source of the data",
     )
-    return dataclasses.replace(usual, **{name: value for name, value in changes.items() if value is not None})
+    return dataclasses.replace(usual, **changes)
 
 
-def read_about(file: Path) -> dict[str, str]:
+def read_about(file: Path) -> dict[str, Any]:
     """Fields of `About` from a JSON object, for `about`.
 
     Raises:

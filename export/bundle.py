@@ -1,6 +1,6 @@
 """Build the bundle that is served.
 
-    python -m export build --model runs/vgg19 --calibration chest_xray --out handler/model
+    python -m export build --model runs/vgg19 --data chest_xray --out handler/model
 
 fold -> convert -> prove parity with Keras -> quantize -> verify against float -> model.onnx, model.json, README.md
 """
@@ -8,8 +8,8 @@ fold -> convert -> prove parity with Keras -> quantize -> verify against float -
 import dataclasses
 import hashlib
 import logging
-import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from export.about import about
 from export.card import write_card
-from export.convert import assert_parity, convert, positive_probabilities, run
+from export.convert import assert_parity, convert, run
+from export.errors import UselessModel
 from export.fold import folded_weights, plain_vgg19
 from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
 from export.run_images import read_images, sample
-from handler.card import KERMANY
 from handler.contract import (
     CONTRACT_FILE,
     DISTANCE_NAME,
@@ -38,13 +39,11 @@ from handler.contract import (
 from handler.files import replace_folder, require_replaceable, write_atomically
 from handler.imaging.decode import Pixels
 from training.ood import select_threshold
-from training.run_folder import RunConfig, RunFolder, RunMetrics, RunSplit
+from training.run_folder import RunConfig, RunFolder, RunMetrics
 
 log = logging.getLogger(__name__)
 
 CALIBRATION_IMAGES = 256
-
-_KERMANY_NAME = re.compile(r"\w+/\w+/(person\d+_(bacteria|virus)|(NORMAL2-)?IM-\d+-)[\w-]*\.jpe?g")
 
 
 def build(
@@ -57,16 +56,21 @@ def build(
     preset: str = "any-cpu",
     seed: int = 0,
     keep_float: Path | None = None,
+    texts: Mapping[str, Any] | None = None,
+    force: bool = False,
 ) -> tuple[Contract, Agreement]:
     """Export a finished run.
 
     Args:
         model: run folder of `python -m training fit`.
-        calibration: the data set that the run was trained on, or its training folder.
+        calibration: the data set that the run was trained on, its training folder, or the prepared folder.
         out: bundle folder; replaced whole, at the end, or not at all.
+        texts: fields of `handler.contract.About` that are not the default ones of `export.about`.
+        force: export a network that is no better than chance.
 
     Raises:
         ExportError: see `export.errors`.
+        UselessModel: the network is no better than chance, and `force` is false.
         RunError: `model` is no finished run.
         FileExistsError: `out` holds other files than a bundle's.
     """
@@ -74,6 +78,11 @@ def build(
     finished = RunFolder(model)
     config, split, metrics = finished.read_config(), finished.read_split(), finished.read_metrics()
     point, statistics, network = finished.read_operating_point(), finished.read_ood(), finished.finished_model()
+    if metrics.useless and not force:
+        raise UselessModel(
+            f"{model} is no better than chance ({metrics.useless}): train with more images or for more epochs; --force "
+            "exports it all the same"
+        )
     size = point.input_size
     known = read_images(sample(split.train, CALIBRATION_IMAGES, seed), calibration, size)
     validation = read_images(split.validation, calibration, size)
@@ -84,7 +93,7 @@ def build(
     graph = convert(plain_vgg19(weights, size, statistics))
     parity = assert_parity(
         _keras_probabilities(trained, known.pixels[::4], point.temperature),
-        positive_probabilities(graph, known.pixels[::4], OUTPUT_NAME),
+        run(graph, known.pixels[::4], [OUTPUT_NAME])[0],
     )
     log.info("float graph: %.1e from Keras at most", parity)
 
@@ -108,25 +117,25 @@ def build(
         version=version,
         sha256="",
         ood_threshold=select_threshold(distances),
-        metrics=_metrics(config, split, metrics, agreement, parity),
+        labels=config.labels,
+        about=about(config.labels, **(texts or {})),
+        metrics=_metrics(config, metrics, agreement, parity),
         **dataclasses.asdict(point),
     )
     return _save(int8, contract, out), agreement
 
 
 def _keras_probabilities(trained: keras.Model, pixels: Pixels, temperature: float) -> npt.NDArray[np.float64]:
-    """Probabilities `[N]` of the positive class straight from the trained network."""
+    """Probabilities `[N, K]` straight from the trained network."""
     to_logits = keras.Model(trained.input, trained.get_layer("logits").output)
     logits = np.asarray(to_logits.predict(pixels[..., np.newaxis], batch_size=16, verbose=0), dtype=np.float64)
-    return np.asarray(1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / temperature)))
+    scaled = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
+    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
 
 
-def _metrics(
-    config: RunConfig, split: RunSplit, metrics: RunMetrics, agreement: Agreement, parity: float
-) -> dict[str, Any]:
+def _metrics(config: RunConfig, metrics: RunMetrics, agreement: Agreement, parity: float) -> dict[str, Any]:
     recorded = dataclasses.asdict(config)
     training = {name: recorded[name] for name in ("recipe", "init", "teachers", "images")}
-    training["data_set"] = KERMANY if all(map(_KERMANY_NAME.fullmatch, [*split.train, *split.validation])) else None
     training["epochs"] = metrics.epochs
     return {
         "uncalibrated": metrics.uncalibrated,

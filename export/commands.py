@@ -1,6 +1,6 @@
 """Make, ship and time the model bundle.
 
-python -m export build --model runs/vgg19 --calibration chest_xray --out handler/model
+python -m export build --model runs/vgg19 --data chest_xray --out handler/model
 python -m export card handler/model --evaluation runs/evaluation/metrics.json
 python -m export publish handler/model --repo USER/NAME
 python -m export fetch --repo USER/NAME --revision SHA
@@ -51,32 +51,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="run folder of `python -m training fit`")
-    parser.add_argument("--calibration", type=Path, required=True, help="the data set that the run was trained on")
+    parser.add_argument(
+        "--data",
+        "--calibration",
+        dest="data",
+        type=Path,
+        required=True,
+        help="the data set that the run was trained on, or its prepared folder",
+    )
     parser.add_argument("--out", type=Path, required=True, help="bundle folder; replaced whole when all is verified")
     parser.add_argument("--name", default="chest-xray-vgg19")
     parser.add_argument("--version", default="1.0.0", help="of the model (default: %(default)s)")
+    parser.add_argument("--source", help="name of the training data, for the model card")
+    parser.add_argument("--license", help="SPDX identifier of the licence of the weights (default: mit)")
+    parser.add_argument(
+        "--about", type=Path, metavar="FILE.json", help="texts of the model card, such as export/kermany.json"
+    )
+    parser.add_argument("--force", action="store_true", help="export a network that is no better than chance")
     parser.add_argument("--preset", choices=("any-cpu", "vnni"), default="any-cpu", help="default: %(default)s")
     parser.add_argument("--keep-float", type=Path, metavar="FILE", help="also save the float graph")
     parser.set_defaults(run=_build)
 
 
 def _build(options: argparse.Namespace) -> None:
+    from export.about import read_about
     from export.bundle import build
 
     # The bundle is made beside the folder that it replaces.
     for file in (options.out, options.keep_float):
         if file is not None:
             require_writable(file.absolute().parent)
+    given = {"source": options.source, "license": options.license}
+    texts = read_about(options.about) if options.about else {}
     build(
         options.model,
-        options.calibration,
+        options.data,
         options.out,
         name=options.name,
         version=options.version,
         preset=options.preset,
         keep_float=options.keep_float,
+        texts=texts | {name: value for name, value in given.items() if value is not None},
+        force=options.force,
     )
-    print(f"bundle is in {options.out}")
+    print(f"bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} python -m handler serve")
 
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:

@@ -56,11 +56,6 @@ def _drop_input_reshape(graph: onnx.GraphProto) -> None:
         graph.initializer.remove(shape)
 
 
-def positive_probabilities(graph: onnx.ModelProto, pixels: Pixels, output: str) -> npt.NDArray[np.float32]:
-    """Run a graph on images `[N, S, S]`: probabilities `[N]` of the positive class."""
-    return run(graph, pixels, [output])[0][:, -1]
-
-
 def run(graph: onnx.ModelProto, pixels: Pixels, outputs: list[str], batch: int = 16) -> list[npt.NDArray[np.float32]]:
     """Run a graph on images `[N, S, S]` and give the named outputs, in batches."""
     import onnxruntime as ort
@@ -75,7 +70,7 @@ def run(graph: onnx.ModelProto, pixels: Pixels, outputs: list[str], batch: int =
 
 
 def assert_parity(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float32]) -> float:
-    """The largest difference between two lists of probabilities.
+    """The largest difference between two arrays of probabilities.
 
     Raises:
         ConversionError: it exceeds `MAX_DIFFERENCE`.

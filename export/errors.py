@@ -54,3 +54,7 @@ _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "PIL": "pillow"}
 
 class AboutError(ExportError):
     """The file with the texts of a bundle has another form."""
+
+
+class UselessModel(ExportError):
+    """The network is no better than chance."""

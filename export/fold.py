@@ -27,7 +27,7 @@ def folded_weights(trained: keras.Model, temperature: float) -> Weights:
     """Kernel and bias of each convolution and dense layer with everything constant folded in.
 
     Args:
-        trained: pixels 0..255 `[N, H, W, 1]` to probabilities `[N, 2]`, as `training.network` builds it.
+        trained: pixels 0..255 `[N, H, W, 1]` to probabilities `[N, K]`, as `training.network` builds it.
         temperature: what logits are divided by.
     """
     weights: Weights = {}
@@ -88,7 +88,8 @@ def plain_vgg19(weights: Weights, size: int, statistics: OodStatistics) -> keras
 def _activation_map(
     evidence: keras.KerasTensor, hidden: list[keras.KerasTensor], weights: Weights
 ) -> keras.KerasTensor:
-    """Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) for the logit of the positive class, without a gradient.
+    """Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) for one logit, without a gradient: that of the second of two
+    classes, or the greatest of more.
 
     Through dense layers with ReLU the gradient has a closed form: the weights, masked by which units are active.
     Through global and max pooling it only becomes the same for all positions, which the normalization takes out.
@@ -98,9 +99,15 @@ def _activation_map(
         hidden: pooled features `[N, C]`, then the output of each dense layer.
 
     Returns:
-        `[N, h, w]`, largest value 1, or all 0 where nothing speaks for the positive class.
+        `[N, h, w]`, largest value 1, or all 0 where nothing speaks for the class.
     """
-    gradient = ops.cast(hidden[2] > 0, "float32") * weights["logits"][0][:, -1]
+    kernel = weights["logits"][0]
+    if kernel.shape[-1] == 2:
+        gradient = kernel[:, 1]
+    else:
+        greatest = hidden[3] >= ops.max(hidden[3], axis=-1, keepdims=True)
+        gradient = ops.matmul(ops.cast(greatest, "float32"), kernel.T.copy())
+    gradient = ops.cast(hidden[2] > 0, "float32") * gradient
     gradient = ops.cast(hidden[1] > 0, "float32") * ops.matmul(gradient, weights["head_2"][0].T.copy())
     gradient = ops.matmul(gradient, weights["head_1"][0].T.copy())
     _, height, width, channels = evidence.shape

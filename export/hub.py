@@ -7,24 +7,18 @@ Publishing needs `HF_TOKEN`, or a login by `hf auth login`. `HF_ENDPOINT` points
 """
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from export.errors import PublishError
-from handler.card import KERMANY, data_set
 from handler.contract import CARD_FILE, Contract, load_bundle
 from handler.errors import BundleMissing
 from handler.hub import BUNDLE_FILES, listing, same, translated
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
-
-_DATA_SETS = {
-    KERMANY: ("chest-xray-pneumonia", "Chest X-Ray Images (Pneumonia), Kermany et al. 2018"),
-    None: ("own", "Images of whoever trained it"),
-}
-"""What the Hub's table calls a data set: an identifier and a name."""
 
 CARD_METRICS = {
     "accuracy": "Accuracy",
@@ -109,32 +103,33 @@ def card(bundle: Path, contract: Contract) -> str:
         raise BundleMissing(f"{bundle} lacks {CARD_FILE}: build it again with `python -m export build`") from exc
     data = ModelCardData(
         language="en",
-        license="mit",
+        license=contract.about.license,
         library_name="onnx",
         pipeline_tag="image-classification",
-        tags=["chest-x-ray", "medical", "onnx", "int8", "vgg19"],
+        tags=["chest-x-ray", "medical", "onnx", "int8", "vgg19", *(f"class:{label}" for label in contract.labels)],
         model_name=contract.name,
-        eval_results=_results(contract.metrics, *_DATA_SETS[data_set(contract)]),
+        eval_results=_results(contract),
     )
     return f"---\n{data.to_yaml()}\n---\n\n{text}"
 
 
-def _results(metrics: Mapping[str, Any], identifier: str, name: str) -> "list[EvalResult]":
+def _results(contract: Contract) -> "list[EvalResult]":
     """The contract's results by split, as the Hub's entries."""
     from huggingface_hub import EvalResult
 
+    source = contract.about.source
     return [
         EvalResult(
             task_type="image-classification",
-            task_name="Pneumonia in chest X-rays",
-            dataset_type=identifier,
-            dataset_name=name,
+            task_name=contract.about.title,
+            dataset_type=re.sub(r"[^a-z0-9]+", "-", source.casefold()).strip("-") or "own",
+            dataset_name=source,
             dataset_split=split,
             metric_type=metric,
             metric_name=title,
             metric_value=round(float(found[metric]), 4),
         )
-        for split, found in metrics.items()
+        for split, found in contract.metrics.items()
         if isinstance(found, Mapping)
         for metric, title in CARD_METRICS.items()
         if isinstance(found.get(metric), (int, float))

@@ -20,18 +20,20 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
-from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from export.convert import positive_probabilities
+from export.convert import run
 from export.errors import QuantizationError
 from export.run_images import Images
 from export.weights import store_in_eight_bits
+from handler.contract import decide
 from handler.imaging.decode import Pixels
+from training.metrics import summary
 
 MAX_AUC_DROP = 0.002
 MAX_FLIPPED = 0.01
-"""Share of validation images that may fall on the other side of the threshold; one may, however few there are."""
+"""Share of validation images that may get another label. Both tolerances are at least 1 / N for N images: one image may
+get another label, however few there are."""
 
 _JUDGING = 128
 """Images by which the layer that int8 hurts most is found."""
@@ -68,13 +70,14 @@ class Agreement:
     flipped: float
     """Share of images with the other label."""
     max_difference: float
-    """Of the probability of the positive class."""
+    """Of a probability."""
     excluded: tuple[str, ...]
     """Convolutions that were left in float besides the first."""
 
     def good(self, images: int) -> bool:
         """Whether it may be served, judged on so many images."""
-        return self.auc_float - self.auc_int8 <= MAX_AUC_DROP and self.flipped <= max(MAX_FLIPPED, 1 / images)
+        drop = self.auc_float - self.auc_int8
+        return drop <= max(MAX_AUC_DROP, 1 / images) and self.flipped <= max(MAX_FLIPPED, 1 / images)
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -161,15 +164,19 @@ def convolutions(graph: onnx.ModelProto) -> list[str]:
 def compare(
     expected: npt.NDArray[np.float32],
     found: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
-    threshold: float,
+    validation: Images,
+    threshold: float | None,
     excluded: Sequence[str],
 ) -> Agreement:
-    """Hold int8 probabilities `[N]` against float ones."""
+    """Compare int8 probabilities `[N, K]` with float ones."""
+    auc_float, auc_int8 = (
+        summary(each.astype(np.float64), validation.labels, threshold, validation.names)["auc"]
+        for each in (expected, found)
+    )
     return Agreement(
-        auc_float=float(roc_auc_score(labels, expected)),
-        auc_int8=float(roc_auc_score(labels, found)),
-        flipped=float(((expected >= threshold) != (found >= threshold)).mean()),
+        auc_float=auc_float,
+        auc_int8=auc_int8,
+        flipped=float((decide(expected, threshold) != decide(found, threshold)).mean()),
         max_difference=float(np.abs(expected - found).max()),
         excluded=tuple(excluded),
     )
@@ -180,7 +187,7 @@ def quantize_and_verify(
     calibration: Pixels,
     validation: Images,
     output: str,
-    threshold: float,
+    threshold: float | None,
     options: Quantization,
 ) -> tuple[onnx.ModelProto, Agreement]:
     """Quantize; while the result disagrees with float on validation, leave out the convolution that hurts most.
@@ -188,7 +195,7 @@ def quantize_and_verify(
     Raises:
         QuantizationError: `MAX_EXCLUDED` convolutions in float do not suffice.
     """
-    expected = positive_probabilities(graph, validation.pixels, output)
+    (expected,) = run(graph, validation.pixels, [output])
     excluded: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
 
@@ -197,8 +204,8 @@ def quantize_and_verify(
 
         while True:
             candidate = attempt(excluded)
-            found = positive_probabilities(candidate, validation.pixels, output)
-            agreement = compare(expected, found, validation.labels, threshold, excluded)
+            (found,) = run(candidate, validation.pixels, [output])
+            agreement = compare(expected, found, validation, threshold, excluded)
             if agreement.good(len(expected)):
                 return candidate, agreement
             if len(excluded) == MAX_EXCLUDED:
@@ -223,6 +230,6 @@ def _worst(
     """The convolution whose return to float brings the probabilities closest to the float ones."""
     errors: dict[str, float] = {}
     for name in tqdm(names, desc="finding the layer that int8 hurts most", unit="layer", leave=False):
-        found = positive_probabilities(attempt([*excluded, name]), pixels, output)
+        (found,) = run(attempt([*excluded, name]), pixels, [output])
         errors[name] = float(np.abs(found - expected).mean())
     return min(errors, key=errors.__getitem__)

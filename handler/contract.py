@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +147,7 @@ class Contract:
 
     def label(self, probabilities: npt.NDArray[np.floating]) -> str:
         """The label for the probabilities `[K]` of one image."""
-        return self.labels[decide(probabilities[np.newaxis], self.threshold)[0]]
+        return self.labels[int(decide(probabilities[np.newaxis], self.threshold)[0])]
 
     def evidence_label(self, probabilities: npt.NDArray[np.floating]) -> str:
         """The label that the map of an image with these probabilities `[K]` is about: the positive one of two, or the
@@ -164,7 +164,7 @@ class Contract:
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> "Contract":
         """Parse strictly.
 
         Raises:
@@ -180,7 +180,7 @@ class Contract:
         _require_version(values.get("contract_version"))
         _require(isinstance(values["about"], dict), f"about has the wrong type: {values['about']!r}")
         values["about"] = _parsed(About, values["about"], "about.")
-        return _parsed(cls, values)
+        return _parsed(Contract, values)
 
 
 T = TypeVar("T", About, Contract)
@@ -212,8 +212,8 @@ def decide(probabilities: npt.NDArray[np.floating], threshold: float | None) -> 
         threshold: of the probability of the second of two labels; None: the most probable label is given.
     """
     if threshold is None:
-        return np.argmax(probabilities, axis=1).astype(np.int64)
-    return (probabilities[:, 1] >= threshold).astype(np.int64)
+        return np.asarray(np.argmax(probabilities, axis=1), dtype=np.int64)
+    return np.asarray(probabilities[:, 1] >= threshold, dtype=np.int64)
 
 
 _REMEDY = "restore it from the release, or rebuild the bundle with `python -m export build`"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi, ModelCard
 
+from export.about import about
 from export.errors import PublishError
 from export.hub import publish
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract, load_bundle
@@ -36,11 +38,13 @@ def make_bundle(folder: Path, version: str = "1.2.0", weights: bytes = b"weights
         version=version,
         sha256=hashlib.sha256(weights).hexdigest(),
         input_size=128,
-        threshold=0.5,
-        uncertain_from=0.4,
-        uncertain_to=0.6,
+        labels=("CLEAR", "Covid", "TB"),
+        threshold=None,
+        set_thresholds=(0.2, 0.2, 0.2),
+        set_coverage=0.98,
         temperature=1.0,
         ood_threshold=9.0,
+        about=about(("CLEAR", "Covid", "TB"), license="cc-by-4.0", source="Our ward, 2026"),
         metrics={"test": {"n": 624, "auc": 0.98123, "accuracy": 0.94}},
     )
     folder.mkdir()
@@ -74,6 +78,11 @@ def test_card_carries_the_measured_results(hub: HubServer, bundle: Path) -> None
     card = ModelCard(hub.repositories[REPO].commits[commit][CARD_FILE].decode())
     results = {result.metric_type: (result.metric_value, result.dataset_split) for result in card.data.eval_results}
     assert results == {"auc": (0.9812, "test"), "accuracy": (0.94, "test")}
+    assert {(result.task_name, result.dataset_name, result.dataset_type) for result in card.data.eval_results} == {
+        ("CLEAR, Covid or TB from chest X-rays", "Our ward, 2026", "our-ward-2026")
+    }
+    assert card.data.license == "cc-by-4.0"
+    assert {"class:CLEAR", "class:Covid", "class:TB"} <= set(card.data.tags)
     assert card.data.pipeline_tag == "image-classification"
     assert "No medical device." in card.text
 
@@ -317,6 +326,6 @@ def test_a_contract_of_another_release_is_refused(hub: HubServer, bundle: Path, 
     commit = publish(bundle, REPO)
     files = hub.repositories[REPO].commits[commit]
     values = dataclasses.asdict(contract) | {"contract_version": 99}
-    files[CONTRACT_FILE] = repr(values).replace("'", '"').replace("(", "[").replace(")", "]").encode()
+    files[CONTRACT_FILE] = json.dumps(values).encode()
     with pytest.raises(BundleError, match="contract version 99"):
         fetch(REPO, commit, tmp_path / "model")

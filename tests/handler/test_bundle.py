@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from handler import startup
 from handler.card import card
@@ -17,6 +19,7 @@ from handler.errors import BundleError, BundleMissing, BundleTampered, ContractE
 from handler.imaging.decode import decode
 from handler.settings import Settings, granted_threads
 from tests.handler.images import jpeg, phantom, png
+from tests.tiny_bundle import write_tiny_bundle
 
 
 @pytest.fixture
@@ -62,7 +65,16 @@ CHANGES = {
     "a missing key": {"threshold": ...},
     "a text for a number": {"threshold": "0.5"},
     "a threshold of one": {"threshold": 1.0},
-    "a band beside the threshold": {"uncertain_from": 0.0, "uncertain_to": 0.01},
+    "no threshold for two labels": {"threshold": None},
+    "a set without the label": {"set_thresholds": [0.9, 0.9]},
+    "a set threshold for one label only": {"set_thresholds": [0.1]},
+    "a set threshold above one": {"set_thresholds": [0.1, 1.1]},
+    "a set coverage of one": {"set_coverage": 1.0},
+    "labels that differ in case alone": {"labels": ["a", "A"]},
+    "a label that is no text": {"labels": ["A", 3]},
+    "one label": {"labels": ["A"]},
+    "texts of another form": {"about": []},
+    "an unknown text": {"about": {"flavour": "vanilla"}},
     "one label twice": {"labels": ["A", "A"]},
     "a label of nothing": {"labels": ["", "A"]},
     "three labels": {"labels": ["A", "B", "C"]},
@@ -84,11 +96,39 @@ def test_a_contract_that_does_not_hold_is_refused(bundle: Path, changes: dict[st
         Classifier(bundle)
 
 
-@pytest.mark.parametrize("training", [None, [], {"data_set": 3}])
-def test_what_the_network_learned_from_need_not_be_known(bundle: Path, training: object) -> None:
-    rewrite(bundle, metrics={"training": training})
+def test_a_contract_of_more_labels_is_read(tmp_path: Path) -> None:
+    contract = Classifier(write_tiny_bundle(tmp_path / "tiny", ("CLEAR", "Covid", "TB"))).contract
 
-    assert "whoever trained it" in " ".join(card(Classifier(bundle).contract, Settings())["limits"])
+    assert Contract.from_json(contract.to_json()) == contract
+    assert contract.positive is None
+    assert contract.label(np.array([0.2, 0.3, 0.5])) == "TB"
+    assert contract.prediction_set(np.array([0.3, 0.3, 0.4])) == ["CLEAR", "Covid", "TB"]
+    assert contract.prediction_set(np.array([0.1, 0.1, 0.8])) == ["TB"]
+
+
+@given(st.floats(0, 1), st.floats(0.01, 0.99), st.floats(0, 1), st.floats(0, 1))
+def test_of_two_labels_the_one_that_the_threshold_gives_is_in_the_set(
+    probability: float, threshold: float, first: float, second: float
+) -> None:
+    contract = dataclasses.replace(
+        load_bundle(startup.settings.bundle)[0],
+        threshold=threshold,
+        set_thresholds=(first * (1 - threshold), second * threshold),
+    )
+    probabilities = np.array([1 - probability, probability])
+
+    assert contract.label(probabilities) == contract.labels[int(probability >= threshold)]
+    assert contract.label(probabilities) in contract.prediction_set(probabilities)
+
+
+def test_the_card_says_what_the_bundle_says_about_itself(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "tiny", ("CLEAR", "Covid", "TB"))
+
+    answer = card(Classifier(bundle).contract, Settings())
+
+    assert answer["title"] == "CLEAR, Covid or TB from chest X-rays"
+    assert "known to those who trained the model" in " ".join(answer["limits"])
+    assert "pneumonia" not in json.dumps(answer).casefold()
 
 
 def test_a_bundle_that_cannot_be_read_is_named(bundle: Path) -> None:

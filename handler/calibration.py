@@ -1,0 +1,144 @@
+"""Calibrate probabilities on labelled images: with NumPy alone, so that a deployment can do it with its own images.
+
+A calibration has three parts, each fitted with the same weight for every class:
+
+- scaling: one temperature and one bias per class (Platt 1999; Guo et al. 2017, arXiv:1706.04599)
+- the threshold of the second of two labels, for a target sensitivity
+- prediction sets: class-conditional conformal prediction (Vovk 2012, arXiv:1209.2673; Sadinle et al. 2019,
+  arXiv:1609.00451)
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+_LEAST = 1e-7
+"""Probabilities below this are taken as this, so that logarithms are finite."""
+
+_RIDGE = 1e-4
+"""Weight of the squared distance from no scaling at all. It decides only where the images do not: if the classes are
+separated, the best temperature would be 0."""
+
+_STEEPEST = 10.0
+"""The inverse temperature lies between 1 / this and this."""
+
+
+def calibrate(probabilities: Array, temperature: float = 1.0, biases: Array | None = None) -> Array:
+    """Calibrated probabilities `[N, K]`: the softmax of `(log p + biases) / temperature`.
+
+    Args:
+        probabilities: `[N, K]`, rows sum to 1.
+        biases: `[K]`; none by default.
+    """
+    scores = (_logarithms(probabilities) + (0.0 if biases is None else biases)) / temperature
+    return _softmax(scores)
+
+
+def fit_scaling(probabilities: Array, labels: Labels) -> tuple[float, Array]:
+    """The scaling with the least log loss.
+
+    The problem is convex in the inverse temperature and the scaled biases, so Newton's method finds its one solution.
+
+    Args:
+        probabilities: `[N, K]`, rows sum to 1.
+        labels: `[N]`, 0 to K - 1; every class has images.
+
+    Returns:
+        The temperature, and the biases `[K]`, of which the first is 0.
+    """
+    logarithms, (count, classes) = _logarithms(probabilities), probabilities.shape
+    weights = 1 / (classes * np.bincount(labels, minlength=classes)[labels])
+    truth = np.eye(classes)[labels]
+    # Scores are linear in the parameters: the inverse temperature, then the scaled biases of all classes but the first.
+    design = np.zeros((count, classes, classes))
+    design[:, :, 0] = logarithms
+    design[:, range(1, classes), range(1, classes)] = 1
+    neutral = np.eye(classes)[0]
+
+    def loss(parameters: Array) -> float:
+        scores = design @ parameters
+        surprise = np.logaddexp.reduce(scores, axis=1) - (scores * truth).sum(axis=1)
+        return float(weights @ surprise + _RIDGE * np.square(parameters - neutral).sum())
+
+    found = neutral
+    for _ in range(100):
+        predicted = _softmax(design @ found)
+        error = weights[:, np.newaxis] * (predicted - truth)
+        gradient = np.einsum("nkp,nk->p", design, error) + 2 * _RIDGE * (found - neutral)
+        centred = design - np.einsum("nkp,nk->np", design, predicted)[:, np.newaxis]
+        curvature = np.einsum("nkp,nk,nkq->pq", centred, weights[:, np.newaxis] * predicted, centred)
+        step = np.linalg.solve(curvature + 2 * _RIDGE * np.eye(classes), gradient)
+        size = 1.0
+        while loss(found - size * step) > loss(found) and size > 1e-6:
+            size /= 2
+        found = found - size * step
+        if np.abs(size * step).max() < 1e-9:
+            break
+    slope = float(np.clip(found[0], 1 / _STEEPEST, _STEEPEST))
+    return 1 / slope, np.concatenate([[0.0], found[1:]]) / slope
+
+
+def select_threshold(probabilities: Array, labels: Labels, groups: Labels, target: float) -> float:
+    """The greatest threshold with the target sensitivity in every group. It may lie above one half: a lower one would
+    give more false positives than the target requires.
+
+    It lies halfway between two neighbouring predictions, so that a rounding error changes no decision.
+
+    Args:
+        probabilities: calibrated, `[N]` of the positive class.
+        labels: `[N]`, 1 for positive; each group has positives.
+        groups: `[N]`, the group of each image. A small group counts as much as a large one.
+        target: least sensitivity, 0..1.
+
+    Returns:
+        A threshold in (0, 1).
+    """
+    limit = 1.0
+    for group in np.unique(groups):
+        positives = np.sort(probabilities[(groups == group) & (labels == 1)])
+        missed = int(len(positives) * (1 - target) + 1e-9)
+        limit = min(limit, float(positives[missed]))
+    below = probabilities[probabilities < limit].max(initial=0.0)
+    return float(np.clip((below + limit) / 2, 1e-6, 1 - 1e-6))
+
+
+def select_set_thresholds(
+    probabilities: Array, labels: Labels, coverage: float, threshold: float | None
+) -> tuple[float, ...]:
+    """By class, the least probability at which it is in the prediction set, see `handler.contract.Contract`.
+
+    If `n` images of a class and a new one are exchangeable, the set of the new one contains its class with a
+    probability of at least `coverage`. Fewer than `least_images(coverage)` images exclude nothing: the result is 0.
+
+    Args:
+        probabilities: calibrated, `[N, K]`.
+        labels: `[N]`, 0 to K - 1.
+        coverage: 0..1.
+        threshold: of the second of two labels, or None. The label that it gives stays in the set.
+    """
+    found = []
+    for index in range(probabilities.shape[1]):
+        own = np.sort(probabilities[labels == index, index])
+        excluded = math.floor((len(own) + 1) * (1 - coverage) + 1e-9)
+        found.append(float(own[excluded - 1]) if excluded else 0.0)
+    if threshold is not None:
+        found = [min(found[0], 1 - threshold), min(found[1], threshold)]
+    return tuple(found)
+
+
+def least_images(coverage: float) -> int:
+    """The least number of images of a class with which a prediction set can exclude it."""
+    return math.ceil(1 / (1 - coverage) - 1e-9) - 1
+
+
+def _logarithms(probabilities: Array) -> Array:
+    return np.asarray(np.log(np.clip(probabilities.astype(np.float64), _LEAST, 1.0)))
+
+
+def _softmax(scores: Array) -> Array:
+    grown = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(grown / grown.sum(axis=1, keepdims=True))
