@@ -1,4 +1,8 @@
-"""Metrics of a binary classifier, with intervals that take into account that images of one patient are alike."""
+"""Metrics of a classifier, with intervals that take into account that images of one patient are alike.
+
+Of two classes the second is the positive one, and the metrics are those of a binary classifier. With more classes, each
+class is held against all others, and the unnamed metrics are means over classes.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,47 +11,83 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from handler.contract import decide
+
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 ECE_BINS = 10
 
 
-def summary(probabilities: Array, labels: Labels, threshold: float, weights: Array | None = None) -> dict[str, float]:
+def summary(
+    probabilities: Array,
+    labels: Labels,
+    threshold: float | None,
+    names: Sequence[str],
+    weights: Array | None = None,
+) -> dict[str, float]:
     """All metrics at once.
 
     Args:
-        probabilities: `[N]` of the positive class, 0..1.
-        labels: `[N]`, 1 for positive; both classes present.
-        threshold: an image is called positive from this probability on.
+        probabilities: `[N, K]`, 0..1, rows sum to 1.
+        labels: `[N]`, index of the true class; all classes are present.
+        threshold: see `handler.contract.decide`.
+        names: `[K]` class names.
         weights: `[N]` how often each image counts; once by default.
 
     Returns:
-        Metrics by name, each 0..1 but for `log_loss` (nats, natural logarithm).
+        Metrics by name, each 0..1 but for `log_loss` (nats, natural logarithm). With more than two classes
+        `sensitivity_NAME`, `specificity_NAME` and `auc_NAME` (one against the rest) of each class; `auc` and
+        `average_precision` are the means of one against the rest, `ece` is the mean of the classes' calibration errors,
+        and `balanced_accuracy` is the mean sensitivity.
     """
     w = np.ones(len(labels)) if weights is None else weights
-    positive, called = labels == 1, probabilities >= threshold
-    sensitivity = float(w[positive & called].sum() / w[positive].sum())
-    specificity = float(w[~positive & ~called].sum() / w[~positive].sum())
-    clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    decided = decide(probabilities, threshold)
+    truth = np.eye(len(names))[labels]
+    clipped = np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1 - 1e-7)
+    each = [_one_against_rest(probabilities[:, k], labels == k, decided == k, w) for k in range(len(names))]
+    found = {"accuracy": float(w[decided == labels].sum() / w.sum())}
+    if len(names) == 2:
+        found |= {"sensitivity": each[1]["sensitivity"], "specificity": each[1]["specificity"]}
+    found["balanced_accuracy"] = float(np.mean([one["sensitivity"] for one in each]))
+    counted = each[1:] if len(names) == 2 else each
+    for name in ("auc", "average_precision"):
+        found[name] = float(np.mean([one[name] for one in counted]))
+    # Half the sum over classes, which for two classes is the squared error of the positive one.
+    found["brier"] = float(np.average(((probabilities - truth) ** 2).sum(axis=1) / 2, weights=w))
+    found["ece"] = float(np.mean([one["ece"] for one in counted]))
+    found["log_loss"] = float(np.average(-np.log(clipped), weights=w))
+    if len(names) > 2:
+        for of in ("sensitivity", "specificity", "auc"):
+            found |= {f"{of}_{name}": one[of] for name, one in zip(names, each, strict=True)}
+    return found
+
+
+def _one_against_rest(
+    probabilities: Array, truth: npt.NDArray[np.bool_], decided: npt.NDArray[np.bool_], weights: Array
+) -> dict[str, float]:
     return {
-        "accuracy": float(w[positive == called].sum() / w.sum()),
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "balanced_accuracy": (sensitivity + specificity) / 2,
-        "auc": float(roc_auc_score(labels, probabilities, sample_weight=w)),
-        "average_precision": float(average_precision_score(labels, probabilities, sample_weight=w)),
-        "brier": float(np.average((probabilities - labels) ** 2, weights=w)),
-        "ece": expected_calibration_error(probabilities, labels, w),
-        "log_loss": float(np.average(-np.log(np.where(positive, clipped, 1 - clipped)), weights=w)),
+        "sensitivity": float(weights[truth & decided].sum() / weights[truth].sum()),
+        "specificity": float(weights[~truth & ~decided].sum() / weights[~truth].sum()),
+        "auc": float(roc_auc_score(truth, probabilities, sample_weight=weights)),
+        "average_precision": float(average_precision_score(truth, probabilities, sample_weight=weights)),
+        "ece": expected_calibration_error(probabilities, truth, weights),
     }
 
 
-def expected_calibration_error(probabilities: Array, labels: Labels, weights: Array | None = None) -> float:
-    """Mean gap between predicted and observed share of positives over ten equal bins of probability, weighted by how
-    many images fall into each (Naeini et al. 2015, for the probability of the positive class)."""
-    w = np.ones(len(labels)) if weights is None else weights
-    gaps = np.bincount(ece_bins(probabilities), weights=w * (probabilities - labels), minlength=ECE_BINS)
+def expected_calibration_error(
+    probabilities: Array, truth: npt.NDArray[np.bool_] | Labels, weights: Array | None = None
+) -> float:
+    """Mean gap between predicted and observed share of one class over ten equal bins of probability, weighted by how
+    many images fall into each (Naeini et al. 2015, for the probability of that class).
+
+    Args:
+        probabilities: `[N]` of the class, 0..1.
+        truth: `[N]`, 1 for images of the class.
+        weights: `[N]` how often each image counts.
+    """
+    w = np.ones(len(truth)) if weights is None else weights
+    gaps = np.bincount(ece_bins(probabilities), weights=w * (probabilities - truth), minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / w.sum())
 
 
@@ -56,16 +96,22 @@ def ece_bins(probabilities: Array) -> Labels:
     return np.minimum((probabilities * ECE_BINS).astype(np.int64), ECE_BINS - 1)
 
 
-def confusion(probabilities: Array, labels: Labels, threshold: float) -> list[list[int]]:
-    """Counts by true class (rows) and predicted class (columns), negative first."""
-    called = (probabilities >= threshold).astype(int)
-    return [[int(((labels == row) & (called == column)).sum()) for column in (0, 1)] for row in (0, 1)]
+def confusion(probabilities: Array, labels: Labels, threshold: float | None) -> list[list[int]]:
+    """Counts `[K][K]` by true class (rows) and predicted class (columns).
+
+    Args:
+        probabilities, labels, threshold: see `summary`.
+    """
+    count = probabilities.shape[1]
+    cells = np.bincount(labels * count + decide(probabilities, threshold), minlength=count**2)
+    return [[int(cell) for cell in row] for row in cells.reshape(count, count)]
 
 
 def bootstrap(
     probabilities: Array,
     labels: Labels,
-    threshold: float,
+    threshold: float | None,
+    names: Sequence[str],
     patients: Sequence[str],
     rounds: int = 1000,
     seed: int = 0,
@@ -75,6 +121,7 @@ def bootstrap(
     count as ten independent findings.
 
     Args:
+        probabilities, labels, threshold, names: see `summary`.
         patients: `[N]`, the patient of each image.
         rounds: resamples; one that lacks a class is drawn again.
 
@@ -88,9 +135,9 @@ def bootstrap(
     for _ in progress(range(rounds)):
         while True:
             weights = np.bincount(rng.integers(0, count, count), minlength=count)[cluster].astype(np.float64)
-            if weights[labels == 1].sum() > 0 and weights[labels == 0].sum() > 0:
+            if np.bincount(labels, weights, minlength=len(names)).min() > 0:
                 break
-        draws.append(summary(probabilities, labels, threshold, weights))
+        draws.append(summary(probabilities, labels, threshold, names, weights))
     return {
         name: (float(low), float(high))
         for name in draws[0]

@@ -2,27 +2,31 @@
 
     python -m training prepare --data chest_xray --out data/prepared
 
-`--data` has the layout of the Kaggle archive: `train/NORMAL`, `train/PNEUMONIA`, and optionally `test/` and `val/`.
+See `training.dataset` for what `--data` may be. Images are decoded by several processes and written to disk one by one,
+so that the size of a data set is not limited by memory.
 """
 
+import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
-from handler.contract import LABELS, LEAST_INPUT_SIZE
+from handler.contract import LEAST_INPUT_SIZE
 from handler.errors import InputError
-from handler.files import read, require_layout, require_readable, walk, write_atomically, write_json
+from handler.files import read, write_json
 from handler.imaging.decode import Pixels, decode
+from training.dataset import AS_IT_IS, DataSet, Item, Reading, read_data_set
 from training.errors import DataError
-from training.patients import PATIENT, told_patient
+from training.layout import Part
+from training.patients import told_patient
+from training.processes import map_in_processes
 from training.split import Image, Split, split
 
 SIZE = 224
@@ -31,24 +35,34 @@ SIZE = 224
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prepared:
-    """A prepared data set in memory."""
+    """A prepared data set."""
 
+    folder: Path
+    names: tuple[str, ...]
+    """Class names. Of two the second is the positive one."""
     pixels: dict[Split, Pixels]
-    """uint8 `[N, S, S]` by split."""
+    """uint8 `[N, S, S]` by split: read-only maps of `train.npy` and `validation.npy` in `folder`."""
     labels: dict[Split, npt.NDArray[np.int64]]
+    """`[N]`, indices of `names`."""
     files: dict[Split, list[str]]
     patients: dict[Split, list[str]]
+
+    def understood(self) -> str:
+        """What was understood, in one line."""
+        counts = ", ".join(f"{len(files)} images for {name}" for name, files in self.files.items())
+        return f"{self.folder}: a prepared folder, {counts} of the classes {', '.join(self.names)}"
 
 
 def prepare(
     data: Path,
     out: Path,
     *,
+    reading: Reading = AS_IT_IS,
     size: int = SIZE,
     validation: float = 0.15,
     seed: int = 0,
-    pattern: str = PATIENT,
     held_out_group: str | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Read, check, decode and split a data set.
 
@@ -56,11 +70,12 @@ def prepare(
     cannot be written, the old files are kept.
 
     Args:
+        reading: how to read the data set.
         validation: share of the training images to hold out, by whole patients, stratified by label. It is rounded to
             1 / N with an integer N: 0.15 becomes 1 / 7.
-        pattern: regular expression on the file name whose first group is the patient.
         held_out_group: regular expression on patients. All matching patients go to validation, in addition to the share
             of the others. A group that is not in training can reveal errors that other patients do not show.
+        workers: processes that decode; by default as many as there are cores.
 
     Returns:
         The report: counts, and the excluded files with reasons.
@@ -68,76 +83,83 @@ def prepare(
     Raises:
         DataError: `size` is too small, a class is empty, there are too few patients to split, or no patient matches
             `held_out_group`. Its notes are the problems found so far.
-        FolderError: `data` is not a folder with train/.
+        FolderError: see `training.dataset.read_data_set`.
         OSError: a file cannot be read or written.
     """
     if size < LEAST_INPUT_SIZE:
         raise DataError(f"VGG19 halves five times: prepare images of at least {LEAST_INPUT_SIZE} px, not {size}")
     if not 0 < validation < 0.5:
         raise DataError(f"the validation share must lie between 0 and 0.5, got {validation}")
-    require_layout(data, lambda folder: (folder / "train").is_dir(), " and ".join(f"train/{label}" for label in LABELS))
-    problems: list[str] = []
-    pixels: dict[str, Pixels] = {}
-    try:
-        images = {
-            name: _read(data, name, found, size, pattern, pixels, problems)
-            for name, found in _find(data, problems).items()
-        }
-        splits = split(images, problems, validation=validation, seed=seed, held_out_group=held_out_group)
-    except DataError as exc:
-        for problem in problems:
-            exc.add_note(problem)
-        raise
-    rows = {name: [dataclasses.asdict(image) for image in chosen] for name, chosen in splits.items()}
-    how = {"size": size, "seed": seed, "validation": validation, "patient": pattern, "held_out_group": held_out_group}
-    report = {
-        "data": data.name,
-        "size": size,
-        "seed": seed,
-        "counts": {
-            name: {label: sum(p.label == index for p in chosen) for index, label in enumerate(LABELS)}
-            | {"patients": len({p.patient for p in chosen})}
-            for name, chosen in [*splits.items(), ("test", images.get("test", []))]
-        },
-        "problems": problems,
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=out) as folder:
-        new = Path(folder)
+    found = read_data_set(data, reading)
+    problems = list(found.problems)
+    with _staging(out) as new:
+        try:
+            images, rows = _decode_all(found, new, size, reading.patient, problems, workers)
+            splits = split(
+                images, found.names, problems, validation=validation, seed=seed, held_out_group=held_out_group
+            )
+        except DataError as exc:
+            for problem in problems:
+                exc.add_note(problem)
+            raise
         for name, chosen in splits.items():
-            array = np.stack([pixels[image.file] for image in chosen])
-            write_atomically(new / f"{name}.npy", functools.partial(_save, array))
-        write_json(new / "split.json", how | rows)
+            _write_array(new / f"{name}.npy", new / _ALL, [rows[image.file] for image in chosen], size)
+        how = dataclasses.asdict(reading) | {"csv": reading.csv and reading.csv.name}
+        about = {
+            "names": found.names,
+            "data": data.name,
+            "kind": found.kind,
+            "reading": how,
+            "size": size,
+            "seed": seed,
+            "validation_share": validation,
+            "held_out_group": held_out_group,
+        }
+        listed = {name: [dataclasses.asdict(image) for image in chosen] for name, chosen in splits.items()}
+        write_json(new / _SPLIT, about | listed)
+        report = {
+            "data": data.name,
+            "size": size,
+            "seed": seed,
+            "counts": {
+                name: {label: sum(p.label == index for p in chosen) for index, label in enumerate(found.names)}
+                | {"patients": len({p.patient for p in chosen})}
+                for name, chosen in [*splits.items(), ("test", images.get("test", []))]
+            },
+            "problems": problems,
+        }
         write_json(new / "report.json", report)
-        (out / "split.json").unlink(missing_ok=True)  # the folder is invalid until all files are new
-        for file in ("train.npy", "validation.npy", "split.json", "report.json"):
+        (out / _SPLIT).unlink(missing_ok=True)  # the folder is invalid until all files are new
+        for file in ("train.npy", "validation.npy", _SPLIT, "report.json"):
             (new / file).replace(out / file)
     return report
 
 
-def _save(array: Pixels, path: Path) -> None:
-    np.save(path, array)
-
-
 def load(folder: Path) -> Prepared:
-    """Load the files that `prepare` wrote.
+    """Open the files that `prepare` wrote.
 
     Raises:
         DataError: a file is absent or does not belong to the others.
     """
     try:
-        split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
-        pixels: dict[Split, Pixels] = {name: np.load(folder / f"{name}.npy") for name in ("train", "validation")}
+        about = json.loads((folder / _SPLIT).read_text(encoding="utf-8"))
+        pixels: dict[Split, Pixels] = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("train", "validation")
+        }
     except FileNotFoundError as exc:
         raise DataError(
             f"{exc.filename} is missing, so {folder} is not prepared: give a folder that `python -m training prepare "
             "--data DATA_SET --out FOLDER` has written"
         ) from exc
+    if "names" not in about:
+        raise DataError(f"{folder} was prepared by an older release: run `python -m training prepare` again")
     for name, array in pixels.items():
-        if len(array) != len(split[name]):
-            raise DataError(f"{folder / name}.npy does not belong to split.json: run `prepare` again")
-    rows = {name: split[name] for name in pixels}
+        if len(array) != len(about[name]):
+            raise DataError(f"{folder / name}.npy does not belong to {_SPLIT}: run `python -m training prepare` again")
+    rows = {name: about[name] for name in pixels}
     return Prepared(
+        folder=folder,
+        names=tuple(about["names"]),
         pixels=pixels,
         labels={name: np.array([row["label"] for row in rows[name]], dtype=np.int64) for name in rows},
         files={name: [row["file"] for row in rows[name]] for name in rows},
@@ -145,54 +167,98 @@ def load(folder: Path) -> Prepared:
     )
 
 
-def _find(data: Path, problems: list[str]) -> dict[str, list[tuple[Path, int]]]:
-    """Files and labels by split. Any path that is not SPLIT/CLASS/FILE is reported as a problem."""
-    names = [name for name in ("train", "val", "test") if (data / name).is_dir()]
-    others = [path for path in data.iterdir() if path.name not in names and not path.name.startswith(".")]
-    files: dict[str, list[tuple[Path, int]]] = {}
-    for name in names:
-        files[name], strays = walk(data / name)
-        others += strays
-    problems += [f"{_printable(path.relative_to(data))}: misplaced, ignored" for path in sorted(others)]
-    require_readable(path for found in files.values() for path, _ in found)
-    return files
+_SPLIT = "split.json"
+_ALL = "decoded.raw"
+"""All decoded images, one after the other, until the split is known."""
 
 
-def _printable(path: Path) -> str:
-    """A path as text that can be written to any file. Invalid bytes of the name are escaped."""
-    return path.as_posix().encode(errors="backslashreplace").decode()
+@contextlib.contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A temporary folder in `out`, on the same drive. If nothing is in `out` afterwards, it is removed."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=out) as folder:
+            yield Path(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            out.rmdir()
 
 
-def _read(
-    data: Path,
-    split: str,
-    files: list[tuple[Path, int]],
-    size: int,
-    pattern: str,
-    pixels: dict[str, Pixels],
-    problems: list[str],
-) -> list[Image]:
-    images: list[Image] = []
-    untold: list[str] = []
-    for path, label in tqdm(files, desc=f"reading {split}", unit="image", leave=False):
-        file = path.relative_to(data).as_posix()
-        if file != _printable(path.relative_to(data)):
-            problems.append(f"{_printable(path.relative_to(data))}: the name is no UTF-8, rename the file")
-            continue
-        content = read(path)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Decoded:
+    sha256: str
+    patient: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Decoder:
+    """Decodes one image in any process, and writes its pixels into the row of a file, if it has one."""
+
+    size: int
+    patient: str
+    file: Path
+
+    def __call__(self, job: tuple[Item, int | None]) -> _Decoded | str:
+        """What is known of the image, or why it cannot be used."""
+        item, row = job
+        content = read(item.path)
         try:
-            pixels[file] = decode(content, size)
+            pixels = decode(content, self.size).tobytes()
         except InputError as exc:
-            problems.append(f"{file}: {exc}")
+            return str(exc)
+        if row is not None:
+            with _named(self.file), self.file.open("r+b") as file:
+                file.seek(row * len(pixels))
+                file.write(pixels)
+        patient = item.patient or told_patient(item.file, content, self.patient)
+        return _Decoded(hashlib.sha256(pixels).hexdigest(), patient)
+
+
+def _decode_all(
+    data: DataSet, folder: Path, size: int, patient: str, problems: list[str], workers: int | None
+) -> tuple[dict[Part, list[Image]], dict[str, int]]:
+    """Decode all images; those that may be trained on are written to `folder / _ALL`.
+
+    Returns:
+        Readable images by part, and the row of each file.
+    """
+    (folder / _ALL).touch()
+    rows = {item.file: row for row, item in enumerate(item for item in data.items if item.part != "test")}
+    jobs = [(item, rows.get(item.file)) for item in data.items]
+    images: dict[Part, list[Image]] = {}
+    untold: dict[Part, list[str]] = {}
+    decoder = _Decoder(size, patient, folder / _ALL)
+    for item, found in zip(data.items, map_in_processes(decoder, jobs, workers, "decoding"), strict=True):
+        part = item.part or "train"
+        if isinstance(found, str):
+            problems.append(f"{item.file}: {found}")
             continue
-        patient = told_patient(file, content, pattern)
-        if patient is None:
-            untold.append(path.name)
-        digest = hashlib.sha256(pixels[file].tobytes()).hexdigest()
-        images.append(Image(file, label, patient or file, digest))
-    if untold:
+        if found.patient is None:
+            untold.setdefault(part, []).append(item.path.name)
+        images.setdefault(part, []).append(Image(item.file, item.label, found.patient or item.file, found.sha256))
+    for part, files in untold.items():
         problems.append(
-            f"{split}/: {len(untold)} of {len(images)} file names do not tell the patient, such as {untold[0]}; each "
+            f"{part}: {len(files)} of {len(images[part])} file names do not tell the patient, such as {files[0]}; each "
             "counts as a separate patient. If several images show one person, give a regular expression with --patient"
         )
-    return images
+    images.setdefault("train", [])
+    return images, rows
+
+
+def _write_array(path: Path, source: Path, rows: Sequence[int], size: int) -> None:
+    """Copy rows of the decoded images to a NumPy file, uint8 `[N, size, size]`, without reading all at once."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), size, size)}
+    with _named(path), source.open("rb") as decoded, path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for row in rows:
+            decoded.seek(row * size * size)
+            file.write(decoded.read(size * size))
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name a file in errors of the operating system that name none, such as a full disk."""
+    try:
+        yield
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, str(path)) from exc

@@ -16,13 +16,11 @@ from handler.contract import CONTRACT_FILE
 from handler.imaging.decode import Pixels
 from handler.scoring import identity
 from training.errors import RunError
-from training.operating_point import OperatingPoint, calibrate
+from training.operating_point import calibrate
 from training.run_folder import RunFolder
 
-_NO_OPERATING_POINT = OperatingPoint(
-    temperature=1.0, threshold=0.5, uncertain_from=0.5, uncertain_to=0.5, input_size=128
-)
-"""For a `.keras` file without a run folder."""
+_SIZE = 128
+"""Image size for a `.keras` file without a run folder, unless the network fixes it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,12 +29,16 @@ class Scorer:
 
     about: Mapping[str, Any]
     """`name`; of a bundle `version` and `sha256` as well."""
-    threshold: float
-    """Of the probability of the positive class."""
+    kind: str
+    """What the path was understood as: a bundle, a run, or a network."""
+    labels: tuple[str, ...] | None
+    """Class names in the order of the probabilities; None for a `.keras` file without a run folder."""
+    threshold: float | None
+    """See `handler.contract.decide`."""
     size: int
     """Width and height of the images in pixels."""
     predict: Callable[[Pixels], npt.NDArray[np.float64]]
-    """uint8 `[N, S, S]` to calibrated probabilities `[N]` of the positive class, 0..1."""
+    """uint8 `[N, S, S]` to calibrated probabilities `[N, K]`, 0..1."""
 
     def probabilities(
         self, pixels: Pixels, progress: Callable[[range], Iterable[int]] = iter, batch: int = 32
@@ -70,9 +72,11 @@ def _open_bundle(folder: Path) -> Scorer:
     contract = classifier.contract
     return Scorer(
         about=identity(contract),
+        kind="a bundle",
+        labels=contract.labels,
         threshold=contract.threshold,
         size=contract.input_size,
-        predict=lambda pixels: classifier.score(pixels).probabilities[:, -1].astype(np.float64),
+        predict=lambda pixels: classifier.score(pixels).probabilities.astype(np.float64),
     )
 
 
@@ -86,9 +90,21 @@ def _open_keras(file: Path) -> Scorer:
     except Exception as exc:  # Keras raises whatever its reader raised
         raise RunError(f"{file} cannot be read as a Keras network: {exc}") from exc
     run = RunFolder(file.parent)
-    point = run.read_operating_point() if run.has_operating_point else _NO_OPERATING_POINT
+    if not run.has_operating_point:
+        size = model.input_shape[1] or _SIZE
+        return Scorer(
+            about={"name": file.name},
+            kind="a network without a run",
+            labels=None,
+            threshold=0.5 if model.output_shape[-1] == 2 else None,
+            size=size,
+            predict=lambda pixels: predict(model, pixels, size),
+        )
+    point = run.read_operating_point()
     return Scorer(
-        about={"name": run.name if run.has_operating_point else file.name},
+        about={"name": run.name},
+        kind="a run",
+        labels=run.read_config().labels,
         threshold=point.threshold,
         size=point.input_size,
         predict=lambda pixels: calibrate(predict(model, pixels, point.input_size), point.temperature),

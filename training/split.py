@@ -3,10 +3,11 @@
 import collections
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Literal
 
-from handler.contract import LABELS
 from training.errors import DataError
+from training.layout import Part
 
 MIN_VALIDATION = 100
 """A `val` folder with fewer images than this is ignored. Kaggle's has 16 images and no viral case."""
@@ -27,25 +28,27 @@ class Image:
 
 
 def split(
-    images: dict[str, list[Image]],
+    images: dict[Part, list[Image]],
+    names: Sequence[str],
     problems: list[str],
     *,
     validation: float,
     seed: int,
     held_out_group: str | None,
 ) -> dict[Split, list[Image]]:
-    """Drop duplicates and split `train`. A `val` folder of at least `MIN_VALIDATION` images in both classes is used as
+    """Drop duplicates and split `train`. A `val` folder of at least `MIN_VALIDATION` images in all classes is used as
     the validation split instead.
 
     Args:
-        images: images by folder; dropped images are removed from it.
+        images: images by part; dropped images are removed from it.
+        names: class names.
         problems: a line is appended for each exclusion and its reason.
         validation, seed, held_out_group: see `training.prepare.prepare`.
 
     Raises:
         DataError: a class is empty, there are too few patients to split, or no patient matches `held_out_group`.
     """
-    if "val" in images and not _validates(images["val"]):
+    if "val" in images and not _validates(images["val"], len(names)):
         # Before the search for duplicates: an unused folder must not remove images from train/.
         few = len(images.pop("val"))
         problems.append(f"val/: {few} images are too few to validate on; the folder is ignored")
@@ -60,29 +63,29 @@ def split(
             )
         apart = [image for image in images["train"] if image.patient in matched]
         images["train"] = [image for image in images["train"] if image.patient not in matched]
-    _require_both_classes(images["train"])
+    _require_classes(images["train"], names)
     if "val" in images:
         held_out = images["val"]
         shared = {image.patient for image in held_out} & {image.patient for image in images["train"]}
         if shared:
             problems.append(f"val/: {len(shared)} patients are in train/ too; their images are left out of train/")
         train = [image for image in images["train"] if image.patient not in shared]
-        _require_both_classes(train)
+        _require_classes(train, names)
     else:
-        train, held_out = _cut(images["train"], validation, seed)
+        train, held_out = _cut(images["train"], names, validation, seed)
     splits: dict[Split, list[Image]] = {"train": train, "validation": held_out + apart}
-    _check_overlap(splits, images.get("test", []), problems)
+    _check_overlap(splits, len(names), images.get("test", []), problems)
     return splits
 
 
-def _validates(images: list[Image]) -> bool:
-    return len(images) >= MIN_VALIDATION and {image.label for image in images} == set(range(len(LABELS)))
+def _validates(images: list[Image], classes: int) -> bool:
+    return len(images) >= MIN_VALIDATION and len({image.label for image in images}) == classes
 
 
-def _drop_duplicates(images: dict[str, list[Image]], problems: list[str]) -> None:
+def _drop_duplicates(images: dict[Part, list[Image]], problems: list[str]) -> None:
     """Keep one of several files with the same pixels, preferably the one in the test folder. If their labels differ,
     keep none for training."""
-    groups: dict[str, list[tuple[str, Image]]] = collections.defaultdict(list)
+    groups: dict[str, list[tuple[Part, Image]]] = collections.defaultdict(list)
     for split in sorted(images, key=["test", "val", "train"].index):
         for image in images[split]:
             groups[image.sha256].append((split, image))
@@ -101,21 +104,27 @@ def _drop_duplicates(images: dict[str, list[Image]], problems: list[str]) -> Non
         images[split] = [image for image in images[split] if image.file not in dropped]
 
 
-def _require_both_classes(train: list[Image]) -> None:
-    for index, label in enumerate(LABELS):
-        if not any(image.label == index for image in train):
-            raise DataError(f"train/{label} holds no image to learn from: training needs both classes")
+def _require_classes(train: list[Image], names: Sequence[str]) -> None:
+    present = {image.label for image in train}
+    if absent := [name for label, name in enumerate(names) if label not in present]:
+        raise DataError(
+            f"there is no image of {', '.join(absent)} to learn from: add some for training, or choose the classes "
+            "that there are with --labels"
+        )
 
 
-def _cut(train: list[Image], share: float, seed: int) -> tuple[list[Image], list[Image]]:
+def _cut(train: list[Image], names: Sequence[str], share: float, seed: int) -> tuple[list[Image], list[Image]]:
     """Hold out whole patients, stratified by label."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = round(1 / share)
-    patients_by_label = [len({p.patient for p in train if p.label == index}) for index in range(len(LABELS))]
-    if min(patients_by_label) < folds:
+    patients_by_label = {
+        name: len({image.patient for image in train if image.label == label}) for label, name in enumerate(names)
+    }
+    if min(patients_by_label.values()) < folds:
         raise DataError(
-            f"a validation share of {share} needs at least {folds} patients of each class, got {patients_by_label}: "
+            f"a validation share of {share} needs at least {folds} patients of each class, but there are "
+            f"{', '.join(f'{count} of {name}' for name, count in patients_by_label.items())}: "
             "add images or raise --validation; if it should have more, check --patient, and PatientID in DICOM files"
         )
     cutter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
@@ -124,12 +133,12 @@ def _cut(train: list[Image], share: float, seed: int) -> tuple[list[Image], list
     return [train[i] for i in kept], [train[i] for i in held_out]
 
 
-def _check_overlap(splits: dict[Split, list[Image]], test: list[Image], problems: list[str]) -> None:
+def _check_overlap(splits: dict[Split, list[Image]], classes: int, test: list[Image], problems: list[str]) -> None:
     """Check that no patient is in both splits."""
     train, validation = ({p.patient for p in splits[name]} for name in ("train", "validation"))
     if shared := train & validation:
         raise DataError(f"patients in both train and validation: {', '.join(sorted(shared)[:5])}")
-    if len({p.label for p in splits["validation"]}) < len(LABELS):
+    if len({p.label for p in splits["validation"]}) < classes:
         raise DataError("the validation split lacks a class: add images or raise --validation")
     # Not an error: in the Kaggle archive bacterial and viral cases are numbered separately, so equal
     # numbers mean different people. In other data, shared patients would make the test result too good.
