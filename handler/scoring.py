@@ -90,7 +90,7 @@ class Predictor:
                 "to score it anyway"
             )
         probabilities = scores.probabilities[0]
-        prediction: Prediction = {
+        prediction: Prediction = {  # type: ignore[typeddict-item]  # mypy sees `explanation` in a `Decision`
             **decision(contract, probabilities, self.prevalence),
             "distance": distance,
             "timings": {

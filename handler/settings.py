@@ -95,9 +95,8 @@ def _shares(text: str) -> dict[str, float]:
     """Parse `0.1`, whose key is "", or `A=0.2,B=0.8`."""
     wrong = "must be a number between 0 and 1, such as 0.1, or one for each label, such as A=0.2,B=0.8"
     try:
-        found = [
-            (label.strip(), float(share)) for part in text.split(",") for label, _, share in [part.rpartition("=")]
-        ]
+        parts = [part.rpartition("=") for part in text.split(",")]
+        found = [(label.strip(), float(share)) for label, _, share in parts]
     except ValueError:
         raise ValueError(wrong) from None
     if len(dict(found)) < len(found) or not all(0 < share < 1 for _, share in found):

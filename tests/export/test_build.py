@@ -18,6 +18,7 @@ from handler.card import card as serving_card
 from handler.classifier import Classifier
 from handler.contract import EMBEDDED_BUNDLE, Contract
 from handler.imaging.decode import decode
+from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.phantoms import write_data_set
 from training.__main__ import main as train
