@@ -90,8 +90,8 @@ class Predictor:
                 "to score it anyway"
             )
         probabilities = scores.probabilities[0]
-        prediction: Prediction = {  # type: ignore[typeddict-item]  # mypy sees `explanation` in a `Decision`
-            **decision(contract, probabilities, self.prevalence),
+        prediction: Prediction = {
+            **decision(contract, probabilities, self.prevalence),  # type: ignore[typeddict-item]
             "distance": distance,
             "timings": {
                 "decode_ms": round((decoded - start) * 1000, 3),
