@@ -62,7 +62,7 @@ def _predict(options: argparse.Namespace) -> int:
         from handler.http.responses import encoded
         from handler.scoring import Predictor, identity
 
-        predictor = Predictor(load(settings), decoder.decode)
+        predictor = Predictor(load(settings), decoder.decode, settings.prevalence)
         results: list[dict[str, Any]] = []
         for path in options.files:
             outcome = predictor.score_or_error(partial(_read, path), force=options.force)

@@ -130,6 +130,35 @@ def select_set_thresholds(
     return tuple(found)
 
 
+def shift_prevalence(probabilities: Array, prevalence: Array) -> Array:
+    """Probabilities `[N, K]` for classes with other frequencies (Saerens et al. 2002, doi 10.1162/089976602753284446).
+
+    Args:
+        probabilities: for equally frequent classes.
+        prevalence: `[K]`, the share of each class, above 0.
+    """
+    shifted = probabilities * prevalence
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def calibration_error(probabilities: Array, labels: Labels, weights: Array, bins: int = 10) -> float:
+    """The expected calibration error (Naeini et al. 2015): the gap between the mean probability of a class and its
+    share, over equal bins of probability, weighted by images; the mean over the classes.
+
+    Args:
+        probabilities: `[N, K]`.
+        labels: `[N]`, 0 to K - 1.
+        weights: `[N]`, the weight of each image.
+    """
+    errors = []
+    for index in range(probabilities.shape[1]):
+        own = probabilities[:, index]
+        filled = np.minimum((own * bins).astype(np.int64), bins - 1)
+        gaps = np.bincount(filled, weights=weights * (own - (labels == index)), minlength=bins)
+        errors.append(np.abs(gaps).sum() / weights.sum())
+    return float(np.mean(errors))
+
+
 def least_images(coverage: float) -> int:
     """The least number of images of a class with which a prediction set can exclude it."""
     return math.ceil(1 / (1 - coverage) - 1e-9) - 1

@@ -4,7 +4,8 @@ from typing import Any
 
 from handler.contract import Contract
 from handler.imaging.decode import FORMATS, MAX_PIXELS
-from handler.scoring import identity
+from handler.prevalence import predictive_values
+from handler.scoring import Predictor, identity
 from handler.settings import Settings
 
 _LIMITS = (
@@ -21,8 +22,9 @@ def limits(contract: Contract) -> tuple[str, ...]:
     return *contract.about.limits, *_LIMITS
 
 
-def card(contract: Contract, settings: Settings) -> dict[str, Any]:
+def card(predictor: Predictor, settings: Settings) -> dict[str, Any]:
     """The model card as an answer: identity, contract, measured results, what it is for and what it is not for."""
+    contract, local = predictor.contract, predictor.classifier.calibration
     return {
         **identity(contract),
         "title": contract.about.title,
@@ -32,6 +34,9 @@ def card(contract: Contract, settings: Settings) -> dict[str, Any]:
         "threshold": contract.threshold,
         "set_thresholds": dict(zip(contract.labels, contract.set_thresholds, strict=True)),
         "set_coverage": contract.set_coverage,
+        "prevalence": dict(zip(contract.labels, predictor.prevalence.tolist(), strict=True)),
+        "predictive_values": predictive_values(contract),
+        "calibration": {"images": dict(local.images), "measured": dict(local.measured)} if local else None,
         "temperature": contract.temperature,
         "ood_threshold": contract.ood_threshold,
         "input": {

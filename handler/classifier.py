@@ -13,6 +13,7 @@ import onnxruntime as ort
 from handler.contract import EMBEDDED_BUNDLE, MODEL_FILE, Contract, load_bundle
 from handler.errors import BundleError, ContractError
 from handler.imaging.decode import Pixels
+from handler.local_calibration import LocalCalibration
 from handler.settings import granted_threads
 
 
@@ -34,13 +35,23 @@ class Classifier:
     Args:
         bundle: folder with `model.onnx` and `model.json`.
         threads: for one inference; default is what the machine, or Lambda's memory setting, grants.
+        calibration: replaces that of the bundle.
 
     Raises:
         BundleError: see `handler.errors`.
+        LocalCalibrationError: the calibration was fitted for another bundle.
     """
 
-    def __init__(self, bundle: str | os.PathLike[str] = EMBEDDED_BUNDLE, *, threads: int | None = None) -> None:
-        self.contract, weights = load_bundle(bundle)
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] = EMBEDDED_BUNDLE,
+        *,
+        threads: int | None = None,
+        calibration: LocalCalibration | None = None,
+    ) -> None:
+        contract, weights = load_bundle(bundle)
+        self.calibration = calibration
+        self.contract = calibration.applied_to(contract) if calibration else contract
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or granted_threads()
         options.inter_op_num_threads = 1
@@ -69,7 +80,10 @@ class Classifier:
             wanted.append(contract.map_name)
             given[contract.explain_name] = np.array(True)
         found = self._session.run(wanted, given)
-        return Scores(found[0], found[1], found[2] if explain else None)
+        probabilities = found[0]
+        if self.calibration:
+            probabilities = self.calibration.calibrated(probabilities).astype(np.float32)
+        return Scores(probabilities, found[1], found[2] if explain else None)
 
 
 def _check_tensors(session: ort.InferenceSession, contract: Contract) -> None:

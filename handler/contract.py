@@ -10,13 +10,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from handler.errors import BundleMissing, BundleTampered, ContractError
+from handler.strict import parsed
 
 CONTRACT_VERSION = 4
 """Raised whenever a bundle of the old form could be misread by new code, or the other way round."""
@@ -179,30 +179,8 @@ class Contract:
         # Checked before the keys are: a bundle of another version may well have other ones.
         _require_version(values.get("contract_version"))
         _require(isinstance(values["about"], dict), f"about has the wrong type: {values['about']!r}")
-        values["about"] = _parsed(About, values["about"], "about.")
-        return _parsed(Contract, values)
-
-
-T = TypeVar("T", About, Contract)
-
-
-def _parsed(kind: type[T], values: dict[str, Any], prefix: str = "") -> T:
-    """A dataclass from a JSON object. Each key must be a field and have its type."""
-    hints = get_type_hints(kind)
-    unknown, missing = sorted(values.keys() - hints.keys()), sorted(hints.keys() - values.keys())
-    _require(not unknown, f"it has unknown keys, {', '.join(prefix + name for name in unknown)}")
-    _require(not missing, f"it lacks {', '.join(prefix + name for name in missing)}")
-    return kind(**{name: _typed(value, hints[name], prefix + name) for name, value in values.items()})
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    """A JSON value as the type of a field."""
-    if get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(_typed(item, get_args(hint)[0], name) for item in value)
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
-    kinds = (*kinds, int) if float in kinds else kinds
-    _require(isinstance(value, kinds) and not isinstance(value, bool), f"{name} has the wrong type: {value!r}")
-    return value
+        values["about"] = parsed(About, values["about"], _require, "about.")
+        return parsed(Contract, values, _require)
 
 
 def decide(probabilities: npt.NDArray[np.floating], threshold: float | None) -> npt.NDArray[np.int64]:

@@ -138,6 +138,10 @@ class SettingsError(HandlerError):
     """An environment variable has a value that cannot be used."""
 
 
+class LocalCalibrationError(SettingsError):
+    """The calibration of a deployment cannot be fitted, read, or used with the bundle."""
+
+
 class Unexpected(HandlerError):
     """This code has a bug. What it was raised from may quote the input, so nobody is shown its message."""
 

@@ -26,7 +26,8 @@ def load(settings: Settings) -> "Classifier":
 
     Raises:
         BundleError: the model cannot be served; the message names the remedy.
-        SettingsError: the model is on the Hub, but the Hub's client is not installed or the cache cannot be used.
+        SettingsError: the model is on the Hub, but the Hub's client is not installed or the cache cannot be used; or
+            the calibration cannot be read, or was fitted for another bundle.
     """
     import numpy as np
 
@@ -44,7 +45,12 @@ def load(settings: Settings) -> "Classifier":
             bundle = fetch(settings.repo, settings.revision, settings.cache)
         except OSError as exc:
             raise SettingsError(f"MODEL_CACHE cannot be used: {exc}") from exc
-    classifier = Classifier(bundle)
+    calibration = None
+    if settings.calibration:
+        from handler.local_calibration import load_calibration
+
+        calibration = load_calibration(settings.calibration)
+    classifier = Classifier(bundle, calibration=calibration)
     # The first run allocates memory that later runs reuse. No request should wait for that.
     size = classifier.contract.input_size
     classifier.score(np.zeros((1, size, size), np.uint8))

@@ -1,15 +1,18 @@
 """Score an image from its bytes. The API, the command line and the batches all use this module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
+from handler.calibration import Array, shift_prevalence
 from handler.classifier import Classifier
 from handler.contract import Contract
 from handler.errors import HandlerError, InputError, NotAnXray, TemporaryError
 from handler.imaging.decode import Pixels
+from handler.prevalence import prevalence_of, shifted
 
 Source = Callable[[], bytes]
 """A lazy image: a call returns the bytes of a file, or raises an `InputError` or a `TemporaryError`."""
@@ -18,14 +21,20 @@ Source = Callable[[], bytes]
 Decode = Callable[[bytes, int], Pixels]
 
 
-class Prediction(TypedDict):
-    """The result for one image, ready to be written as JSON."""
+class Decision(TypedDict):
+    """What follows from the probabilities of one image and the contract alone."""
 
     label: str
     probabilities: dict[str, float]
+    prevalence: dict[str, float]
     threshold: float | None
     prediction_set: list[str]
     uncertain: bool
+
+
+class Prediction(Decision):
+    """The result for one image, ready to be written as JSON."""
+
     distance: float
     timings: dict[str, float]
     explanation: NotRequired[dict[str, Any]]
@@ -42,11 +51,16 @@ class Predictor:
         classifier: the network.
         decode: turns the bytes of a file into pixels `[S, S]`, uint8, given `S`. Untrusted files need the limits of
             `handler.imaging.isolation.Decoder.decode`.
+        prevalence: by label, see `handler.prevalence.prevalence_of`.
+
+    Raises:
+        SettingsError: the prevalence is not that of the labels.
     """
 
-    def __init__(self, classifier: Classifier, decode: Decode) -> None:
+    def __init__(self, classifier: Classifier, decode: Decode, prevalence: Mapping[str, float] | None = None) -> None:
         self.classifier = classifier
         self.contract = classifier.contract
+        self.prevalence = prevalence_of(prevalence or {}, self.contract)
         self._decode = decode
 
     def predict(self, data: bytes, *, explain: bool = False, force: bool = False) -> Prediction:
@@ -76,13 +90,8 @@ class Predictor:
                 "to score it anyway"
             )
         probabilities = scores.probabilities[0]
-        prediction_set = contract.prediction_set(probabilities)
-        prediction: Prediction = {
-            "label": contract.label(probabilities),
-            "probabilities": dict(zip(contract.labels, probabilities.tolist(), strict=True)),
-            "threshold": contract.threshold,
-            "prediction_set": prediction_set,
-            "uncertain": len(prediction_set) != 1,
+        prediction: Prediction = {  # type: ignore[typeddict-item]  # mypy sees `explanation` in a `Decision`
+            **decision(contract, probabilities, self.prevalence),
             "distance": distance,
             "timings": {
                 "decode_ms": round((decoded - start) * 1000, 3),
@@ -103,6 +112,25 @@ class Predictor:
             return self.predict(source(), explain=explain, force=force)
         except (InputError, TemporaryError) as exc:
             return exc.bare()
+
+
+def decision(contract: Contract, probabilities: npt.NDArray[np.floating], prevalence: Array) -> Decision:
+    """What the contract says of the probabilities `[K]` of one image.
+
+    Args:
+        prevalence: `[K]`. It shifts the probabilities and the threshold, and nothing else.
+    """
+    prediction_set = contract.prediction_set(probabilities)
+    shown = shift_prevalence(probabilities[np.newaxis].astype(np.float64), prevalence)[0]
+    threshold = contract.threshold
+    return {
+        "label": contract.label(probabilities),
+        "probabilities": dict(zip(contract.labels, shown.tolist(), strict=True)),
+        "prevalence": dict(zip(contract.labels, prevalence.tolist(), strict=True)),
+        "threshold": None if threshold is None else shifted(threshold, prevalence),
+        "prediction_set": prediction_set,
+        "uncertain": len(prediction_set) != 1,
+    }
 
 
 def identity(contract: Contract) -> dict[str, str]:

@@ -91,6 +91,19 @@ def _header(text: str) -> str:
     return text
 
 
+def _shares(text: str) -> dict[str, float]:
+    """Parse `0.1`, whose key is "", or `A=0.2,B=0.8`."""
+    wrong = "must be a number between 0 and 1, such as 0.1, or one for each label, such as A=0.2,B=0.8"
+    try:
+        parts = [part.rpartition("=") for part in text.split(",")]
+        found = [(label.strip(), float(share)) for label, _, share in parts]
+    except ValueError:
+        raise ValueError(wrong) from None
+    if len(dict(found)) < len(found) or not all(0 < share < 1 for _, share in found):
+        raise ValueError(wrong)
+    return dict(found)
+
+
 def _from(variable: str, parse: Callable[[str], Any], about: str) -> dict[str, Any]:
     return {"variable": variable, "parse": parse, "about": about}
 
@@ -110,6 +123,18 @@ class Settings:
     cache: Path = field(
         default=Path(tempfile.gettempdir()) / "xray-bundle",
         metadata=_from("MODEL_CACHE", Path, "where a bundle from MODEL_REPO is kept"),
+    )
+    calibration: Path | None = field(
+        default=None,
+        metadata=_from("CALIBRATION", Path, "file that `python -m handler calibrate` wrote with images of this place"),
+    )
+    prevalence: Mapping[str, float] = field(
+        default_factory=dict,
+        metadata=_from(
+            "PREVALENCE",
+            _shares,
+            "share of the positive class here, or LABEL=SHARE,... (default: all classes equally frequent)",
+        ),
     )
     max_body_bytes: int = field(
         default=32 << 20,
@@ -265,6 +290,8 @@ def described(settings: Settings) -> list[tuple[str, str, str]]:
     rows = []
     for each in dataclasses.fields(settings):
         value = getattr(settings, each.name)
+        if isinstance(value, Mapping):
+            value = tuple(f"{name}={share:g}".removeprefix("=") for name, share in value.items())
         text = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
         rows.append((each.metadata["variable"], text, each.metadata["about"]))
     return rows

@@ -26,4 +26,4 @@ def predictor() -> "Predictor":
     """This process's predictor. Waits until the model is loaded. Raises the exception of loading, if any."""
     from handler.scoring import Predictor
 
-    return Predictor(_loading.result(), decoder.decode)
+    return Predictor(_loading.result(), decoder.decode, settings.prevalence)

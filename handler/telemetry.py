@@ -1,34 +1,51 @@
 """JSON logs and CloudWatch metrics.
 
-What is written is fixed here: counts, times, scores and names of our own. Never a file name, an address, a pixel, a
-message of a decoder, or anything else that came with an image.
+A request writes one line, which is its log and, on Lambda, its metrics too (CloudWatch's embedded metric format). With
+the level DEBUG there is a second line about each image. The lines contain counts, times, scores and names that this
+project or the bundle defines. They never contain a file name, an address, a pixel, a decoder's message, or anything
+else from the request.
 """
 
+import json
 import os
+import sys
+import time
 import traceback
-from collections.abc import Sequence
-
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
 
 from handler.contract import Contract
 from handler.errors import HandlerError, NotAnXray, Overloaded
 from handler.http.problems import kind_of
-from handler.scoring import Outcome
+from handler.scoring import Outcome, Prediction
 from handler.settings import Settings
 
-SERVICE = "xray-inference"
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+_MOST_VALUES = 100
+"""That the embedded metric format takes for one metric of one line.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
+
+_LONGEST_NAME = 255
+"""Characters of a metric's name. CloudWatch takes ASCII alone."""
+
+Figures = dict[str, float | list[float]]
+"""Values by the name of their metric."""
 
 
 class Telemetry:
-    """Writes to standard output, which Lambda carries to CloudWatch. Safe to share between threads."""
+    """Writes to standard output, which Lambda sends to CloudWatch. Threads can share it."""
 
-    _cold = True  # of the process, whichever part of it answers first
+    _cold = True  # of the process: the batches and the web application have a `Telemetry` each
 
     def __init__(self, settings: Settings, contract: Contract) -> None:
-        self._logger = Logger(service=SERVICE, level=settings.log_level, location=None, use_rfc3339=True)
+        self._level = _LEVELS.index(settings.log_level)
         self._namespace = settings.metrics_namespace
-        self._version = contract.version
+        self._contract = contract
+        self._counts = label_metrics(contract.labels)
         self._in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 
     def request(
@@ -40,57 +57,103 @@ class Telemetry:
             route: the pattern that matched, such as `/v1/model`, never the path that was asked for.
         """
         cold, Telemetry._cold = self._cold, False
-        problems = [kind_of(outcome).slug for outcome in outcomes if isinstance(outcome, HandlerError)]
-        self._logger.info(
-            "request",
-            request_id=request_id,
-            method=method,
-            route=route,
-            status=status,
-            total_ms=round(total_ms, 3),
-            images=len(outcomes),
-            problems=problems,
-            model_version=self._version,
-            cold_start=cold,
-        )
-        if self._in_lambda:
-            self._measure(cold, total_ms, outcomes)
+        logged = {"request_id": request_id, "method": method, "route": route, "status": status}
+        if problems := [kind_of(outcome).slug for outcome in outcomes if isinstance(outcome, HandlerError)]:
+            logged["problems"] = problems
+        figures: Figures = {"TotalMs": round(total_ms, 3)}
+        if cold:
+            figures["ColdStart"] = 1
+        # A line without a level passes for INFO, the lowest level that `template.yaml` lets through.
+        fields = self._stamped("INFO") | logged if self._logs("INFO") else {}
+        for start in range(0, len(outcomes) or 1, _MOST_VALUES):
+            figures |= self._figures(outcomes[start : start + _MOST_VALUES])
+            if fields or self._in_lambda:
+                _write(fields | {"model_version": self._contract.version} | figures | self._directive(figures))
+            fields, figures = ({"request_id": request_id} if fields else {}), {}
+        if outcomes and self._logs("DEBUG"):
+            _write(self._stamped("DEBUG") | {"request_id": request_id, "images": [*map(_detail, outcomes)]})
 
     def failure(self, request_id: str, exc: BaseException) -> None:
         """An unexpected exception: its type and where it was raised, but not its message, which may quote the input."""
         frames = traceback.extract_tb(exc.__traceback__)
-        self._logger.error(
-            "unexpected exception",
-            request_id=request_id,
-            error=type(exc).__qualname__,
-            where=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+        _write(
+            self._stamped("ERROR")
+            | {
+                "message": "unexpected exception",
+                "request_id": request_id,
+                "error": type(exc).__qualname__,
+                "where": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+            }
         )
 
-    def _measure(self, cold: bool, total_ms: float, outcomes: Sequence[Outcome]) -> None:
-        # One object per request: Powertools' usual one is shared by all threads.
-        metrics = EphemeralMetrics(namespace=self._namespace, service=SERVICE)
-        metrics.add_dimension("model_version", self._version)
-        metrics.add_metric("ColdStart", "Count", int(cold))
-        metrics.add_metric("TotalTime", "Milliseconds", total_ms)
+    def _logs(self, level: str) -> bool:
+        return _LEVELS.index(level) >= self._level
+
+    def _stamped(self, level: str) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"level": level, "timestamp": now}
+
+    def _figures(self, outcomes: Sequence[Outcome]) -> Figures:
+        """The metrics of some images. A count of zero is left out."""
+        predictions = [outcome for outcome in outcomes if not isinstance(outcome, HandlerError)]
+        counts = Counter[str]()
         for outcome in outcomes:
-            for name, unit, value in _figures(outcome):
-                metrics.add_metric(name, unit, value)
-        metrics.flush_metrics()
+            counts.update(self._counted(outcome))
+        figures: Figures = dict(counts)
+        if predictions:
+            figures |= {
+                "Score": _values(round(self._score(each), 4) for each in predictions),
+                "Distance": _values(round(each["distance"], 3) for each in predictions),
+                "DecodeMs": _values(each["timings"]["decode_ms"] for each in predictions),
+                "InferenceMs": _values(each["timings"]["inference_ms"] for each in predictions),
+            }
+        return figures
+
+    def _counted(self, outcome: Outcome) -> list[str]:
+        if isinstance(outcome, NotAnXray):
+            return ["Refused"]
+        if isinstance(outcome, Overloaded):
+            return ["Overloaded"]
+        if isinstance(outcome, HandlerError):
+            return ["Failed"]
+        return ["Predictions", self._counts[outcome["label"]], *(["Uncertain"] if outcome.get("uncertain") else [])]
+
+    def _score(self, prediction: Prediction) -> float:
+        """The probability of the positive class, or of the label where there are more than two."""
+        labels = self._contract.labels
+        return prediction["probabilities"][labels[-1] if len(labels) == 2 else prediction["label"]]
+
+    def _directive(self, figures: Figures) -> dict[str, Any]:
+        if not self._in_lambda:
+            return {}
+        # Without units, which are optional: the names say which are milliseconds, and a unit is 22 bytes of each line.
+        metrics = [{"Name": name} for name in figures]
+        directive = {"Namespace": self._namespace, "Dimensions": [["model_version"]], "Metrics": metrics}
+        return {"_aws": {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]}}
 
 
-def _figures(outcome: Outcome) -> list[tuple[str, str, float]]:
-    if isinstance(outcome, NotAnXray):
-        return [("Refused", "Count", 1)]
-    if isinstance(outcome, Overloaded):
-        return [("Overloaded", "Count", 1)]
+def label_metrics(labels: Sequence[str]) -> dict[str, str]:
+    """Names of the metrics that count the predictions of each label: `Predicted_` and the label, percent-encoded."""
+    names = {label: f"Predicted_{quote(label, safe=' ')}" for label in labels}
+    return {
+        label: name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 8]}~{index}"
+        for index, (label, name) in enumerate(names.items())
+    }
+
+
+def _values(values: Iterator[float]) -> float | list[float]:
+    found = list(values)
+    return found if len(found) > 1 else found[0]
+
+
+def _detail(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, HandlerError):
-        return [("Failed", "Count", 1)]
-    figures: list[tuple[str, str, float]] = [
-        (f"Predicted{outcome['label'].title()}", "Count", 1),
-        ("Uncertain", "Count", int(outcome["uncertain"])),
-        ("Score", "None", list(outcome["probabilities"].values())[-1]),
-        ("Distance", "None", outcome["distance"]),
-        ("DecodeTime", "Milliseconds", outcome["timings"]["decode_ms"]),
-        ("InferenceTime", "Milliseconds", outcome["timings"]["inference_ms"]),
-    ]
-    return figures
+        return {"problem": kind_of(outcome).slug}
+    names = ("label", "probabilities", "uncertain", "distance", "timings")
+    return {name: outcome[name] for name in names if name in outcome}  # type: ignore[literal-required]
+
+
+def _write(line: dict[str, Any]) -> None:
+    # In one call, so that lines of other threads do not get in between.
+    sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
+    sys.stdout.flush()

@@ -38,7 +38,6 @@ UNUSED = {
     "pydicom/data/test_files": "examples",
     "pydicom/sr/_*_dict.py": "dictionaries of structured reports",
     "google": "protobuf, with which onnxruntime's tools read graphs; the runtime has its own",
-    "aws_lambda_powertools/event_handler": "a web framework; there is one already",
     "bin": "command lines of the packages",
 }
 """By pattern of path: why it goes."""

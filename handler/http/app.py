@@ -20,9 +20,7 @@ def create_app(settings: Settings, predictor: Predictor) -> FastAPI:
         title=openapi.TITLE,
         version=openapi.API_VERSION,
         description=openapi.ABOUT,
-        # The usual documentation page would load its scripts from another site.
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # the service serves the document, with the labels of its bundle
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
         redirect_slashes=False,  # see `handler.http.endpoints.create_service`

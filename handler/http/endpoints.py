@@ -2,7 +2,6 @@
 import FastAPI (0.2 s). `handler.http.app` serves the same endpoints with FastAPI.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 from handler.card import card
 from handler.errors import HandlerError, InputTooLarge, MalformedRequest, SlowRequest, TemporaryError, UnsupportedMedia
 from handler.http.admission import AdmissionLimiter
+from handler.http.description import describe
 from handler.http.middleware import REQUEST_ID, ContextMiddleware, ErrorMiddleware, RequestContext
 from handler.http.prefix import PrefixMiddleware
 from handler.http.problems import kind_of_status, problem, problem_of
@@ -35,9 +35,6 @@ from handler.storage import Storage
 from handler.telemetry import Telemetry
 
 PAGE = Path(__file__).parents[1] / "page"
-
-DESCRIPTION = Path(__file__).with_name("openapi.json")
-"""The OpenAPI document, which `make openapi` writes. FastAPI would generate it, but importing FastAPI takes 0.2 s."""
 
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 
@@ -66,13 +63,14 @@ class Service:
             settings.workers + MAX_SLOW, settings.max_in_flight, settings.max_bytes_in_flight
         )
         self._model = identity(predictor.contract)
-        self._card = encoded(card(predictor.contract, settings))
+        self._card = encoded(card(predictor, settings))
         self.endpoints = (
             Endpoint("POST", "/v1/predictions", self.predictions),
             Endpoint("POST", "/v1/uploads", self.uploads),
             Endpoint("GET", "/v1/model", self.model),
             Endpoint("GET", "/healthz", self.healthz),
             Endpoint("GET", "/readyz", self.readyz),
+            Endpoint("GET", "/openapi.json", self.description),
             Endpoint("GET", "/", self.page),
         )
         self.files = Mount("/page", StaticFiles(directory=PAGE))
@@ -127,6 +125,10 @@ class Service:
             raise RuntimeError("the network's probabilities do not sum to 1")
         return _json({"status": "ready"})
 
+    async def description(self, request: Request) -> Response:
+        servers = {"servers": [{"url": root}]} if (root := request.scope.get("root_path")) else {}
+        return _json(describe(self._predictor.contract) | servers)
+
     async def page(self, request: Request) -> Response:  # noqa: ARG002
         return FileResponse(PAGE / "index.html")
 
@@ -154,18 +156,13 @@ def create_service(settings: Settings, predictor: Predictor) -> Starlette:
 
     routes = [Route(endpoint.path, endpoint.answer, methods=[endpoint.method]) for endpoint in service.endpoints]
     app = Starlette(
-        routes=[*routes, Route("/openapi.json", _description), service.files],
+        routes=[*routes, service.files],
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
     )
     # Behind a proxy that terminates TLS, redirects would point to an address without TLS.
     app.router.redirect_slashes = False
     return app
-
-
-async def _description(request: Request) -> Response:
-    servers = {"servers": [{"url": root}]} if (root := request.scope.get("root_path")) else {}
-    return _json(json.loads(DESCRIPTION.read_bytes()) | servers)
 
 
 _SIGNATURE = ("Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256")

@@ -1,4 +1,7 @@
-"""What the OpenAPI document says beyond the code: requests, answers and problems, each with an example."""
+"""What the OpenAPI document says beyond the code: requests, answers and problems, each with an example.
+
+It holds for every bundle. `handler.http.description` adds the labels of the bundle that is served.
+"""
 
 from typing import Any
 
@@ -6,12 +9,12 @@ from handler.http.problems import KINDS, MEDIA_TYPE, problem
 from handler.http.requests import IMAGES, JSON, MULTIPART, RAW
 from handler.http.schemas import Answer, Base64Item, Health, ModelCard, S3Item, Upload, UploadRequest
 
-TITLE = "Pneumonia from chest X-rays"
+TITLE = "Classification of chest X-rays"
 API_VERSION = "1.0.0"
 ABOUT = (
-    "Send chest X-rays, get calibrated probabilities of pneumonia. **This is no medical device.** Errors are problem "
-    "details (RFC 9457). Several images in one request are answered one by one, in order: what is wrong with one "
-    "stands in its place and does not spoil the others."
+    "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.** Errors are "
+    "problem details (RFC 9457). Several images in one request are answered one by one, in order: what is wrong with "
+    "one stands in its place and does not spoil the others."
 )
 
 _REQUEST_ID = "5f2c8c1e9b7d4a6f8e3d2c1b0a9f8e7d"
@@ -22,18 +25,20 @@ _PIXEL_PNG = (  # one grey pixel, so that the example can be sent as it stands: 
 _BINARY = {"type": "string", "format": "binary"}
 
 _PREDICTION = {
-    "label": "PNEUMONIA",
-    "probabilities": {"NORMAL": 0.03, "PNEUMONIA": 0.97},
+    "label": "B",
+    "probabilities": {"A": 0.03, "B": 0.97},
+    "prevalence": {"A": 0.5, "B": 0.5},
     "threshold": 0.5,
+    "prediction_set": ["B"],
     "uncertain": False,
     "distance": 11.2,
     "timings": {"decode_ms": 9.1, "inference_ms": 4.7},
 }
-_EXPLANATION = {"map": [[0.0, 0.1], [0.7, 1.0]], "overlay": _PIXEL_PNG}
+_EXPLANATION = {"label": "B", "map": [[0.0, 0.1], [0.7, 1.0]], "overlay": _PIXEL_PNG}
 
 
 def _answer(*predictions: dict[str, Any]) -> dict[str, Any]:
-    model = {"name": "vgg19-chest-xray", "version": "1.0.0", "sha256": _SHA256}
+    model = {"name": "chest-xray", "version": "1.0.0", "sha256": _SHA256}
     return {"model": model, "request_id": _REQUEST_ID, "predictions": list(predictions)}
 
 

@@ -5,9 +5,24 @@ real answers against them.
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeAliasType
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0)]
+
+# Schemas of their own, so that `handler.http.description` can give them the labels of a bundle.
+Label = TypeAliasType("Label", Annotated[str, Field(description="A class name of the model.")])
+ByLabel = TypeAliasType("ByLabel", Annotated[dict[str, Fraction], Field(description="A number for each label.")])
+Threshold = TypeAliasType(
+    "Threshold",
+    Annotated[
+        Fraction | None,
+        Field(
+            description="The positive one of two labels is given from this probability on. Null with more than two "
+            "labels: the most probable one is given."
+        ),
+    ],
+)
 
 
 class Strict(BaseModel):
@@ -35,7 +50,7 @@ class ModelIdentity(Strict):
 class Explanation(Strict):
     """Where the network found evidence for a label. Not where a disease is."""
 
-    label: str = Field(description="The positive one of two labels, or the most probable one of more.")
+    label: Label = Field(description="The positive one of two labels, or the most probable one of more.")
     map: list[list[Fraction]] = Field(
         description="Rows of numbers, top to bottom, over the whole image; 1 where this image has most evidence, "
         "however little that is: numbers of different images do not compare."
@@ -53,13 +68,11 @@ class Timings(Strict):
 
 
 class Prediction(Strict):
-    label: str = Field(examples=["NORMAL", "PNEUMONIA"])
-    probabilities: dict[str, Fraction] = Field(description="By label, calibrated; they sum to 1.")
-    threshold: Fraction | None = Field(
-        description="The positive one of two labels is given from this probability on. Null with more than two labels: "
-        "the most probable one is given."
-    )
-    prediction_set: list[str] = Field(
+    label: Label
+    probabilities: ByLabel = Field(description="By label, calibrated; they sum to 1.")
+    prevalence: ByLabel = Field(description="The share of each class that the probabilities assume.")
+    threshold: Threshold
+    prediction_set: list[Label] = Field(
         description="The labels that cannot be excluded at the model's `set_coverage`. It can be empty."
     )
     uncertain: bool = Field(description="The prediction set is not exactly one label: have the image read.")
@@ -92,16 +105,35 @@ class Input(Strict):
     uploads: bool
 
 
+class PredictiveValues(Strict):
+    """What a label is worth at one prevalence of the positive class."""
+
+    prevalence: Fraction
+    positive_predictive_value: Fraction
+    negative_predictive_value: Fraction
+
+
+class LocalCalibration(Strict):
+    """A calibration with images of the place of this deployment."""
+
+    images: dict[str, int] = Field(description="Number of images by label.")
+    measured: dict[str, object] = Field(description="Cross-validated results before and after.")
+
+
 class ModelCard(ModelIdentity):
-    title: str
+    title: str = Field(description="What the model reads from what, for people.")
     contract_version: int
-    labels: list[str]
-    positive_label: str | None = Field(description="The second of two labels; null with more.")
-    threshold: Fraction | None
-    set_thresholds: dict[str, Fraction] = Field(
-        description="By label: from this probability on it is in the prediction set."
+    labels: list[Label] = Field(description="In the order of the network's outputs.")
+    positive_label: Label | None = Field(description="The second of two labels; null with more.")
+    threshold: Threshold
+    set_thresholds: ByLabel = Field(description="By label: from this probability on it is in the prediction set.")
+    set_coverage: Fraction = Field(
+        description="Share of the images of each class whose prediction set contains that class, measured on "
+        "validation images."
     )
-    set_coverage: float = Field(description="Share of the images of each class whose prediction set contains it.")
+    prevalence: ByLabel = Field(description="The share of each class that the probabilities of this service assume.")
+    predictive_values: list[PredictiveValues] = Field(description="Of two labels, at several prevalences.")
+    calibration: LocalCalibration | None = Field(description="Null: the bundle's own.")
     temperature: float
     ood_threshold: float
     input: Input

@@ -16,17 +16,41 @@ let card = {}; // what v1/model says, once it has said it
 const percent = (p) => (p > 0.9995 ? ">\u00a099.9\u00a0%" : p > 0 && p < 0.0005 ? "<\u00a00.1\u00a0%" : `${(p * 100).toFixed(1)}\u00a0%`);
 const round = (p) => `${+(p * 100).toFixed(1)}\u00a0%`;
 const megabytes = (bytes) => (bytes < 1e5 ? `${Math.ceil(bytes / 1e3)}\u00a0kB` : `${(bytes / 1e6).toFixed(1)}\u00a0MB`);
-const title = (label) => label.charAt(0) + label.slice(1).toLowerCase();
-const positive = (prediction) => card.positive_label ?? Object.keys(prediction.probabilities).at(-1);
-const bandOf = (prediction) => prediction.uncertain_band ?? (card.uncertain_to > 0 ? [card.uncertain_from, card.uncertain_to] : null);
+const alternatives = new Intl.ListFormat("en", { type: "disjunction" });
+
+/** The model card, unless another model made this prediction. */
+const cardOf = ({ model }) => (model?.sha256 === card.sha256 ? card : {});
+/** Labels as the card orders them; objects put those that look like numbers first. */
+const labelsOf = (item) => cardOf(item).labels ?? Object.keys(item.prediction.probabilities);
+/** Two labels have a threshold on the positive one. */
+const isBinary = ({ prediction }) => typeof prediction.threshold === "number";
+/** The label whose probability stands for an answer: the positive one of two, or the most probable one of more. */
+const mainLabel = (item) => (isBinary(item) ? (cardOf(item).positive_label ?? item.prediction.explanation?.label ?? labelsOf(item).at(-1)) : item.prediction.label);
+
+/** Of two labels: the probabilities of the positive one between which neither can be excluded. */
+function bandOf(item) {
+  const least = cardOf(item).set_thresholds;
+  if (!least) return null;
+  const [negative, positive] = labelsOf(item);
+  const band = [least[positive], 1 - least[negative]];
+  return band[0] < band[1] ? band : null;
+}
+
+/** Which labels remain, as a sentence. */
+function remaining({ prediction_set: labels = [] }) {
+  if (labels.length) return `${alternatives.format(labels)} cannot be excluded.`;
+  return "Every class can be excluded: the image may differ from the training images.";
+}
 
 /** What is to be said about an item in one word and one sentence, and in which tone. */
-function summary({ state, prediction, problem }) {
+function summary(item) {
+  const { state, prediction, problem } = item;
   if (state === "done") {
-    const label = positive(prediction);
+    const label = mainLabel(item);
     const p = prediction.probabilities[label];
     if (prediction.uncertain) return { tone: "uncertain", tag: "Uncertain", long: "Uncertain: have it read", label, p };
-    return { tone: prediction.label === label ? "positive" : "negative", tag: title(prediction.label), long: title(prediction.label), label, p };
+    const tone = !isBinary(item) ? "neutral" : prediction.label === label ? "positive" : "negative";
+    return { tone, tag: prediction.label, long: prediction.label, label, p };
   }
   if (state === "failed") return { tone: "problem", tag: "Not scored", long: problem.title };
   return { tone: "waiting", tag: state === "scoring" ? "Scoring…" : "Waiting", long: state === "scoring" ? "Scoring…" : "Waiting its turn" };
@@ -169,7 +193,8 @@ function say(text) {
 function announce(item) {
   const { long, p, label } = summary(item);
   const open = items.filter(({ state }) => state === "waiting" || state === "scoring").length;
-  const result = item.state === "done" ? `${long}. ${percent(p)} probability of ${title(label)}.` : `Not scored. ${long}. ${item.problem.detail}`;
+  const doubt = item.prediction?.uncertain ? ` ${remaining(item.prediction)}` : "";
+  const result = item.state === "done" ? `${long}.${doubt} ${percent(p)} probability of ${label}.` : `Not scored. ${long}. ${item.problem.detail}`;
   say(`${item.name}: ${result}${open ? ` ${open} to go.` : ""}`);
 }
 
@@ -195,23 +220,32 @@ function paint(item) {
   $("count").textContent = `${scored} of ${items.length} scored`;
 }
 
-function paintBar(bar, { prediction }, p) {
-  const [from, to] = bandOf(prediction) ?? [0, 0];
-  const values = { value: p, threshold: prediction.threshold, from, to };
-  for (const [name, value] of Object.entries(values)) bar.style.setProperty(`--${name}`, `${value * 100}%`);
+/** A bar up to `value`, with a mark at the threshold if there is one, and hatched in the band if there is one. */
+function paintBar(bar, value, threshold, band) {
+  const [from, to] = band ?? [0, 0];
+  for (const [name, number] of Object.entries({ value, threshold: threshold ?? 0, from, to })) bar.style.setProperty(`--${name}`, `${number * 100}%`);
+  bar.classList.toggle("marked", threshold !== undefined);
   bar.replaceChildren(document.createElement("i"));
+}
+
+function paintMeter(bar, value, threshold, band) {
+  paintBar(bar, value, threshold, band);
+  bar.setAttribute("aria-valuenow", (value * 100).toFixed(1));
+  bar.setAttribute("aria-valuetext", threshold === undefined ? percent(value) : `${percent(value)}, threshold ${round(threshold)}`);
 }
 
 function paintRow(item) {
   const { tone, tag, p } = summary(item);
+  const binary = item.state === "done" && isBinary(item);
+  const shown = p !== undefined && (binary || !item.prediction.uncertain); // else the number lacks its label
   const find = (selector) => item.row.querySelector(selector);
   find(".row").className = `row ${tone}`;
   find(".row").ariaCurrent = item === selected;
   find(".tag use").setAttribute("href", `#i-${tone}`);
   find(".tag span").textContent = tag;
-  find(".row-percent").textContent = p === undefined ? "" : percent(p);
-  find(".row-bar").hidden = p === undefined;
-  if (p !== undefined) paintBar(find(".row-bar"), item, p);
+  find(".row-percent").textContent = shown ? percent(p) : "";
+  find(".row-bar").hidden = !shown;
+  if (shown) paintBar(find(".row-bar"), p, binary ? item.prediction.threshold : undefined, binary ? bandOf(item) : null);
 }
 
 function select(item) {
@@ -245,40 +279,72 @@ function paintReading() {
 }
 
 function paintAnswer(item, { tone, long, label, p }) {
-  const { prediction, model } = item;
-  const band = bandOf(prediction)?.map(round).join(" to ");
+  const { prediction } = item;
   $("verdict-icon").setAttribute("href", `#i-${tone}`);
   $("verdict").textContent = long;
+  $("two").hidden = !isBinary(item);
+  $("more").hidden = isBinary(item);
+  if (isBinary(item)) paintTwo(item, label, p);
+  else paintMore(item, label);
+  $("forced").hidden = !item.force;
+  $("map").hidden = !prediction.explanation?.overlay;
+  $("map-hint").textContent = `Brightest where this image has most evidence for ${prediction.explanation?.label ?? label}, however little that is: do not compare images by it. It is coarse, and no outline of disease.`;
+  paintFacts(item);
+}
+
+/** Two labels: one bar for the positive one, with the threshold and the band in which neither can be excluded. */
+function paintTwo(item, label, p) {
+  const { prediction } = item;
+  const band = bandOf(item);
+  const words = band?.map(round).join(" to ");
   $("percent").textContent = percent(p);
-  $("percent-of").textContent = `probability of ${label.toLowerCase()}`;
-  paintBar($("bar"), item, p);
-  $("bar").setAttribute("aria-valuenow", (p * 100).toFixed(1));
-  $("bar").setAttribute("aria-valuetext", `${percent(p)}, threshold ${round(prediction.threshold)}`);
+  $("percent-of").textContent = `probability of ${label}`;
+  paintMeter($("bar"), p, prediction.threshold, band);
   $("mark").textContent = `threshold ${round(prediction.threshold)}`;
   $("mark").parentNode.style.setProperty("--threshold", `${prediction.threshold * 100}%`);
   $("rule").textContent = prediction.uncertain
-    ? `The probability lies in the hatched band${band ? `, ${band}` : ""}: too close to call. By the threshold alone the answer would be ${title(prediction.label)}.`
-    : `From the threshold upwards the answer is ${title(label)}.`;
-  show("band", prediction.uncertain || !band ? "" : `Hatched, ${band}: uncertain, have it read.`);
-  $("forced").hidden = !item.force;
-  $("map").hidden = !prediction.explanation?.overlay;
-  $("map-hint").textContent = `Brightest where this image has most evidence for ${label.toLowerCase()}, however little that is: do not compare images by it. It is coarse, and no outline of disease.`;
-  paintFacts(item, model ?? {});
+    ? `${remaining(prediction)} The probability lies in the hatched band${words ? `, ${words}` : ""}. By the threshold alone, the answer would be ${prediction.label}.`
+    : `From the threshold upwards the answer is ${label}.`;
+  show("band", prediction.uncertain || !words ? "" : `Hatched, ${words}: uncertain, have it read.`);
 }
 
-function paintFacts({ file, prediction, size, request }, model) {
+/** More labels: a bar for each, with a mark where it enters the prediction set. */
+function paintMore(item, mostProbable) {
+  const { prediction } = item;
+  const { set_thresholds: least, set_coverage: coverage } = cardOf(item);
+  $("more").replaceChildren(
+    ...labelsOf(item).map((label) => {
+      const row = $("class").content.firstElementChild.cloneNode(true);
+      const p = prediction.probabilities[label];
+      row.classList.toggle("excluded", !prediction.prediction_set.includes(label));
+      row.querySelector(".class-name").textContent = label;
+      row.querySelector(".class-percent").textContent = percent(p);
+      const bar = row.querySelector(".bar");
+      bar.ariaLabel = `probability of ${label}`;
+      paintMeter(bar, p, least?.[label]);
+      return row;
+    }),
+  );
+  $("rule").textContent = prediction.uncertain
+    ? `${remaining(prediction)} The most probable class is ${mostProbable}.`
+    : `${mostProbable} is the most probable class, and the only one that cannot be excluded.`;
+  show("band", least ? `From its mark upwards, a class cannot be excluded. This keeps the right class for ${round(coverage)} of the validation images of each class.` : "");
+}
+
+function paintFacts(item) {
+  const { file, prediction, size, request, model } = item;
   const ms = (value) => (value === undefined ? "" : `${value.toFixed(1)} ms`);
-  const facts = {
-    ...Object.fromEntries(Object.entries(prediction.probabilities).map(([label, p]) => [title(label), percent(p)])),
-    File: [megabytes(file.size), size].filter(Boolean).join(", "),
-    Decoding: ms(prediction.timings?.decode_ms),
-    Inference: ms(prediction.timings?.inference_ms),
-    Model: [model.name, model.version].filter(Boolean).join(" "),
-    "SHA-256": model.sha256 ?? "",
-    Request: request ?? "",
-  };
+  const facts = [
+    ...labelsOf(item).map((label) => [label, percent(prediction.probabilities[label])]),
+    ["File", [megabytes(file.size), size].filter(Boolean).join(", ")],
+    ["Decoding", ms(prediction.timings?.decode_ms)],
+    ["Inference", ms(prediction.timings?.inference_ms)],
+    ["Model", [model?.name, model?.version].filter(Boolean).join(" ")],
+    ["SHA-256", model?.sha256],
+    ["Request", request],
+  ];
   $("facts").replaceChildren(
-    ...Object.entries(facts).filter(([, value]) => value).flatMap(([name, value]) => {
+    ...facts.filter(([, value]) => value).flatMap(([name, value]) => {
       const [term, description] = [document.createElement("dt"), document.createElement("dd")];
       term.textContent = name;
       description.textContent = value;
@@ -371,6 +437,7 @@ fetch("v1/model")
   .then((answer) => {
     card = answer;
     $("model").textContent = `${card.name} ${card.version}`;
+    document.title = $("title").textContent = card.title;
     items.forEach(paint);
   })
   .catch(() => {}); // the page works without; each answer names its model again

@@ -17,6 +17,7 @@ from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE, MODEL_FILE, Contract, load_bundle
 from handler.errors import BundleError, BundleMissing, BundleTampered, ContractError
 from handler.imaging.decode import decode
+from handler.scoring import Predictor
 from handler.settings import Settings, granted_threads
 from tests.handler.images import jpeg, phantom, png
 from tests.tiny_bundle import write_tiny_bundle
@@ -124,7 +125,7 @@ def test_of_two_labels_the_one_that_the_threshold_gives_is_in_the_set(
 def test_the_card_says_what_the_bundle_says_about_itself(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "tiny", ("CLEAR", "Covid", "TB"))
 
-    answer = card(Classifier(bundle).contract, Settings())
+    answer = card(Predictor(Classifier(bundle), decode), Settings())
 
     assert answer["title"] == "CLEAR, Covid or TB from chest X-rays"
     assert "known to those who trained the model" in " ".join(answer["limits"])

@@ -40,6 +40,8 @@ GOOD = {
     "FRAME_ANCESTORS": ("'self' https://huggingface.co", "frame_ancestors", "'self' https://huggingface.co"),
     "BASE_PATH": ("/xray", "base_path", "/xray"),
     "LOG_LEVEL": ("debug", "log_level", "DEBUG"),
+    "CALIBRATION": ("/here.json", "calibration", Path("/here.json")),
+    "PREVALENCE": ("A=0.2, B=0.8", "prevalence", {"A": 0.2, "B": 0.8}),
 }
 
 
@@ -56,6 +58,7 @@ BAD = {
     "MAX_ITEMS": "0",
     "WORKERS": "two",
     "REQUEST_BUDGET_S": "0.5",
+    "PREVALENCE": "1.5",
     "S3_BUCKETS": "s3://bucket",
     "UPLOAD_BUCKET": "Bucket!",
     "UPLOAD_PREFIX": "../uploads/",

@@ -33,6 +33,11 @@ def load() -> dict[str, Any]:
 
 def resolved(template: dict[str, Any], **parameters: Any) -> dict[str, Any]:
     """The template's resources with every `Fn::If` decided; parameters left out have their defaults."""
+    return walked(template, "Resources", **parameters)
+
+
+def walked(template: dict[str, Any], section: str, **parameters: Any) -> dict[str, Any]:
+    """A section of the template with every `Fn::If` decided, and without the resources whose condition is false."""
     values = {name: about["Default"] for name, about in template["Parameters"].items()} | parameters
 
     def condition(node: Any) -> bool:
@@ -65,7 +70,7 @@ def resolved(template: dict[str, Any], **parameters: Any) -> dict[str, Any]:
                 return [made for value in node if (made := walk(value)) is not NO_VALUE]
         return node
 
-    kept = {n: r for n, r in template["Resources"].items() if decided.get(r.get("Condition"), True)}
+    kept = {n: r for n, r in template[section].items() if decided.get(r.get("Condition"), True)}
     return dict(walk(kept))
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from handler.contract import LABELS
 from handler.settings import Settings
 from infra.bulk import BulkRun
 from infra.engine import ROOT
+from tests.handler.test_telemetry import ACCESS_LOG_BYTES
 from tests.infra.engine import require_tool, run, sam_environment
-from tests.infra.template import load, public_routes, resolved
+from tests.infra.template import load, public_routes, resolved, walked
 
 MODES = ["AWS_IAM", "API_KEY", "JWT", "NONE"]
 PREFLIGHT = {"Api options /", "Api options /{proxy+}"}
@@ -137,15 +139,39 @@ def test_the_dashboard_is_json_and_shows_this_stack_s_metrics(template: dict[str
         if isinstance(metric[0], dict)
     ]
     assert len(searches) == 2
-    assert all(text.startswith('SEARCH(\'{"${AWS::StackName}",model_version,service} ') for text in searches)
+    assert all(text.startswith('SEARCH(\'{"${AWS::StackName}",model_version} ') for text in searches)
     assert refs(body) <= {*template["Resources"], "ArrivalQueue.QueueName", "DeadLetterQueue.QueueName"}
+
+
+def test_no_alarm_and_no_widget_names_a_class(template: dict[str, Any]) -> None:
+    # Another bundle has other classes.
+    shown = json.dumps([r for r in template["Resources"].values() if r["Type"].startswith("AWS::CloudWatch::")])
+    assert "Predicted OR" in shown
+    for label in LABELS:
+        assert label.lower() not in shown.lower()
+
+
+def test_metrics_are_never_filtered_out(template: dict[str, Any]) -> None:
+    for level in template["Parameters"]["LogLevel"]["AllowedValues"]:
+        config = walked(template, "Globals", LogLevel=level)["Function"]["LoggingConfig"]
+        debugs = level == "DEBUG"
+        assert config["ApplicationLogLevel"] == ("DEBUG" if debugs else "INFO")
+        assert config["SystemLogLevel"] == ("DEBUG" if debugs else "WARN")
 
 
 def test_the_access_log_is_json_and_names_nobody(template: dict[str, Any]) -> None:
     api = template["Resources"]["Api"]["Properties"]
     line = json.loads(api["AccessLogSetting"]["Format"])
-    told = {"requestTime", "requestId", "httpMethod", "resourcePath", "status", "responseLatency", "responseLength"}
-    assert {value.removeprefix("$context.") for value in line.values()} == told | {"error.responseType"}
+    filled = {
+        "$context.requestId": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+        "$context.status": "200",
+        "$context.responseLatency": "1234",
+        "$context.error.responseType": "-",
+    }
+    assert set(line.values()) == set(filled)
+    assert len(json.dumps({name: filled[value] for name, value in line.items()}, separators=(",", ":"))) <= (
+        ACCESS_LOG_BYTES
+    )
     # Any other log of the gateway goes to a group that nobody gave a retention.
     assert [settings["LoggingLevel"] for settings in api["MethodSettings"]] == ["OFF"]
 

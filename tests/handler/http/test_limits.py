@@ -1,6 +1,7 @@
 """What is too much is refused before it takes memory or time."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -161,7 +162,7 @@ def test_bytes_are_counted_until_the_answer(
         assert client.post(PATH, content=image).status_code == 200
 
 
-def test_a_client_that_goes_away_is_no_failure(predictor: Predictor, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_goes_away_is_no_failure(predictor: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
     app = create_app(Settings(), predictor)
 
     async def receive() -> dict:
@@ -174,4 +175,5 @@ def test_a_client_that_goes_away_is_no_failure(predictor: Predictor, caplog: pyt
 
     asyncio.run(app(scope, receive, send))
 
-    assert [record.levelname for record in caplog.records if record.name == "xray-inference"] == ["INFO"]
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["level"] == "INFO"

@@ -7,38 +7,25 @@ needs. Where a gateway in front of the service is to fail, the browser's own req
 import base64
 import io
 import json
-import shutil
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from export.about import about
 from handler.classifier import Scores
 from handler.contract import Contract
 from handler.http.app import create_app
 from handler.imaging.decode import decode
 from handler.scoring import Predictor
 from handler.settings import Settings
+from tests.handler.http.pages import CHECKS, PREDICTIONS, choose, drawn, expect, png, scored, serving, upload
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")
-expect = playwright.expect
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-if CHROMIUM is None:
-    pytest.skip("no Chromium on this machine: apt-get install chromium", allow_module_level=True)
-
-PAGE = Path(__file__).parents[3] / "handler" / "page"
-CHECKS = f"({Path(__file__).with_name('page_checks.js').read_text(encoding='utf-8')})"
-PREDICTIONS = "**/v1/predictions?*"
+LABELS = ("NORMAL", "PNEUMONIA")
 
 
 class Brightness:
@@ -49,11 +36,13 @@ class Brightness:
         version="1.2.3",
         sha256="5" * 64,
         input_size=32,
+        labels=LABELS,
         threshold=0.43,
-        uncertain_from=0.3,
-        uncertain_to=0.6,
+        set_thresholds=(0.4, 0.3),
+        set_coverage=0.98,
         temperature=1.0,
         ood_threshold=10.0,
+        about=about(LABELS),
     )
 
     def score(self, pixels: np.ndarray, *, explain: bool = False) -> Scores:
@@ -64,79 +53,11 @@ class Brightness:
         return Scores(np.stack([1 - positive, positive], axis=-1), distances, maps if explain else None)
 
 
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """Answer on a free port. The socket listens before the server runs, so a request that comes early waits for it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_level="warning", ws="none", lifespan="off", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     app = create_app(Settings(), Predictor(Brightness(), decode))
     with serving(Starlette(routes=[Mount("/stage", app), Mount("/", app)])) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    quiet += ["--disable-sync", "--no-first-run"]
-    with playwright.sync_playwright() as api:
-        browser = api.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def options() -> dict[str, Any]:
-    """What the browser is like; tests override it by parametrization."""
-    return {}
-
-
-@pytest.fixture
-def page(browser: Any, url: str, options: dict[str, Any]) -> Iterator[Any]:
-    """The opened page. The test fails on a script error, on anything that the content security policy had to stop, and
-    on a request to any other place."""
-    context = browser.new_context(**options)
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: complaints.append(request.url) if _elsewhere(request.url, url) else None)
-    page.goto(url)
-    yield page
-    context.close()
-    assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
-
-
-def _elsewhere(address: str, url: str) -> bool:
-    return not address.startswith((url, "data:", f"blob:{url}"))
-
-
-def drawn(brightness: int, size: tuple[int, int] = (120, 150)) -> bytes:
-    """A PNG around a grey value (24 to 231); it has a gradient, so that it passes for an X-ray."""
-    values = np.linspace(brightness - 24, brightness + 24, size[0])
-    return png(np.tile(values.round(), (size[1], 1)))
-
-
-def png(values: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(values.astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
-def upload(name: str, data: bytes, media_type: str = "image/png") -> dict[str, Any]:
-    return {"name": name, "mimeType": media_type, "buffer": data}
 
 
 SICK = upload("sick.png", drawn(229))
@@ -146,43 +67,34 @@ BLANK = upload("blank.png", png(np.full((64, 64), 90)))
 DICOM = upload("scan.dcm", bytes(128) + b"DICM" + bytes(64), "")
 
 
-def choose(page: Any, *files: dict[str, Any]) -> None:
-    page.get_by_label("Choose images").set_input_files(list(files))
-
-
-def scored(page: Any, count: int, of: int) -> None:
-    """Wait until nothing is under way any more."""
-    expect(page.locator("#list .waiting")).to_have_count(0)
-    expect(page.locator("#count")).to_have_text(f"{count} of {of} scored")
-
-
 def answers_with(page: Any, status: int, body: str, **headers: str) -> None:
     page.route(PREDICTIONS, lambda route: route.fulfill(status=status, body=body, headers=headers))
 
 
 def test_upload_gives_label_probability_and_threshold(page: Any) -> None:
     choose(page, SICK)
-    expect(page.locator("#verdict")).to_have_text("Pneumonia")
-    expect(page.get_by_text("89.8 % probability of pneumonia", exact=True)).to_be_visible()
+    expect(page.locator("#verdict")).to_have_text("PNEUMONIA")
+    expect(page.get_by_text("89.8 % probability of PNEUMONIA", exact=True)).to_be_visible()
     expect(page.get_by_text("threshold 43 %", exact=True)).to_be_visible()
     expect(page.get_by_text("30 % to 60 %: uncertain, have it read")).to_be_visible()
-    meter = page.get_by_role("meter", name="probability of pneumonia")
+    meter = page.get_by_role("meter", name="probability of PNEUMONIA")
     expect(meter).to_have_attribute("aria-valuenow", "89.8")
-    expect(page.get_by_role("status")).to_have_text("sick.png: Pneumonia. 89.8 % probability of Pneumonia.")
+    expect(page.get_by_role("status")).to_have_text("sick.png: PNEUMONIA. 89.8 % probability of PNEUMONIA.")
     expect(page.locator("header")).to_contain_text("brightness 1.2.3")
 
 
 def test_a_healthy_image_is_normal(page: Any) -> None:
     choose(page, WELL)
-    expect(page.locator("#verdict")).to_have_text("Normal")
+    expect(page.locator("#verdict")).to_have_text("NORMAL")
     expect(page.locator("#percent")).to_have_text("10.2 %")
 
 
 def test_between_the_limits_the_answer_is_to_have_it_read(page: Any) -> None:
     choose(page, DOUBTFUL)
     expect(page.locator("#verdict")).to_have_text("Uncertain: have it read")
-    expect(page.locator("#rule")).to_contain_text("30 % to 60 %: too close to call")
-    expect(page.locator("#rule")).to_contain_text("would be Pneumonia")
+    expect(page.locator("#rule")).to_contain_text("NORMAL or PNEUMONIA cannot be excluded.")
+    expect(page.locator("#rule")).to_contain_text("hatched band, 30 % to 60 %")
+    expect(page.locator("#rule")).to_contain_text("would be PNEUMONIA")
 
 
 def test_details_name_the_model_and_the_request(page: Any) -> None:
@@ -230,7 +142,7 @@ def test_several_files_are_answered_in_order_and_two_at_a_time(page: Any) -> Non
     scored(page, 4, of=5)
     # THEN each has its own answer
     rows = page.get_by_role("list").get_by_role("button")
-    tags = ["Pneumonia", "Not scored", "Normal", "Uncertain", "Pneumonia"]
+    tags = ["PNEUMONIA", "Not scored", "NORMAL", "Uncertain", "PNEUMONIA"]
     expect(rows.locator(".tag")).to_have_text(tags)
     assert most == 2
     assert paths == {"/predictions?explain=true"}
@@ -272,7 +184,7 @@ def test_try_again_after_the_service_was_busy(page: Any) -> None:
     expect(page.get_by_text("asks to wait 7 s")).to_be_visible()
     page.unroute(PREDICTIONS)
     page.get_by_role("button", name="Try again").click()
-    expect(page.locator("#verdict")).to_have_text("Pneumonia")
+    expect(page.locator("#verdict")).to_have_text("PNEUMONIA")
 
 
 @pytest.mark.parametrize(
@@ -312,8 +224,9 @@ def test_dicom_has_a_placeholder_and_then_its_map(page: Any) -> None:
         "label": "PNEUMONIA",
         "probabilities": {"NORMAL": 0.1, "PNEUMONIA": 0.9},
         "threshold": 0.43,
+        "prediction_set": ["PNEUMONIA"],
         "uncertain": False,
-        "explanation": {"map": [[1]], "overlay": base64.b64encode(file.getvalue()).decode()},
+        "explanation": {"label": "PNEUMONIA", "map": [[1]], "overlay": base64.b64encode(file.getvalue()).decode()},
     }
     answers_with(page, 200, json.dumps({"model": {}, "request_id": "x", "predictions": [prediction]}))
     choose(page, DICOM)
@@ -496,4 +409,4 @@ def test_it_works_behind_a_stage_prefix(page: Any, url: str) -> None:
     with page.expect_response(f"{url}stage/v1/predictions?explain=true") as answered:
         choose(page, SICK)
     assert answered.value.status == 200
-    expect(page.locator("#verdict")).to_have_text("Pneumonia")
+    expect(page.locator("#verdict")).to_have_text("PNEUMONIA")

@@ -33,8 +33,9 @@ def test_a_form_with_one_file_is_scored(client: TestClient, classifier: Classifi
     assert prediction["threshold"] == contract.threshold
     assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     positive = prediction["probabilities"][contract.positive]
-    assert prediction["label"] == contract.label(positive)
-    assert prediction["uncertain"] == contract.uncertain(positive)
+    assert prediction["label"] == contract.labels[positive >= contract.threshold]
+    assert prediction["label"] in prediction["prediction_set"]
+    assert prediction["uncertain"] == (len(prediction["prediction_set"]) == 2)
     assert prediction["timings"].keys() == {"decode_ms", "inference_ms"}
     assert "explanation" not in prediction
     body = response.json()

@@ -1,0 +1,73 @@
+"""The prevalence of each class where a deployment is used.
+
+A bundle is calibrated for equally frequent classes. `PREVALENCE` names other frequencies, and the probabilities are
+shifted to them. The labels and prediction sets stay as they are: they do not depend on frequencies.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from handler.calibration import Array, shift_prevalence
+from handler.contract import Contract
+from handler.errors import SettingsError
+
+POSITIVE = ""
+"""Stands for the positive label in the setting, so that two labels need one number alone."""
+
+EXAMPLES = (0.01, 0.05, 0.1, 0.25, 0.5)
+"""Prevalences of the positive class for which the model card gives predictive values."""
+
+
+def prevalence_of(shares: Mapping[str, float], contract: Contract) -> Array:
+    """The prevalence `[K]` of each label.
+
+    Args:
+        shares: by label, or of `POSITIVE`; none for equally frequent classes.
+
+    Raises:
+        SettingsError: the shares do not belong to the labels of the contract.
+    """
+    labels = contract.labels
+    if not shares:
+        return np.full(len(labels), 1 / len(labels))
+    if contract.positive and shares.keys() == {POSITIVE}:
+        return np.array([1 - shares[POSITIVE], shares[POSITIVE]])
+    if shares.keys() != set(labels) or not 0.999 < sum(shares.values()) < 1.001:
+        example = ",".join(f"{label}={1 / len(labels):.2g}" for label in labels)
+        short = f" or the share of {contract.positive}, such as 0.1," if contract.positive else ""
+        raise SettingsError(f"PREVALENCE must be{short} a share for each label that sum to 1, such as {example}")
+    found = np.array([shares[label] for label in labels])
+    return np.asarray(found / found.sum())
+
+
+def predictive_values(contract: Contract) -> list[dict[str, float]]:
+    """Positive and negative predictive value of two labels at each of `EXAMPLES`, from the sensitivity and specificity
+    that the bundle records: on the test split, or else on validation. Empty with more labels, or without results."""
+    metrics = contract.metrics
+    measured: Any = metrics.get("test") or metrics.get("validation_int8") or {}
+    if contract.positive is None or not {"sensitivity", "specificity"} <= measured.keys():
+        return []
+    sensitivity, specificity = measured["sensitivity"], measured["specificity"]
+    rows = []
+    for share in EXAMPLES:
+        found, missed = share * sensitivity, share * (1 - sensitivity)
+        cleared, false = (1 - share) * specificity, (1 - share) * (1 - specificity)
+        rows.append(
+            {
+                "prevalence": share,
+                "positive_predictive_value": _ratio(found, found + false),
+                "negative_predictive_value": _ratio(cleared, cleared + missed),
+            }
+        )
+    return rows
+
+
+def shifted(probability: float, prevalence: Array) -> float:
+    """A probability of the second of two classes, for another prevalence `[2]`."""
+    return float(shift_prevalence(np.array([[1 - probability, probability]]), prevalence)[0, 1])
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
