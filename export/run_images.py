@@ -1,16 +1,20 @@
 """Reading the images that a run was trained and validated on."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from tqdm import tqdm
 
 from export.errors import CalibrationError
-from handler.contract import LABELS
-from handler.files import label_of, read, require_readable
-from handler.imaging.decode import Pixels, decode
+from handler.files import read
+from handler.imaging.decode import Pixels, decode, squared
+from training.dataset import AS_IT_IS, DataSet, Reading, matched
+from training.images import open_data
+from training.prepare import Prepared
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,39 +24,72 @@ class Images:
     pixels: Pixels
     """uint8 `[N, S, S]`."""
     labels: npt.NDArray[np.int64]
+    """`[N]`, indices of `names`."""
+    names: tuple[str, ...]
+    """Class names."""
 
 
-def read_images(files: tuple[str, ...], folder: Path, size: int) -> Images:
-    """Decode files of a split.
+class RunImages:
+    """The images of a run.
 
     Args:
-        files: names as SPLIT/CLASS/FILE.
-        folder: the data set, or its SPLIT folder.
+        folder: the data set that the run was trained on, one of its parts that contains all images, or the folder that
+            was prepared from it. Prepared images are scaled.
+        names: the run's class names.
+        size: width and height in pixels.
+        reading: how to read the data set.
 
     Raises:
-        CalibrationError: a file is not there.
-        OSError: a file cannot be read.
+        DataError: the folder has other classes, or see `training.images.open_data`.
+        FolderError: see `training.images.open_data`.
     """
-    paths = [_found(name, folder) for name in files]
-    require_readable(paths)
-    pixels = [decode(read(path), size) for path in tqdm(paths, desc="reading images", unit="image", leave=False)]
-    return Images(np.stack(pixels), np.array([_label(path) for path in paths]))
+
+    def __init__(self, folder: Path, names: Sequence[str], size: int, reading: Reading = AS_IT_IS) -> None:
+        self._folder, self._names, self._size = folder, tuple(names), size
+        self._data = open_data(folder, reading)
+        self._labels = matched(self._data.names, names, str(folder))
+
+    def read(self, files: Sequence[str]) -> Images:
+        """Decode files of the run's split.
+
+        Raises:
+            CalibrationError: a file is not there.
+            OSError: a file cannot be read.
+        """
+        find = _of_prepared(self._data) if isinstance(self._data, Prepared) else _of_data_set(self._data)
+        found = []
+        for name in files:
+            # The run may have seen the part as a folder of the data set that is given here.
+            image = find.get(name) or find.get(name.partition("/")[2])
+            if image is None:
+                raise CalibrationError(
+                    f"{name} of the run's split is not in {self._folder}: give the data set that the run was trained "
+                    "on, with the same options"
+                )
+            found.append(image)
+        bar = tqdm(found, desc="reading images", unit="image", leave=False)
+        return Images(
+            np.stack([self._pixels(source) for source, _ in bar]),
+            np.array([self._labels[label] for _, label in found]),
+            self._names,
+        )
+
+    def _pixels(self, source: Path | Pixels) -> Pixels:
+        if isinstance(source, Path):
+            return decode(read(source), self._size)
+        return squared(Image.fromarray(source), self._size)
 
 
-def _found(name: str, folder: Path) -> Path:
-    for path in (folder / name, folder / name.split("/", 1)[1]):
-        if path.is_file():
-            return path
-    raise CalibrationError(
-        f"{name} of the run's split is not below {folder}: give the data set that the run was trained on"
-    )
+def _of_data_set(data: DataSet) -> dict[str, tuple[Path | Pixels, int]]:
+    return {item.file: (item.path, item.label) for item in data.items}
 
 
-def _label(path: Path) -> int:
-    label = label_of(path.parent.name)
-    if label is None:
-        raise CalibrationError(f"{path} is in no folder of {', '.join(LABELS)}: give the run's own data set")
-    return label
+def _of_prepared(data: Prepared) -> dict[str, tuple[Path | Pixels, int]]:
+    return {
+        file: (data.pixels[split][row], int(data.labels[split][row]))
+        for split, files in data.files.items()
+        for row, file in enumerate(files)
+    }
 
 
 def sample(files: tuple[str, ...], count: int, seed: int) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 import argparse
 import re
+from pathlib import Path
 
+from training.dataset import Reading
 from training.patients import PATIENT
 from training.recipe import NUMBERS
 
@@ -17,10 +19,25 @@ def pattern(text: str) -> str:
 
 
 def pattern_with_group(text: str) -> str:
-    """Check a regular expression whose first group is the patient."""
+    """Check a regular expression whose first group is what is looked for."""
     if re.compile(pattern(text)).groups == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} has no group: put what names the patient in parentheses")
+        raise argparse.ArgumentTypeError(f"{text!r} has no group: put the part that is looked for in parentheses")
     return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse `A,B,C`."""
+    found = tuple(name for part in text.split(",") if (name := part.strip()))
+    if len(found) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of two or more classes such as NORMAL,PNEUMONIA")
+    return found
+
+
+def positive_integer(text: str) -> int:
+    """Parse a whole number above zero."""
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -43,8 +60,68 @@ def recipe_number(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{value!r} is no value for {name}") from None
 
 
-def add_split_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a split by patient."""
+def add_data_arguments(
+    parser: argparse.ArgumentParser, *options: str, required: bool = True, purpose: str = ""
+) -> None:
+    """Add `--data` and the options that say how a data set is read, see `reading`.
+
+    Args:
+        options: other names of `--data`.
+        purpose: what the data is for, at the end of the help.
+    """
+    parser.add_argument(
+        "--data",
+        *options,
+        dest="data",
+        type=Path,
+        required=required,
+        help=f"data set (folders PART/CLASS or CLASS, or see --csv), or a prepared folder{purpose}",
+    )
+    group = parser.add_argument_group("how to read a data set")
+    group.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="table with the columns path and label, optionally patient and split; RSNA's and NIH's are recognised",
+    )
+    group.add_argument(
+        "--labels",
+        type=names,
+        default=(),
+        metavar="A,B,...",
+        help="the classes to use, in order (default: all by name)",
+    )
+    group.add_argument(
+        "--positive", metavar="CLASS", help="the positive one of two classes (default: the one that is not NORMAL)"
+    )
+    group.add_argument(
+        "--label-pattern",
+        type=pattern_with_group,
+        metavar="REGEX",
+        help="regular expression on file names; where it matches, group 1 in upper case is the class",
+    )
+    group.add_argument(
+        "--patient",
+        default=PATIENT,
+        type=pattern_with_group,
+        metavar="REGEX",
+        help="regular expression on file names; group 1 is the patient (default: as Kaggle names them)",
+    )
+
+
+def reading(options: argparse.Namespace) -> Reading:
+    """How a data set is to be read, by the options of `add_data_arguments`."""
+    return Reading(
+        csv=options.csv,
+        labels=options.labels,
+        positive=options.positive,
+        label_pattern=options.label_pattern,
+        patient=options.patient,
+    )
+
+
+def add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of preparing images."""
     parser.add_argument(
         "--validation",
         type=float,
@@ -52,15 +129,4 @@ def add_split_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="to hold out when images are prepared (default: %(default)s)",
     )
-    add_patient_argument(parser)
-
-
-def add_patient_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says how a file name tells the patient."""
-    parser.add_argument(
-        "--patient",
-        default=PATIENT,
-        type=pattern_with_group,
-        metavar="REGEX",
-        help="regular expression on file names; group 1 is the patient (default: as Kaggle names them)",
-    )
+    parser.add_argument("--workers", type=positive_integer, metavar="N", help="processes (default: one for each core)")

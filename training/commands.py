@@ -4,7 +4,7 @@ python -m training prepare --data chest_xray --out data/prepared
 python -m training fit --data data/prepared --out runs/vgg19 --init scratch
 python -m training prune --run runs/vgg19 --data data/prepared --out runs/pruned
 python -m training compare runs/vgg19 runs/pruned
-python -m training evaluate --model runs/vgg19/model.keras --data chest_xray/test
+python -m training evaluate --model runs/vgg19 --data chest_xray
 python -m training robustness --model runs/pruned --data data/prepared
 """
 
@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from handler.commands import run
-from training.arguments import add_patient_argument, add_split_arguments, pattern, recipe_number, sizes
+from training.arguments import add_data_arguments, add_prepare_arguments, pattern, reading, recipe_number, sizes
 from training.errors import TrainingError
+from training.images import open_data, open_prepared
+from training.layout import is_prepared
 from training.prepare import SIZE, Prepared, load, prepare
 from training.recipe import RECIPES, Phase
 from training.run_folder import RunFolder
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
     _prune_arguments(commands.add_parser("prune", help="remove the channels that matter least from a trained network"))
     _compare_arguments(commands.add_parser("compare", help="print a table of finished runs"))
-    _evaluate_arguments(commands.add_parser("evaluate", help="evaluate a model or bundle on a labelled folder"))
+    _evaluate_arguments(commands.add_parser("evaluate", help="evaluate a model or bundle on labelled images"))
     _robustness_arguments(
         commands.add_parser(
             "robustness", help="evaluate a model on images that are framed, exposed or sharpened otherwise"
@@ -57,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="folder with train/, optionally test/ and val/")
+    add_data_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="where the arrays and the split go")
     parser.add_argument("--size", type=int, default=SIZE, help="image size in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the split")
-    add_split_arguments(parser)
+    add_prepare_arguments(parser)
     parser.add_argument(
         "--held-out-group",
         type=pattern,
@@ -76,11 +78,12 @@ def _prepare(options: argparse.Namespace) -> None:
         prepare(
             options.data,
             options.out,
+            reading=reading(options),
             size=options.size,
             validation=options.validation,
             seed=options.seed,
-            pattern=options.patient,
             held_out_group=options.held_out_group,
+            workers=options.workers,
         )
     )
     print(f"written to {options.out}")
@@ -95,7 +98,7 @@ def _tell(report: dict[str, Any]) -> None:
 
 
 def _fit_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
+    add_data_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
     parser.add_argument(
         "--init",
@@ -134,15 +137,24 @@ def _prepared(options: argparse.Namespace, size: int) -> Prepared:
     """The arrays of `--data`, made first if it is a data set as it was downloaded. All runs validate on one split then,
     whatever their seed."""
     folder: Path = options.data
-    if not (folder / "split.json").exists():
+    if not is_prepared(folder):
         folder = RunFolder(options.out).data
-        how = {"size": max(SIZE, size), "validation": options.validation, "pattern": options.patient}
-        _tell(prepare(options.data, folder, **how))
-    return load(folder)
+        _tell(
+            prepare(
+                options.data,
+                folder,
+                reading=reading(options),
+                size=max(SIZE, size),
+                validation=options.validation,
+                workers=options.workers,
+            )
+        )
+        return load(folder)
+    return open_prepared(folder, reading(options))
 
 
 def _choice_arguments(parser: argparse.ArgumentParser) -> None:
-    add_split_arguments(parser)
+    add_prepare_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
     parser.add_argument(
@@ -161,7 +173,7 @@ def _choices(options: argparse.Namespace) -> dict[str, Any]:
 
 def _prune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, dest="unpruned", help="finished run of the network to prune")
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder, or a data set to prepare first")
+    add_data_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
     parser.add_argument("--size", type=int, default=96, help="image size in pixels (default: %(default)s)")
     parser.add_argument("--gmacs", type=float, default=0.2, help="most 1e9 multiply-accumulates (default: %(default)s)")
@@ -223,15 +235,12 @@ def _resized(phase: Phase, sizes: tuple[int, ...]) -> Phase:
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with NORMAL/ and PNEUMONIA/ below it, or the data set"
-    )
+    add_data_arguments(parser, purpose="; its test part, or its validation images if it is prepared")
     parser.add_argument(
         "--validation", type=Path, metavar="RUN", help="--data is a whole data set: evaluate on what RUN held out of it"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="for report and plots")
     parser.add_argument("--threshold", type=float, help="instead of the model's own")
-    add_patient_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
     parser.set_defaults(run=_evaluate)
 
@@ -243,9 +252,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.model,
         options.data,
         options.out,
+        reading=reading(options),
         validation=options.validation,
         threshold=options.threshold,
-        pattern=options.patient,
     )
     print(json.dumps(result) if options.json else report(result))
     print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)
@@ -253,7 +262,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _robustness_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder, whose validation images are used")
+    add_data_arguments(parser, purpose=", whose validation images are used")
     parser.add_argument("--out", type=Path, default=Path("runs/robustness"), help="for numbers and plot")
     parser.set_defaults(run=_robustness)
 
@@ -261,7 +270,11 @@ def _robustness_arguments(parser: argparse.ArgumentParser) -> None:
 def _robustness(options: argparse.Namespace) -> None:
     from training.robustness import evaluate_robustness, table
 
-    print(table(evaluate_robustness(options.model, load(options.data), options.out)))
+    print(
+        table(
+            evaluate_robustness(options.model, open_data(options.data, reading(options)), options.out, reading(options))
+        )
+    )
     print(f"numbers and plot are in {options.out}")
 
 

@@ -73,6 +73,7 @@ class DataSet:
     """What was left out and why."""
     kind: str
     """What the folder was understood as."""
+    reading: Reading
 
     @property
     def parts(self) -> tuple[Part | None, ...]:
@@ -118,7 +119,7 @@ def read_data_set(folder: Path, reading: Reading = AS_IT_IS) -> DataSet:
     _require_classes(items, names, folder)
     items.sort(key=lambda item: (_ORDER.index(item.part), item.label, item.path))
     require_readable(item.path for item in items)
-    return DataSet(folder, names, tuple(items), tuple(problems), kind)
+    return DataSet(folder, names, tuple(items), tuple(problems), kind, reading)
 
 
 _ORDER: tuple[Part | None, ...] = (None, "train", "val", "test")

@@ -4,7 +4,7 @@ Of two classes the second is the positive one, and the metrics are those of a bi
 class is held against all others, and the unnamed metrics are means over classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,12 @@ def _one_against_rest(
         "average_precision": float(average_precision_score(truth, probabilities, sample_weight=weights)),
         "ece": expected_calibration_error(probabilities, truth, weights),
     }
+
+
+def shares(metrics: Mapping[str, float]) -> list[str]:
+    """Which metrics of a `summary` tell about decisions class by class: of two classes sensitivity and specificity, of
+    more the sensitivity for each class."""
+    return [name for name in metrics if name in ("sensitivity", "specificity") or name.startswith("sensitivity_")]
 
 
 def expected_calibration_error(

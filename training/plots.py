@@ -1,6 +1,8 @@
 """Plots of training, evaluation and robustness, as PNG files; no screen is needed."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,9 @@ import numpy.typing as npt
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
-from handler.contract import LABELS
+from handler.contract import decide
 from handler.files import write_atomically
-from training.metrics import ECE_BINS, confusion, ece_bins
+from training.metrics import ECE_BINS, confusion, ece_bins, shares
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -51,15 +53,16 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def plot_robustness(result: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Sensitivity and specificity under each change of the images, one row each.
+    """Sensitivity and specificity, or the sensitivities of more than two classes, under each change of the images, one
+    row each.
 
     Args:
         result: see `training.robustness.evaluate_robustness`.
     """
     figure, axes = plt.subplots(figsize=(8, 0.3 * len(result) + 1), layout="constrained")
     rows = range(len(result), 0, -1)
-    for name, marker in (("sensitivity", "o"), ("specificity", "s")):
-        axes.plot([metrics[name] for metrics in result.values()], rows, marker, label=name)
+    for name, marker in zip(shares(next(iter(result.values()))), itertools.cycle("osD^v"), strict=False):
+        axes.plot([metrics[name] for metrics in result.values()], rows, marker, label=name.replace("_", " "))
     axes.set_yticks(rows, list(result))
     axes.grid(axis="y", color="0.9")
     axes.set(xlabel="share of validation images that are classified correctly", xlim=(None, 1.005))
@@ -67,56 +70,84 @@ def plot_robustness(result: Mapping[str, Mapping[str, float]], path: Path) -> No
     _save(figure, path)
 
 
-def plot_evaluation(probabilities: Array, labels: Labels, threshold: float, folder: Path) -> None:
-    """ROC, precision-recall, reliability and confusion plots: four files in `folder`.
+def plot_evaluation(
+    probabilities: Array, labels: Labels, threshold: float | None, names: Sequence[str], folder: Path
+) -> None:
+    """ROC, precision-recall, reliability and confusion plots: four files in `folder`. With more than two classes there
+    is one curve for each class, against all others.
 
     Args:
-        probabilities: `[N]` of the positive class, 0..1.
-        labels: `[N]`, 1 for positive; both classes present.
-        threshold: an image is called positive from this probability on.
+        probabilities: `[N, K]`, 0..1.
+        labels: `[N]`, 0 to K - 1; all classes present.
+        threshold: see `handler.contract.decide`.
+        names: `[K]` class names.
     """
-    drawings = {
-        "roc": _roc,
-        "precision_recall": _precision_recall,
-        "reliability": _reliability,
-        "confusion": _confusion,
+    decided = decide(probabilities, threshold)
+    rule = "most probable class" if threshold is None else f"threshold {threshold:.3f}"
+    shown = [1] if len(names) == 2 else range(len(names))
+    curves = [_Curve(names[k], probabilities[:, k], labels == k, decided == k, f"C{i}") for i, k in enumerate(shown)]
+    counts = confusion(probabilities, labels, threshold)
+    drawings: dict[str, Callable[[Axes], None]] = {
+        "roc": lambda axes: _roc(axes, curves, rule),
+        "precision_recall": lambda axes: _precision_recall(axes, curves, rule),
+        "reliability": lambda axes: _reliability(axes, curves),
+        "confusion": lambda axes: _confusion(axes, counts, names),
     }
     for name, draw in drawings.items():
         figure, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
-        draw(axes, probabilities, labels, threshold)
+        draw(axes)
         _save(figure, folder / f"{name}.png")
 
 
-def _roc(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
-    RocCurveDisplay.from_predictions(labels, probabilities, ax=axes, plot_chance_level=True)
-    called = probabilities >= threshold
-    axes.plot(called[labels == 0].mean(), called[labels == 1].mean(), "o", label=f"threshold {threshold:.3f}")
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Curve:
+    """One class against the rest."""
+
+    name: str
+    probabilities: Array
+    truth: npt.NDArray[np.bool_]
+    decided: npt.NDArray[np.bool_]
+    colour: str
+
+
+def _roc(axes: Axes, curves: Sequence[_Curve], rule: str) -> None:
+    for curve in curves:
+        RocCurveDisplay.from_predictions(
+            curve.truth, curve.probabilities, ax=axes, name=curve.name, curve_kwargs={"color": curve.colour}
+        )
+        x, y = curve.decided[~curve.truth].mean(), curve.decided[curve.truth].mean()
+        axes.plot(x, y, "o", color=curve.colour, label=rule if curve is curves[-1] else None)
+    axes.plot([0, 1], [0, 1], "k--", linewidth=1, label="chance")
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="Receiver operating characteristic")
     axes.legend(loc="lower right")
 
 
-def _precision_recall(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
-    PrecisionRecallDisplay.from_predictions(labels, probabilities, ax=axes)
-    called = probabilities >= threshold
-    if called.any():
-        axes.plot(called[labels == 1].mean(), labels[called].mean(), "o", label=f"threshold {threshold:.3f}")
+def _precision_recall(axes: Axes, curves: Sequence[_Curve], rule: str) -> None:
+    for curve in curves:
+        PrecisionRecallDisplay.from_predictions(
+            curve.truth, curve.probabilities, ax=axes, name=curve.name, color=curve.colour
+        )
+        if curve.decided.any():
+            x, y = curve.decided[curve.truth].mean(), curve.truth[curve.decided].mean()
+            axes.plot(x, y, "o", color=curve.colour, label=rule if curve is curves[-1] else None)
     axes.set(xlabel="sensitivity (recall)", ylabel="precision", title="Precision and recall")
     axes.legend(loc="lower left")
 
 
-def _reliability(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
-    bins = ece_bins(probabilities)
-    filled = [b for b in range(ECE_BINS) if (bins == b).any()]
-    predicted = np.array([probabilities[bins == b].mean() for b in filled])
-    observed = np.array([labels[bins == b].mean() for b in filled])
-    CalibrationDisplay(observed, predicted, probabilities).plot(ax=axes)  # in the bins of the calibration error
-    for b, x, y in zip(filled, predicted, observed, strict=True):
-        axes.annotate(str(int((bins == b).sum())), (x, y), textcoords="offset points", xytext=(4, -10), fontsize=7)
-    axes.axvline(threshold, color="C1", linewidth=1, linestyle=":")
-    axes.set(xlabel="predicted probability", ylabel=f"share with {LABELS[-1]}", title="Reliability (images per bin)")
+def _reliability(axes: Axes, curves: Sequence[_Curve]) -> None:
+    for curve in curves:
+        bins = ece_bins(curve.probabilities)
+        filled = [b for b in range(ECE_BINS) if (bins == b).any()]
+        predicted = np.array([curve.probabilities[bins == b].mean() for b in filled])
+        observed = np.array([curve.truth[bins == b].mean() for b in filled])
+        display = CalibrationDisplay(observed, predicted, curve.probabilities)  # in the bins of the calibration error
+        display.plot(ax=axes, name=curve.name, ref_line=curve is curves[0], color=curve.colour)
+        for b, x, y in zip(filled, predicted, observed, strict=True):
+            axes.annotate(str(int((bins == b).sum())), (x, y), textcoords="offset points", xytext=(4, -10), fontsize=7)
+    axes.set(xlabel="predicted probability", ylabel="observed share", title="Reliability (images per bin)")
 
 
-def _confusion(axes: Axes, probabilities: Array, labels: Labels, threshold: float) -> None:
-    counts = np.array(confusion(probabilities, labels, threshold))
-    ConfusionMatrixDisplay(counts, display_labels=LABELS).plot(ax=axes, cmap="Blues", colorbar=False, values_format="d")
+def _confusion(axes: Axes, counts: list[list[int]], names: Sequence[str]) -> None:
+    display = ConfusionMatrixDisplay(np.array(counts), display_labels=names)
+    display.plot(ax=axes, cmap="Blues", colorbar=False, values_format="d")
     axes.set(title="Confusion")

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from training.layout import Part
 from training.patients import told_patient
 from training.processes import map_in_processes
 from training.split import Image, Split, split
+
+log = logging.getLogger(__name__)
 
 SIZE = 224
 """Size of prepared images in pixels. They are augmented at this size and then resized to the size of the epoch."""
@@ -91,6 +94,7 @@ def prepare(
     if not 0 < validation < 0.5:
         raise DataError(f"the validation share must lie between 0 and 0.5, got {validation}")
     found = read_data_set(data, reading)
+    log.info("%s", found.understood())
     problems = list(found.problems)
     with _staging(out) as new:
         try:

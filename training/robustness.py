@@ -3,10 +3,11 @@
     python -m training robustness --model handler/model --data data/prepared
 
 A network with good validation results may rely on the framing or sharpness of the images, which differ between
-hospitals. This evaluation shows it with validation images alone.
+hospitals. This evaluation shows it with validation images alone; of a data set that was not prepared it takes the test
+part.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 from tqdm import tqdm
 
+from handler.contract import decide
 from handler.files import write_json
 from handler.imaging.decode import squared
 from training.augment import change_framing, compress
-from training.metrics import summary
-from training.prepare import Prepared
+from training.dataset import DataSet
+from training.evaluate import agreed
+from training.images import read_labelled
+from training.metrics import shares, summary
+from training.prepare import SIZE, Prepared
 from training.scorer import open_scorer
 
 Change = Callable[[Image.Image], Image.Image]
@@ -103,12 +108,12 @@ CHANGES: dict[str, Change] = {
 """By name. Images are square and grey. `handler.imaging.decode.squared` is applied after each change."""
 
 
-def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dict[str, Any]]:
-    """Evaluate a model on the validation images under each of `CHANGES`; save `robustness.json` and `robustness.png`.
+def evaluate_robustness(model: Path, data: Prepared | DataSet, out: Path) -> dict[str, dict[str, Any]]:
+    """Evaluate a model under each of `CHANGES`; save `robustness.json` and `robustness.png`.
 
     Args:
         model: a bundle folder, a run folder, or a `.keras` file.
-        data: uint8 images and labels of the validation split.
+        data: see `training.images.read_labelled`.
         out: folder for the two files.
 
     Returns:
@@ -118,21 +123,25 @@ def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dic
     Raises:
         RunError: `model` is not one of these.
         BundleError: see `handler.errors`.
+        DataError: the classes of the model and the data differ, or see `training.images.read_labelled`.
     """
     scorer = open_scorer(model)
-    pixels, labels = data.pixels["validation"], data.labels["validation"]
+    names, order = agreed(scorer, data)
+    size = data.pixels["validation"].shape[-1] if isinstance(data, Prepared) else max(SIZE, scorer.size)
+    images = read_labelled(data, size)
+    labels = np.array(order)[images.labels]
     result: dict[str, dict[str, Any]] = {}
     unchanged = None
     for name, change in tqdm(CHANGES.items(), desc="changing images", leave=False):
-        changed = [squared(change(Image.fromarray(image)), scorer.size) for image in pixels]
+        changed = [squared(change(Image.fromarray(image)), scorer.size) for image in images.pixels]
         probabilities = scorer.probabilities(np.stack(changed))
-        decisions = probabilities >= scorer.threshold
+        decisions = decide(probabilities, scorer.threshold)
         unchanged = decisions if unchanged is None else unchanged
         result[name] = {
-            **summary(probabilities, labels, scorer.threshold),
+            **summary(probabilities, labels, scorer.threshold, names),
             "changed": float(np.mean(decisions != unchanged)),
         }
-    about = {"model": dict(scorer.about), "threshold": scorer.threshold}
+    about = {"model": dict(scorer.about), "labels": names, "threshold": scorer.threshold, "split": images.part}
     write_json(out / "robustness.json", about | {"changes": result})
     from training.plots import plot_robustness
 
@@ -140,10 +149,12 @@ def evaluate_robustness(model: Path, data: Prepared, out: Path) -> dict[str, dic
     return result
 
 
-def table(result: dict[str, dict[str, Any]]) -> str:
-    """The result as a Markdown table."""
-    lines = ["| change | AUC | sensitivity | specificity | decisions changed |", "| --- | ---: | ---: | ---: | ---: |"]
+def table(result: Mapping[str, Mapping[str, float]]) -> str:
+    """The result of `evaluate_robustness` as a Markdown table."""
+    shown = shares(next(iter(result.values())))
+    titles = ["change", "AUC", *(name.replace("_", " ") for name in shown), "decisions changed"]
+    lines = [f"| {' | '.join(titles)} |", "| --- |" + " ---: |" * (len(titles) - 1)]
     for name, metrics in result.items():
-        shares = (f"{metrics[of]:.1%}".replace("%", " %") for of in ("sensitivity", "specificity", "changed"))
-        lines.append(f"| {name} | {metrics['auc']:.4f} | {' | '.join(shares)} |")
+        cells = [f"{metrics[of]:.1%}".replace("%", " %") for of in (*shown, "changed")]
+        lines.append(f"| {name} | {metrics['auc']:.4f} | {' | '.join(cells)} |")
     return "\n".join(lines)

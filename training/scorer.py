@@ -4,6 +4,7 @@ Importing this module does not import Keras, nor does opening a bundle.
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from handler.scoring import identity
 from training.errors import RunError
 from training.operating_point import calibrate
 from training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 _SIZE = 128
 """Image size for a `.keras` file without a run folder, unless the network fixes it."""
@@ -52,19 +55,23 @@ class Scorer:
 
 
 def open_scorer(path: Path) -> Scorer:
-    """Open a bundle folder, a run folder, or a `.keras` file. The operating point of a `.keras` file is read from the
-    run folder in which it lies.
+    """Open a bundle folder, a run folder, or a `.keras` file, and log which it is. The operating point of a `.keras`
+    file is read from the run folder in which it lies.
 
     Raises:
         RunError: the path is none of these, or Keras cannot read the file.
         BundleError: see `handler.errors`.
     """
     if (path / CONTRACT_FILE).is_file():
-        return _open_bundle(path)
-    file = RunFolder(path).model if path.is_dir() else path
-    if not file.is_file() or file.suffix != ".keras":
-        raise RunError(f"{path} is no model: give a bundle folder, a finished run folder, or a .keras file")
-    return _open_keras(file)
+        scorer = _open_bundle(path)
+    else:
+        file = RunFolder(path).model if path.is_dir() else path
+        if not file.is_file() or file.suffix != ".keras":
+            raise RunError(f"{path} is no model: give a bundle folder, a finished run folder, or a .keras file")
+        scorer = _open_keras(file)
+    classes = f" of the classes {', '.join(scorer.labels)}" if scorer.labels else ""
+    log.info("%s: %s%s, for images of %d px", path, scorer.kind, classes, scorer.size)
+    return scorer
 
 
 def _open_bundle(folder: Path) -> Scorer:

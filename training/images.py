@@ -1,0 +1,139 @@
+"""The labelled images on which a model is evaluated."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tqdm import tqdm
+
+from handler.errors import InputError
+from handler.files import read
+from handler.imaging.decode import Pixels, decode, squared
+from training.dataset import AS_IT_IS, DataSet, Item, Reading, read_data_set
+from training.errors import DataError
+from training.layout import is_prepared
+from training.patients import told_patient
+from training.prepare import Prepared, load
+from training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """Images with what is known about them."""
+
+    names: tuple[str, ...]
+    """Class names."""
+    pixels: Pixels
+    """uint8 `[N, S, S]`."""
+    labels: npt.NDArray[np.int64]
+    """`[N]`, indices of `names`."""
+    patients: list[str]
+    part: str
+    """The part of the data set that they are: train, validation or test."""
+    unreadable: list[str]
+    """Files that are left out, each with the reason."""
+
+
+def open_data(folder: Path, reading: Reading = AS_IT_IS) -> Prepared | DataSet:
+    """Open what `--data` names, a folder that `training.prepare` has written or a data set, and log which it is.
+
+    Raises:
+        DataError: see `training.prepare.load` and `training.dataset.read_data_set`; or options that say how to read a
+            data set were given for a prepared folder.
+        FolderError: see `training.dataset.read_data_set`.
+    """
+    if is_prepared(folder):
+        return open_prepared(folder, reading)
+    data = read_data_set(folder, reading)
+    log.info("%s", data.understood())
+    return data
+
+
+def open_prepared(folder: Path, reading: Reading = AS_IT_IS) -> Prepared:
+    """The same for a folder that `training.prepare` has written."""
+    if dataclasses.replace(reading, patient=AS_IT_IS.patient) != AS_IT_IS:
+        raise DataError(
+            f"{folder} is a prepared folder, whose classes are settled: leave out --csv, --labels, --positive and "
+            "--label-pattern, or give the data set with --data"
+        )
+    data = load(folder)
+    log.info("%s", data.understood())
+    return data
+
+
+def read_labelled(data: Prepared | DataSet, size: int, held_out: RunFolder | None = None) -> LabelledImages:
+    """Read the images on which a model can be evaluated: of a prepared folder the validation images, of a data set the
+    test part or, if it is not divided, all.
+
+    Args:
+        size: width and height in pixels. Images of a prepared folder are scaled to it.
+        held_out: a run: read those images of the data set that it held out for validation, and no others.
+
+    Raises:
+        DataError: the part is not there, lacks a class, or lacks an image that the run held out.
+        OSError: a file cannot be read.
+    """
+    if isinstance(data, Prepared):
+        if held_out:
+            raise DataError(
+                f"{data.folder} is a prepared folder, which has its own validation images: leave out --validation, or "
+                "give the data set with --data"
+            )
+        return _of_prepared(data, size)
+    items, part = (_held_out(data, held_out), "validation") if held_out else _for_evaluation(data)
+    pixels, kept, patients, unreadable = [], [], [], []
+    for item in tqdm(items, "reading", unit="image", leave=False):
+        content = read(item.path)
+        try:
+            pixels.append(decode(content, size))
+        except InputError as exc:
+            unreadable.append(f"{item.file}: {exc}")
+            continue
+        kept.append(item.label)
+        patients.append(item.patient or told_patient(item.file, content, data.reading.patient) or item.file)
+    if absent := [name for label, name in enumerate(data.names) if label not in kept]:
+        lacking = DataError(
+            f"{data.folder} has no readable image of {', '.join(absent)} in the part {part}: add some, or choose the "
+            "classes that there are with --labels"
+        )
+        for problem in unreadable:
+            lacking.add_note(problem)
+        raise lacking
+    return LabelledImages(data.names, np.stack(pixels), np.array(kept), patients, part, unreadable)
+
+
+def _of_prepared(data: Prepared, size: int) -> LabelledImages:
+    pixels = data.pixels["validation"]
+    if pixels.shape[-1] != size:
+        pixels = np.stack([squared(Image.fromarray(image), size) for image in pixels])
+    return LabelledImages(
+        data.names, pixels, data.labels["validation"], data.patients["validation"], "validation", unreadable=[]
+    )
+
+
+def _for_evaluation(data: DataSet) -> tuple[Sequence[Item], str]:
+    if data.parts == (None,):
+        return data.items, "train" if data.folder.resolve().name == "train" else "test"
+    if "test" not in data.parts:
+        raise DataError(
+            f"{data.folder} has no test part: give one of its folders alone, such as {data.items[0].path.parents[1]}, "
+            "or the folder that `python -m training prepare` wrote, for its validation images"
+        )
+    return [item for item in data.items if item.part == "test"], "test"
+
+
+def _held_out(data: DataSet, run: RunFolder) -> list[Item]:
+    items = {item.file: item for item in data.items}
+    names = run.read_split().validation
+    if gone := next((name for name in names if name not in items), None):
+        raise DataError(
+            f"{data.folder / gone} of the run's split is not there: give the data set that the run was trained on, "
+            "with the same options"
+        )
+    return [items[name] for name in names]
