@@ -19,19 +19,14 @@ Source = Callable[[], bytes]
 Decode = Callable[[bytes, int], Pixels]
 
 
-class Decision(TypedDict):
-    """What follows from the probabilities of one image and the contract alone."""
+class Prediction(TypedDict):
+    """The result for one image, ready to be written as JSON."""
 
     label: str
     probabilities: dict[str, float]
     threshold: float | None
     prediction_set: list[str]
     uncertain: bool
-
-
-class Prediction(Decision):
-    """The result for one image, ready to be written as JSON."""
-
     distance: float
     timings: dict[str, float]
     explanation: NotRequired[dict[str, Any]]
@@ -82,14 +77,11 @@ class Predictor:
                 "to score it anyway"
             )
         probabilities = scores.probabilities[0]
-        prediction: Prediction = {
-            **decision(contract, probabilities),
-            "distance": distance,
-            "timings": {
-                "decode_ms": round((decoded - start) * 1000, 3),
-                "inference_ms": round((scored - decoded) * 1000, 3),
-            },
+        timings = {
+            "decode_ms": round((decoded - start) * 1000, 3),
+            "inference_ms": round((scored - decoded) * 1000, 3),
         }
+        prediction = prediction_of(contract, probabilities, distance, timings)
         if scores.maps is not None:
             from handler.explain import explanation  # loads Pillow's PNG writer, which few requests need
 
@@ -106,8 +98,10 @@ class Predictor:
             return exc.bare()
 
 
-def decision(contract: Contract, probabilities: npt.NDArray[np.floating]) -> Decision:
-    """What the contract says of the probabilities `[K]` of one image."""
+def prediction_of(
+    contract: Contract, probabilities: npt.NDArray[np.floating], distance: float, timings: dict[str, float]
+) -> Prediction:
+    """What the contract makes of the probabilities `[K]` of one image."""
     prediction_set = contract.prediction_set(probabilities)
     return {
         "label": contract.label(probabilities),
@@ -115,6 +109,8 @@ def decision(contract: Contract, probabilities: npt.NDArray[np.floating]) -> Dec
         "threshold": contract.threshold,
         "prediction_set": prediction_set,
         "uncertain": len(prediction_set) != 1,
+        "distance": distance,
+        "timings": timings,
     }
 
 

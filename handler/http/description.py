@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from handler.contract import Contract
-from handler.scoring import decision, identity
+from handler.scoring import identity, prediction_of
 
 STATIC = Path(__file__).with_name("openapi.json")
 """What holds for every bundle; `make openapi` writes it. FastAPI would generate it, but importing FastAPI takes
@@ -42,6 +42,6 @@ def _answer_as(contract: Contract, response: dict[str, Any]) -> None:
         example["value"]["model"] = identity(contract)
         for prediction in example["value"]["predictions"]:
             if "error" not in prediction:
-                prediction |= decision(contract, probabilities)
+                prediction |= prediction_of(contract, probabilities, prediction["distance"], prediction["timings"])
             if "explanation" in prediction:
                 prediction["explanation"]["label"] = contract.evidence_label(probabilities)

@@ -12,9 +12,9 @@ from handler.http.schemas import Answer, Base64Item, Health, ModelCard, S3Item, 
 TITLE = "Classification of chest X-rays"
 API_VERSION = "1.0.0"
 ABOUT = (
-    "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.** Errors are problem "
-    "details (RFC 9457). Several images in one request are answered one by one, in order: what is wrong with one "
-    "stands in its place and does not spoil the others."
+    "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.** Errors are "
+    "problem details (RFC 9457). Several images in one request are answered one by one, in order: what is wrong with "
+    "one stands in its place and does not spoil the others."
 )
 
 _REQUEST_ID = "5f2c8c1e9b7d4a6f8e3d2c1b0a9f8e7d"
