@@ -102,13 +102,13 @@ def prediction_of(
     contract: Contract, probabilities: npt.NDArray[np.floating], distance: float, timings: dict[str, float]
 ) -> Prediction:
     """What the contract makes of the probabilities `[K]` of one image."""
-    prediction_set = contract.prediction_set(probabilities)
+    label, prediction_set = contract.label(probabilities), contract.prediction_set(probabilities)
     return {
-        "label": contract.label(probabilities),
+        "label": label,
         "probabilities": dict(zip(contract.labels, probabilities.tolist(), strict=True)),
         "threshold": contract.threshold,
         "prediction_set": prediction_set,
-        "uncertain": len(prediction_set) != 1,
+        "uncertain": prediction_set != [label],
         "distance": distance,
         "timings": timings,
     }
