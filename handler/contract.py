@@ -155,8 +155,8 @@ class Contract:
         return self.positive or self.label(probabilities)
 
     def prediction_set(self, probabilities: npt.NDArray[np.floating]) -> list[str]:
-        """The labels that cannot be excluded, given the probabilities `[K]` of one image. The image is uncertain if
-        this is not exactly one label."""
+        """The labels that cannot be excluded, given the probabilities `[K]` of one image. The image is uncertain unless
+        the set is `label` alone. With more than two labels, another label than that can be the only one."""
         found = zip(self.labels, probabilities, self.set_thresholds, strict=True)
         return [label for label, probability, least in found if probability >= least]
 
