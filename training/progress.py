@@ -1,9 +1,11 @@
 """Progress of long work: a bar on a terminal, and a line now and then in a log file."""
 
+import contextlib
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -72,3 +74,23 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextlib.contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Write what `training` logs to a file as well."""
+    logger = logging.getLogger("training")
+    level, handler = logger.level, logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logger.addHandler(handler)
+    if logger.getEffectiveLevel() > logging.INFO:
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    except BaseException as exc:
+        handler.handle(logging.makeLogRecord({"msg": f"stopped by {exc!r}", "levelno": logging.ERROR}))
+        raise
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
