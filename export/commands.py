@@ -21,6 +21,7 @@ from export.hub import add_fetch_arguments, add_publish_arguments, publish
 from handler.commands import run
 from handler.contract import EMBEDDED_BUNDLE
 from handler.files import require_writable, write_json
+from training.arguments import add_data_arguments, reading
 from training.errors import TrainingError
 
 
@@ -51,14 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="run folder of `python -m training fit`")
-    parser.add_argument(
-        "--data",
-        "--calibration",
-        dest="data",
-        type=Path,
-        required=True,
-        help="the data set that the run was trained on, or its prepared folder",
-    )
+    add_data_arguments(parser, "--calibration", purpose="; of the run")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder; replaced whole when all is verified")
     parser.add_argument("--name", default="chest-xray-vgg19")
     parser.add_argument("--version", default="1.0.0", help="of the model (default: %(default)s)")
@@ -92,6 +86,7 @@ def _build(options: argparse.Namespace) -> None:
         preset=options.preset,
         keep_float=options.keep_float,
         texts=texts | {name: value for name, value in given.items() if value is not None},
+        reading=reading(options),
         force=options.force,
     )
     print(f"bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} python -m handler serve")
