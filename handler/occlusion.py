@@ -45,7 +45,8 @@ def log_odds(probabilities: npt.NDArray[np.floating], label: int = -1) -> npt.ND
     """
     values = probabilities.astype(np.float64)
     others = np.delete(values, label, axis=1).sum(axis=1)  # more exact than 1 - p where p is near 1
-    return np.log(np.maximum(values[:, label], _TINY)) - np.log(np.maximum(others, _TINY))
+    result: npt.NDArray[np.float64] = np.log(np.maximum(values[:, label], _TINY)) - np.log(np.maximum(others, _TINY))
+    return result
 
 
 def occlusion_map(score: Score, pixels: Pixels) -> npt.NDArray[np.float32]:
@@ -61,7 +62,8 @@ def occlusion_map(score: Score, pixels: Pixels) -> npt.NDArray[np.float32]:
         region speaks for the label, negative where it speaks against it. Values of different images can be compared.
     """
     scores = score(np.concatenate([pixels[np.newaxis], _occluded(pixels)]))
-    return (scores[0] - scores[1:]).reshape(GRID, GRID).astype(np.float32)
+    falls: npt.NDArray[np.float32] = (scores[0] - scores[1:]).astype(np.float32)
+    return falls.reshape(GRID, GRID)
 
 
 def blur(pixels: Pixels, share: float) -> Pixels:

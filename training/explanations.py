@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,18 +39,19 @@ MARKED = 0.25
 """Share of an image's pixels that its map marks: those with the highest values."""
 
 BLUR = 0.2
-"""Standard deviation of the blur that removes marked pixels, as a share of the image's width. It is twice as strong as
-that of the maps. A weaker one raises the log odds wherever it is applied: images with pneumonia are less sharp."""
+"""Standard deviation of the blur that removes marked pixels, as a share of the image's width: twice that of the maps.
+Half as much raises the log odds in random regions, as if an image that is less sharp were likelier to be positive."""
 
 DRAWS = 3
 """Random regions for each image; networks with randomized weights."""
-
-Result = TypeVar("Result")
 
 SHARES = np.linspace(0.0, 1.0, 11)
 """Shares of the pixels at which deletion and insertion curves are measured."""
 
 _BATCH = 32
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 Maps = npt.NDArray[np.float32]
 """`[N, GRID, GRID]`, see `handler.occlusion.occlusion_map`."""
@@ -123,7 +124,7 @@ def evaluate_explanations(model: Path, data: Prepared, out: Path) -> dict[str, A
         },
         "milliseconds": {
             "map": 1000 * map_seconds,
-            "image": 1000 * float(np.median([_timed(lambda one=image: score(one[None]))[1] for image in positive])),
+            "image": 1000 * float(np.median([_timed(score, image[None])[1] for image in positive])),
         },
         "curves": {
             "shares": SHARES.tolist(),
@@ -197,15 +198,15 @@ def _draw(data: Prepared, label: int, most: int, size: int) -> Pixels:
 
 def _maps(score: Score, pixels: Pixels) -> tuple[Maps, float]:
     """The maps of images, and the median CPU time of one in seconds."""
-    found = [_timed(lambda one=image: occlusion_map(score, one)) for image in tqdm(pixels, "maps", leave=False)]
+    found = [_timed(occlusion_map, score, image) for image in tqdm(pixels, "maps", leave=False)]
     maps, seconds = zip(*found, strict=True)
     return np.stack(maps), float(np.median(seconds))
 
 
-def _timed(run: Callable[[], Result]) -> tuple[Result, float]:
-    """A result and the CPU time that it took, of all threads together."""
+def _timed(run: Callable[P, Result], *arguments: P.args, **options: P.kwargs) -> tuple[Result, float]:
+    """A result and the CPU time that it took in seconds, of all threads together."""
     start = time.process_time()
-    return run(), time.process_time() - start
+    return run(*arguments, **options), time.process_time() - start
 
 
 def _replace(pixels: Pixels, others: Pixels, maps: Maps, share: float) -> Pixels:
@@ -224,8 +225,9 @@ def _correlations(maps: Maps, others: Maps) -> npt.NDArray[np.float64]:
 
     def normalized(values: Maps) -> npt.NDArray[np.float64]:
         flat = values.reshape(len(values), -1).astype(np.float64)
-        centred = flat - flat.mean(axis=1, keepdims=True)
+        centred: npt.NDArray[np.float64] = flat - flat.mean(axis=1, keepdims=True)
         norm = np.linalg.norm(centred, axis=1, keepdims=True)
-        return np.divide(centred, norm, out=np.zeros_like(centred), where=norm > 0)
+        return centred / np.where(norm > 0, norm, 1)
 
-    return normalized(maps) @ normalized(others).T
+    result: npt.NDArray[np.float64] = normalized(maps) @ normalized(others).T
+    return result
