@@ -88,7 +88,6 @@ def _build(options: argparse.Namespace) -> None:
         preset=options.preset,
         keep_float=options.keep_float,
         texts=texts | {name: value for name, value in given.items() if value is not None},
-        reading=reading(options),
         force=options.force,
     )
     print(f"bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} python -m handler serve")
