@@ -38,8 +38,6 @@ MAP_NAME = "activation_map"
 DISTANCE_NAME = "distance"
 """Tensor names of the graphs that `export` makes; what serves a bundle takes them from its contract."""
 
-LABELS = ("NORMAL", "PNEUMONIA")
-
 PIXEL_SCALE = 1 / 255
 """What a pixel is multiplied with; it stands in the network itself, so callers always hand over raw uint8."""
 
