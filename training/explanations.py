@@ -45,7 +45,7 @@ Half as much raises the log odds in random regions, as if an image that is less 
 DRAWS = 3
 """Random regions for each image; networks with randomized weights."""
 
-SHARES = np.linspace(0.0, 1.0, 11)
+SHARES = np.arange(11) / 10
 """Shares of the pixels at which deletion and insertion curves are measured."""
 
 _BATCH = 32
@@ -77,7 +77,9 @@ def evaluate_explanations(model: Path, data: Prepared, out: Path) -> dict[str, A
         - `highest`: the highest value of a map in nats, its median.
         - `milliseconds`: CPU time of one `map` and of the score of one `image` with one thread, medians.
         - `curves`: mean log odds after each of `shares` of the pixels was blurred (`deletion`) or, in a blurred image,
-          restored (`insertion`), highest values of the map first; the same in a `random` order.
+          restored (`insertion`), highest values of the map first; the same in a `random` order. A good map has a low
+          deletion curve and a high insertion curve. The curves need not fall and rise: a blurred image may well be
+          scored as positive.
 
     Raises:
         BundleError: see `handler.errors`.
@@ -142,11 +144,13 @@ def evaluate_explanations(model: Path, data: Prepared, out: Path) -> dict[str, A
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result of `evaluate_explanations`, without its curves, as a Markdown table."""
+    """The result of `evaluate_explanations` as a Markdown table; of each curve the mean."""
     lowered, likeness, highest = result["lowered"], result["likeness"], result["highest"]
+    means = {name: np.mean(values) for name, values in result["curves"].items() if name != "shares"}
     rows = {f"log odds lowered, {name}": f"{found['mean']:.2f} ± {found['se']:.2f}" for name, found in lowered.items()}
     rows |= {f"likeness, {name}": f"{found:.2f}" for name, found in likeness.items()}
     rows |= {f"highest value, {name}": f"{found:.2f}" for name, found in highest.items()}
+    rows |= {f"mean log odds, {name}": f"{found:.2f}" for name, found in means.items()}
     rows |= {f"CPU ms, {name}": f"{found:.1f}" for name, found in result["milliseconds"].items()}
     return "\n".join(["| | |", "| --- | ---: |", *(f"| {name} | {found} |" for name, found in rows.items())])
 

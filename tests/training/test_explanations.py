@@ -101,7 +101,7 @@ def test_the_result_is_saved(result: dict, out: Path) -> None:
 
 def test_the_table_has_a_row_for_each_figure(result: dict) -> None:
     rows = table(result).splitlines()
-    assert len({row.split("|")[1] for row in rows[2:]}) == 10
+    assert len({row.split("|")[1] for row in rows[2:]}) == 14
 
 
 def test_randomized_weights_change_the_network() -> None:
