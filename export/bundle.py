@@ -23,14 +23,11 @@ from export.card import write_card
 from export.convert import assert_parity, convert, run
 from export.errors import UselessModel
 from export.fold import folded_weights, plain_vgg19
-from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
 from export.run_images import RunImages, sample
 from handler.contract import (
     CONTRACT_FILE,
     DISTANCE_NAME,
-    EXPLAIN_NAME,
-    MAP_NAME,
     MODEL_FILE,
     OUTPUT_NAME,
     Contract,
@@ -115,7 +112,6 @@ def build(
         ", ".join(agreement.excluded) or "none",
     )
     distances = run(int8, validation.pixels, [DISTANCE_NAME])[0]
-    compute_on_demand(int8, MAP_NAME, EXPLAIN_NAME)
     contract = Contract(
         name=name,
         version=version,

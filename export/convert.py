@@ -6,7 +6,6 @@ import numpy.typing as npt
 import onnx
 
 from export.errors import ConversionError
-from export.weights import share_transposes
 from handler.imaging.decode import Pixels
 
 OPSET = 17
@@ -37,7 +36,6 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     _drop_input_reshape(graph.graph)
     if transposes := [node.name for node in graph.graph.node if node.op_type == "Transpose"]:
         raise ConversionError(f"transposes are left in the graph ({', '.join(transposes)}): {_REMEDY}")
-    share_transposes(graph.graph)
     onnx.checker.check_model(graph)
     result: onnx.ModelProto = graph
     return result

@@ -1,7 +1,7 @@
 """From the trained network to the plain VGG19 that is served: everything constant moves into the weights.
 
-BatchNorm and the pixel scale go into the convolutions, the temperature into the last dense layer. Two outputs are
-added: the activation map, and the distance of the OOD detector.
+BatchNorm and the pixel scale go into the convolutions, the temperature into the last dense layer. The distance of the
+OOD detector is added as an output.
 """
 
 import keras
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers, ops
 
-from handler.contract import DISTANCE_NAME, INPUT_NAME, MAP_NAME, OUTPUT_NAME
+from handler.contract import DISTANCE_NAME, INPUT_NAME, OUTPUT_NAME
 from training import ood
 from training.run_folder import OodStatistics
 
@@ -60,59 +60,23 @@ def plain_vgg19(weights: Weights, size: int, statistics: OodStatistics) -> keras
     pixels = keras.Input((size, size, 1), dtype="uint8", name=INPUT_NAME)
     x = ops.cast(pixels, "float32")
     blocks: list[keras.KerasTensor] = []
-    evidence = x
     for name in (name for name in weights if name.startswith("block")):
         kernel, bias = weights[name]
         if name.endswith("_conv1") and name != "block1_conv1":
             x = layers.MaxPooling2D()(x)
             blocks.append(x)
         layer = layers.Conv2D(kernel.shape[-1], 3, padding="same", activation="relu", name=name)
-        x = evidence = layer(x)
+        x = layer(x)
         layer.set_weights([kernel, bias])
     x = layers.MaxPooling2D()(x)
-    features = layers.GlobalAveragePooling2D()(x)
-    hidden = [features]
+    x = layers.GlobalAveragePooling2D()(x)
     for name in HEAD:
         kernel, bias = weights[name]
         layer = layers.Dense(kernel.shape[-1], activation=None if name == "logits" else "relu", name=name)
-        hidden.append(layer(hidden[-1]))
+        x = layer(x)
         layer.set_weights([kernel, bias])
     outputs = {
-        OUTPUT_NAME: ops.softmax(hidden[-1]),
-        MAP_NAME: _activation_map(evidence, hidden, weights),
+        OUTPUT_NAME: ops.softmax(x),
         DISTANCE_NAME: ood.distance(statistics, ood.pool(blocks[: ood.BLOCKS], size)),
     }
     return keras.Model(pixels, outputs)
-
-
-def _activation_map(
-    evidence: keras.KerasTensor, hidden: list[keras.KerasTensor], weights: Weights
-) -> keras.KerasTensor:
-    """Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) for one logit, without a gradient: that of the second of two
-    classes, or the greatest of more.
-
-    Through dense layers with ReLU the gradient has a closed form: the weights, masked by which units are active.
-    Through global and max pooling it only becomes the same for all positions, which the normalization takes out.
-
-    Args:
-        evidence: activations `[N, h, w, C]` of the last convolution.
-        hidden: pooled features `[N, C]`, then the output of each dense layer.
-
-    Returns:
-        `[N, h, w]`, largest value 1, or all 0 where nothing speaks for the class.
-    """
-    kernel = weights["logits"][0]
-    if kernel.shape[-1] == 2:
-        gradient = kernel[:, 1]
-    else:
-        greatest = hidden[3] >= ops.max(hidden[3], axis=-1, keepdims=True)
-        gradient = ops.matmul(ops.cast(greatest, "float32"), kernel.T.copy())
-    gradient = ops.cast(hidden[2] > 0, "float32") * gradient
-    gradient = ops.cast(hidden[1] > 0, "float32") * ops.matmul(gradient, weights["head_2"][0].T.copy())
-    gradient = ops.matmul(gradient, weights["head_1"][0].T.copy())
-    _, height, width, channels = evidence.shape
-    # Channels first, as the ONNX graph has it anyway, so that no transpose is left there.
-    by_channel = ops.reshape(ops.transpose(evidence, (0, 3, 1, 2)), (-1, channels, height * width))
-    positive = ops.relu(ops.matmul(ops.expand_dims(gradient, 1), by_channel))
-    normalized = positive / ops.maximum(ops.max(positive, axis=-1, keepdims=True), 1e-6)
-    return ops.reshape(normalized, (-1, height, width))

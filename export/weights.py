@@ -1,4 +1,4 @@
-"""How the dense weights are stored: once, and in eight bits. All arithmetic with them stays float32."""
+"""Store the dense weights in eight bits. All arithmetic with them stays float32."""
 
 import numpy as np
 import onnx
@@ -6,24 +6,6 @@ from onnx import helper, numpy_helper
 
 _LARGE = 4096
 """Elements from which a matrix is worth the trouble."""
-
-
-def share_transposes(graph: onnx.GraphProto) -> None:
-    """Where the transpose of a stored matrix is stored as well, take it out and let its product read the other one.
-
-    The closed form of the activation map multiplies with the transposed weights of the head.
-    """
-    matrices = _matrices(graph)
-    for node in reversed(graph.node):  # the map's products come after those of the probabilities
-        if node.op_type != "MatMul" or node.input[1] not in matrices:
-            continue
-        matrix = matrices[node.input[1]]
-        twins = (name for name, other in matrices.items() if np.array_equal(other.T, matrix))
-        if twin := next((name for name in twins if name != node.input[1]), None):
-            del matrices[node.input[1]]
-            _remove(graph, node.input[1])
-            node.op_type, node.input[1] = "Gemm", twin
-            node.attribute.append(helper.make_attribute("transB", 1))
 
 
 def store_in_eight_bits(graph: onnx.GraphProto) -> None:
@@ -45,21 +27,16 @@ def store_in_eight_bits(graph: onnx.GraphProto) -> None:
 
 
 def _scale(graph: onnx.GraphProto, product: onnx.NodeProto, scale: str) -> None:
-    """Put the scale of a matrix's columns behind a product, or before it where the matrix is transposed."""
+    """Put the scale of a matrix's columns behind a product."""
     place = list(graph.node).index(product)
-    if product.op_type == "MatMul":
-        result, unscaled = product.output[0], f"{product.output[0]}_unscaled"
-        product.output[0] = unscaled
-        graph.node.insert(place + 1, helper.make_node("Mul", [unscaled, scale], [result], name=f"{unscaled}_mul"))
-    else:
-        factor, scaled = product.input[0], f"{product.output[0]}_input"
-        product.input[0] = scaled
-        graph.node.insert(place, helper.make_node("Mul", [factor, scale], [scaled], name=f"{scaled}_mul"))
+    result, unscaled = product.output[0], f"{product.output[0]}_unscaled"
+    product.output[0] = unscaled
+    graph.node.insert(place + 1, helper.make_node("Mul", [unscaled, scale], [result], name=f"{unscaled}_mul"))
 
 
 def _matrices(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
     """Large float matrices that something is multiplied with, by name."""
-    factors = {node.input[1] for node in graph.node if node.op_type in ("MatMul", "Gemm")}
+    factors = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
     return {
         tensor.name: numpy_helper.to_array(tensor)
         for tensor in graph.initializer

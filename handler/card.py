@@ -10,7 +10,7 @@ from handler.settings import Settings
 
 _LIMITS = (
     "The image is squeezed to a small square: fine detail is lost.",
-    "The activation map shows where the network found evidence, not where the disease is.",
+    "The occlusion map shows which regions the network used, not where a disease is. An empty map is no finding.",
     "The check for images that are no X-ray lets some of them through and refuses some X-rays.",
 )
 

@@ -25,8 +25,6 @@ class Scores:
     """`[N, K]`, calibrated, rows sum to 1, columns in the order of `contract.labels`."""
     distances: npt.NDArray[np.float32]
     """`[N]`, the distance of each image from the training X-rays."""
-    maps: npt.NDArray[np.float32] | None
-    """`[N, h, w]` in 0..1, where the evidence for `Contract.evidence_label` lies; only if asked for."""
 
 
 class Classifier:
@@ -55,7 +53,7 @@ class Classifier:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or granted_threads()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors: it warns of every input that has a default, as our switch does
+        options.log_severity_level = 3  # errors
         # Idle threads that spin would burn the CPU share that the next request needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -67,36 +65,28 @@ class Classifier:
             ) from exc
         _check_tensors(self._session, self.contract)
 
-    def score(self, pixels: Pixels, *, explain: bool = False) -> Scores:
+    def score(self, pixels: Pixels) -> Scores:
         """Score images.
 
         Args:
             pixels: uint8 `[N, S, S]` as `handler.imaging.decode.decode` makes them.
-            explain: compute the activation maps as well.
         """
         contract = self.contract
         wanted, given = [contract.output_name, contract.distance_name], {contract.input_name: pixels[:, np.newaxis]}
-        if explain:
-            wanted.append(contract.map_name)
-            given[contract.explain_name] = np.array(True)
-        found = self._session.run(wanted, given)
-        probabilities = found[0]
+        probabilities, distances = self._session.run(wanted, given)
         if self.calibration:
             probabilities = self.calibration.calibrated(probabilities).astype(np.float32)
-        return Scores(probabilities, found[1], found[2] if explain else None)
+        return Scores(probabilities, distances)
 
 
 def _check_tensors(session: ort.InferenceSession, contract: Contract) -> None:
     """Hold the graph's own signature against the contract's."""
     size = contract.input_size
     inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
-    switches = {node.name: (node.type, node.shape) for node in session.get_overridable_initializers()}
-    if switches != {contract.explain_name: ("tensor(bool)", [])}:
-        raise ContractError(f"the graph's switches {switches} are not `{contract.explain_name}`: rebuild the bundle")
     outputs = {node.name: (node.type, node.shape[1:]) for node in session.get_outputs()}
     if inputs != {contract.input_name: ("tensor(uint8)", [1, size, size])}:
         raise ContractError(f"the graph's inputs {inputs} are not uint8 [N, 1, {size}, {size}]: rebuild the bundle")
-    expected = {contract.output_name: 1, contract.distance_name: 0, contract.map_name: 2}
+    expected = {contract.output_name: 1, contract.distance_name: 0}
     found = {name: len(shape) for name, (kind, shape) in outputs.items() if kind == "tensor(float)"}
     if found != expected or outputs[contract.output_name][1] != [len(contract.labels)]:
         raise ContractError(f"the graph's outputs {outputs} are not the contract's: rebuild the bundle")

@@ -32,9 +32,7 @@ EMBEDDED_BUNDLE = Path(__file__).with_name("model")
 """The bundle that this release ships."""
 
 INPUT_NAME = "pixels"
-EXPLAIN_NAME = "explain"
 OUTPUT_NAME = "probabilities"
-MAP_NAME = "activation_map"
 DISTANCE_NAME = "distance"
 """Tensor names of the graphs that `export` makes; what serves a bundle takes them from its contract."""
 
@@ -67,12 +65,9 @@ class About:
 class Contract:
     """What a bundle promises.
 
-    The graph takes `input_name`, uint8 `[N, 1, input_size, input_size]` (0 black, 255 white), and may be given
-    `explain_name`, a scalar bool which is false by default. It gives:
+    The graph takes `input_name`, uint8 `[N, 1, input_size, input_size]` (0 black, 255 white). It gives:
 
     - `output_name`: float32 `[N, len(labels)]` probabilities that already carry `temperature`.
-    - `map_name`: float32 `[N, h, w]` in 0..1, where in the image the evidence for `evidence_label` lies; only computed
-      where `explain_name` is true, and without rows where it is not.
     - `distance_name`: float32 `[N]`, the distance of the out-of-distribution (OOD) detector; an image with a distance
       above `ood_threshold` is taken for an OOD image.
     """
@@ -96,9 +91,7 @@ class Contract:
     ood_threshold: float
     about: About
     input_name: str = INPUT_NAME
-    explain_name: str = EXPLAIN_NAME
     output_name: str = OUTPUT_NAME
-    map_name: str = MAP_NAME
     distance_name: str = DISTANCE_NAME
     pixel_scale: float = PIXEL_SCALE
     contract_version: int = CONTRACT_VERSION
@@ -147,9 +140,9 @@ class Contract:
         """The label for the probabilities `[K]` of one image."""
         return self.labels[int(decide(probabilities[np.newaxis], self.threshold)[0])]
 
-    def evidence_label(self, probabilities: npt.NDArray[np.floating]) -> str:
-        """The label that the map of an image with these probabilities `[K]` is about: the positive one of two, or the
-        most probable one of more."""
+    def explained_label(self, probabilities: npt.NDArray[np.floating]) -> str:
+        """The label that an explanation of an image with these probabilities `[K]` is about: the positive one of two,
+        or the most probable one of more."""
         return self.positive or self.label(probabilities)
 
     def prediction_set(self, probabilities: npt.NDArray[np.floating]) -> list[str]:

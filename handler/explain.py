@@ -1,4 +1,4 @@
-"""The activation map as people look at it."""
+"""The explanation of an answer: an occlusion map as numbers and as an image."""
 
 import base64
 import io
@@ -8,6 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from handler.classifier import Classifier
+from handler.imaging.decode import Pixels
+from handler.occlusion import log_odds, occlusion_map
+
+FLOOR, FULL = 0.3, 1.0
+"""Nats: the overlay shows nothing below the first and its strongest colour from the second on. On validation images of
+the shipped network, 62 % of the positive ones and 18 % of the others have a region above the floor, and 10 % of the
+positive ones reach the full colour (`python -m training explanations`)."""
+
 _STOPS = np.linspace(0.0, 1.0, 5)
 _COLOURS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
 """Five stops of matplotlib's `inferno`: even in lightness, and readable by the colour-blind."""
@@ -15,23 +24,34 @@ _COLOURS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [25
 _MOST_OPAQUE = 200
 
 
-def explanation(evidence: npt.NDArray[np.float32], size: int) -> dict[str, Any]:
-    """Dress an activation map for an answer.
+def explanation(classifier: Classifier, pixels: Pixels, label: str) -> dict[str, Any]:
+    """Explain the probability of a label for one image.
 
     Args:
-        evidence: `[h, w]` in 0..1, where the evidence for the positive class lies.
-        size: width and height of the overlay in pixels.
+        pixels: uint8 `[S, S]`.
 
     Returns:
-        `map`, the numbers by rows, and `overlay`, a PNG in base64: no part of the image itself, transparent where
-        there is no evidence, to be stretched over the original image.
+        `label`; `map`, the map by rows in nats, see `handler.occlusion.occlusion_map`; `floor` and `full`, the ends of
+        the scale of `overlay`, a PNG in base64: no part of the image itself, transparent below the floor, to be
+        stretched over the original image.
     """
-    smooth = Image.fromarray(evidence).resize((size, size), Image.Resampling.BICUBIC)
-    values = np.asarray(smooth).clip(0.0, 1.0)
-    layers = [np.interp(values, _STOPS, _COLOURS[:, channel]) for channel in range(3)] + [values * _MOST_OPAQUE]
+    index = classifier.contract.labels.index(label)
+    found = occlusion_map(lambda images: log_odds(classifier.score(images).probabilities, index), pixels)
+    return {
+        "label": label,
+        "map": [[round(value, 4) for value in row] for row in found.tolist()],
+        "floor": FLOOR,
+        "full": FULL,
+        "overlay": base64.b64encode(overlay(found, len(pixels))).decode("ascii"),
+    }
+
+
+def overlay(found: npt.NDArray[np.float32], size: int) -> bytes:
+    """The map as a PNG of `size` by `size` pixels."""
+    smooth = np.asarray(Image.fromarray(found).resize((size, size), Image.Resampling.BICUBIC))
+    strength = (smooth / FULL).clip(0.0, 1.0)
+    opacity = np.where(smooth < FLOOR, 0.0, strength * _MOST_OPAQUE)
+    layers = [np.interp(strength, _STOPS, _COLOURS[:, channel]) for channel in range(3)] + [opacity]
     file = io.BytesIO()
     Image.fromarray(np.stack(layers, axis=-1).round().astype(np.uint8)).save(file, "PNG")
-    return {
-        "map": [[round(value, 4) for value in row] for row in evidence.tolist()],
-        "overlay": base64.b64encode(file.getvalue()).decode("ascii"),
-    }
+    return file.getvalue()

@@ -63,7 +63,7 @@ class Predictor:
 
         Args:
             data: the bytes of a file as `handler.imaging.decode` reads them.
-            explain: add the class activation map, as numbers and as an overlay image.
+            explain: add an occlusion map, as numbers and as an overlay image, see `handler.explain`.
             force: score the image even if it does not look like an X-ray.
 
         Raises:
@@ -74,7 +74,7 @@ class Predictor:
         start = perf_counter()
         pixels = self._decode(data, contract.input_size)
         decoded = perf_counter()
-        scores = self.classifier.score(pixels[np.newaxis], explain=explain)
+        scores = self.classifier.score(pixels[np.newaxis])
         scored = perf_counter()
         distance = float(scores.distances[0])
         # With `not`, so that a distance of NaN is refused.
@@ -90,11 +90,11 @@ class Predictor:
             "inference_ms": round((scored - decoded) * 1000, 3),
         }
         prediction = prediction_of(contract, probabilities, self.prevalence, distance, timings)
-        if scores.maps is not None:
+        if explain:
             from handler.explain import explanation  # loads Pillow's PNG writer, which few requests need
 
-            label = contract.evidence_label(probabilities)
-            prediction["explanation"] = {"label": label, **explanation(scores.maps[0], contract.input_size)}
+            label = contract.explained_label(probabilities)
+            prediction["explanation"] = explanation(self.classifier, pixels, label)
         return prediction
 
     def score_or_error(self, source: Source, *, explain: bool = False, force: bool = False) -> Outcome:

@@ -9,7 +9,6 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from export.about import about
-from export.on_demand import compute_on_demand
 from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract
 
 SIZE = 64
@@ -44,8 +43,6 @@ def write_tiny_bundle(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
         helper.make_node("Mul", ["mean", "signs"], ["logits"]),
         helper.make_node("Softmax", ["logits"], [contract.output_name], axis=1),
         helper.make_node("Squeeze", ["mean", "channel"], [contract.distance_name]),
-        helper.make_node("AveragePool", ["grey"], ["pooled"], kernel_shape=[16, 16], strides=[16, 16]),
-        helper.make_node("Squeeze", ["pooled", "channel"], [contract.map_name]),
     ]
     graph = helper.make_graph(
         nodes,
@@ -54,12 +51,10 @@ def write_tiny_bundle(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
         [
             helper.make_tensor_value_info(contract.output_name, TensorProto.FLOAT, ["N", len(labels)]),
             helper.make_tensor_value_info(contract.distance_name, TensorProto.FLOAT, ["N"]),
-            helper.make_tensor_value_info(contract.map_name, TensorProto.FLOAT, ["N", 4, 4]),
         ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    compute_on_demand(model, contract.map_name, contract.explain_name)
     weights = model.SerializeToString()
     folder.mkdir(parents=True)
     (folder / MODEL_FILE).write_bytes(weights)

@@ -48,4 +48,4 @@ def _answer_as(contract: Contract, response: dict[str, Any]) -> None:
                     contract, probabilities, usual, prediction["distance"], prediction["timings"]
                 )
             if "explanation" in prediction:
-                prediction["explanation"]["label"] = contract.evidence_label(probabilities)
+                prediction["explanation"]["label"] = contract.explained_label(probabilities)

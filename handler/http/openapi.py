@@ -34,7 +34,7 @@ _PREDICTION = {
     "distance": 11.2,
     "timings": {"decode_ms": 9.1, "inference_ms": 4.7},
 }
-_EXPLANATION = {"label": "B", "map": [[0.0, 0.1], [0.7, 1.0]], "overlay": _PIXEL_PNG}
+_EXPLANATION = {"label": "B", "map": [[-0.2, 0.1], [0.7, 1.2]], "floor": 0.3, "full": 1.0, "overlay": _PIXEL_PNG}
 
 
 def _answer(*predictions: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ _PREDICTIONS: dict[str, Any] = {
     "openapi_extra": _body(_WAYS_IN)
     | {
         "parameters": [
-            _flag("explain", "Add a class activation map."),
+            _flag("explain", "Add an occlusion map."),
             _flag("force", "Score images that do not look like a chest X-ray as well."),
         ]
     },

@@ -48,15 +48,17 @@ class ModelIdentity(Strict):
 
 
 class Explanation(Strict):
-    """Where the network found evidence for a label. Not where a disease is."""
+    """An occlusion map: how much each region of the image adds to the log odds of a label."""
 
     label: Label = Field(description="The positive one of two labels, or the most probable one of more.")
-    map: list[list[Fraction]] = Field(
-        description="Rows of numbers, top to bottom, over the whole image; 1 where this image has most evidence, "
-        "however little that is: numbers of different images do not compare."
+    map: list[list[float]] = Field(
+        description="Rows of numbers, top to bottom, over the whole image: by how many nats the log odds of the label "
+        "fall if the region is blurred. Numbers of different images can be compared."
     )
+    floor: float = Field(description="Nats. The overlay shows nothing below this.")
+    full: float = Field(description="Nats. The overlay has its strongest colour from this on.")
     overlay: str = Field(
-        description="PNG in base64: a heat map without the image, transparent where there is no evidence. Stretch it "
+        description="PNG in base64: a heat map without the image, transparent below `floor`. Stretch it "
         "over the original image.",
         json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
     )

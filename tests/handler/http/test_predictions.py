@@ -11,8 +11,10 @@ from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from handler.classifier import Classifier
+from handler.explain import FLOOR, overlay
 from handler.http.schemas import Answer
 from handler.imaging.decode import decode
+from handler.occlusion import log_odds, occlusion_map
 from handler.scoring import prediction_of
 from tests.handler.images import bomb, dicom, encode, jpeg, noise, phantom, png
 
@@ -51,7 +53,7 @@ def test_an_image_is_uncertain_if_only_another_label_than_the_most_probable_one_
     )
 
     def decided(*probabilities: float) -> tuple[str, list[str], bool]:
-        prediction = prediction_of(contract, np.array(probabilities), distance=1.0, timings={})
+        prediction = prediction_of(contract, np.array(probabilities), np.full(3, 1 / 3), distance=1.0, timings={})
         return prediction["label"], prediction["prediction_set"], prediction["uncertain"]
 
     assert decided(0.7, 0.2, 0.1) == ("A", ["A"], False)
@@ -119,13 +121,22 @@ def test_an_explanation_is_numbers_and_an_image(client: TestClient, classifier: 
     [prediction] = answered(client.post(f"{PATH}&explain=true", content=jpeg()))
 
     explanation = prediction["explanation"]
-    pixels = decode(jpeg(), classifier.contract.input_size)[None]
-    maps = classifier.score(pixels, explain=True).maps
-    assert maps is not None
-    np.testing.assert_allclose(explanation["map"], maps[0], atol=1e-4)
+    pixels = decode(jpeg(), classifier.contract.input_size)
+    expected = occlusion_map(lambda images: log_odds(classifier.score(images).probabilities), pixels)
+    np.testing.assert_allclose(explanation["map"], expected, atol=1e-3)
+    assert explanation["label"] == classifier.contract.labels[1]
     overlay = Image.open(io.BytesIO(base64.b64decode(explanation["overlay"])))
     assert (overlay.format, overlay.mode) == ("PNG", "RGBA")
     assert overlay.size == (classifier.contract.input_size,) * 2
+
+
+def test_an_overlay_shows_nothing_below_the_floor() -> None:
+    faint, strong = (np.full((6, 6), value, np.float32) for value in (0.9 * FLOOR, 1.1 * FLOOR))
+
+    opacities = [np.asarray(Image.open(io.BytesIO(overlay(found, 60))))[..., 3].max() for found in (faint, strong)]
+
+    assert opacities[0] == 0
+    assert opacities[1] > 0
 
 
 def test_what_is_no_xray_is_refused_unless_forced(client: TestClient) -> None:
