@@ -25,7 +25,7 @@ from export.errors import UselessModel
 from export.fold import folded_weights, plain_vgg19
 from export.on_demand import compute_on_demand
 from export.quantize import PRESETS, Agreement, quantize_and_verify
-from export.run_images import read_images, sample
+from export.run_images import RunImages, sample
 from handler.contract import (
     CONTRACT_FILE,
     DISTANCE_NAME,
@@ -38,6 +38,7 @@ from handler.contract import (
 )
 from handler.files import replace_folder, require_replaceable, write_atomically
 from handler.imaging.decode import Pixels
+from training.dataset import AS_IT_IS, Reading
 from training.ood import select_threshold
 from training.run_folder import RunConfig, RunFolder, RunMetrics
 
@@ -48,7 +49,7 @@ CALIBRATION_IMAGES = 256
 
 def build(
     model: Path,
-    calibration: Path,
+    data: Path,
     out: Path,
     *,
     name: str,
@@ -57,15 +58,17 @@ def build(
     seed: int = 0,
     keep_float: Path | None = None,
     texts: Mapping[str, Any] | None = None,
+    reading: Reading = AS_IT_IS,
     force: bool = False,
 ) -> tuple[Contract, Agreement]:
     """Export a finished run.
 
     Args:
         model: run folder of `python -m training fit`.
-        calibration: the data set that the run was trained on, its training folder, or the prepared folder.
+        data: the data set that the run was trained on, its training folder, or the prepared folder.
         out: bundle folder; replaced whole, at the end, or not at all.
         texts: fields of `handler.contract.About` that are not the default ones of `export.about`.
+        reading: how to read the data set.
         force: export a network that is no better than chance.
 
     Raises:
@@ -84,8 +87,9 @@ def build(
             "exports it all the same"
         )
     size = point.input_size
-    known = read_images(sample(split.train, CALIBRATION_IMAGES, seed), calibration, size)
-    validation = read_images(split.validation, calibration, size)
+    images = RunImages(data, config.labels, size, reading)
+    known = images.read(sample(split.train, CALIBRATION_IMAGES, seed))
+    validation = images.read(split.validation)
     log.info("verifying on all %d images of validation", len(validation.labels))
 
     trained = keras.models.load_model(network, compile=False)

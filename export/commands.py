@@ -21,6 +21,7 @@ from export.hub import add_fetch_arguments, add_publish_arguments, publish
 from handler.commands import run
 from handler.contract import EMBEDDED_BUNDLE
 from handler.files import require_writable, write_json
+from training.arguments import add_data_arguments, reading
 from training.errors import TrainingError
 
 
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _benchmark_arguments(commands.add_parser("benchmark", help="time bundles and other runtimes side by side"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("export").setLevel(logging.INFO)  # and not the converters' own chatter
+    for package in ("export", "training"):  # and not the converters' own chatter
+        logging.getLogger(package).setLevel(logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return run(
         lambda: options.run(options),
@@ -51,14 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="run folder of `python -m training fit`")
-    parser.add_argument(
-        "--data",
-        "--calibration",
-        dest="data",
-        type=Path,
-        required=True,
-        help="the data set that the run was trained on, or its prepared folder",
-    )
+    add_data_arguments(parser, "--calibration", purpose=", that the run was trained on")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder; replaced whole when all is verified")
     parser.add_argument("--name", default="chest-xray-vgg19")
     parser.add_argument("--version", default="1.0.0", help="of the model (default: %(default)s)")
@@ -87,6 +82,7 @@ def _build(options: argparse.Namespace) -> None:
         options.model,
         options.data,
         options.out,
+        reading=reading(options),
         name=options.name,
         version=options.version,
         preset=options.preset,
@@ -138,7 +134,7 @@ def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--network", type=Path, metavar="FILE.keras", help="a trained network for the other runtimes")
     parser.add_argument("--network-size", type=int, metavar="PX", help="of its images, if neither it nor its run says")
-    parser.add_argument("--data", type=Path, help="folder with NORMAL/ and PNEUMONIA/: measures accuracy and AUC")
+    add_data_arguments(parser, required=False, purpose="; measures accuracy and AUC")
     parser.add_argument("--calibration", type=Path, help="the same, to calibrate --network's int8; default: --data")
     parser.add_argument("--threads", type=int, default=1, help="of each runner (default: %(default)s)")
     parser.add_argument("--rounds", type=int, help="turns of each (default: 50, 20 cold starts, or 200 requests)")
@@ -173,7 +169,9 @@ def _benchmark(options: argparse.Namespace) -> None:
         from export.benchmark.plots import plot_latency
 
         name, folders = "benchmark.json", {"data": options.data, "calibration": options.calibration}
-        result = measure_latency(bundles, options.out, rounds=options.rounds or 50, **shared, **folders)
+        result = measure_latency(
+            bundles, options.out, reading=reading(options), rounds=options.rounds or 50, **shared, **folders
+        )
         text, plots = tables.latency_table(result), plot_latency(result, options.out)
     print(json.dumps(result) if options.json else text)  # first: it took minutes, and the disk may be full
     write_json(options.out / name, result)

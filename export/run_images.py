@@ -16,6 +16,9 @@ from training.dataset import AS_IT_IS, DataSet, Reading, matched
 from training.images import open_data
 from training.prepare import Prepared
 
+Source = Path | Pixels
+"""A file, or prepared pixels uint8 `[S, S]`."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Images:
@@ -69,22 +72,32 @@ class RunImages:
             found.append(image)
         bar = tqdm(found, desc="reading images", unit="image", leave=False)
         return Images(
-            np.stack([self._pixels(source) for source, _ in bar]),
+            np.stack([pixels_of(source, self._size) for source, _ in bar]),
             np.array([self._labels[label] for _, label in found]),
             self._names,
         )
 
-    def _pixels(self, source: Path | Pixels) -> Pixels:
-        if isinstance(source, Path):
-            return decode(read(source), self._size)
-        return squared(Image.fromarray(source), self._size)
+
+def pixels_of(source: Source, size: int) -> Pixels:
+    """The image uint8 `[size, size]` of a file, or of prepared pixels."""
+    if isinstance(source, Path):
+        return decode(read(source), size)
+    return squared(Image.fromarray(source), size)
 
 
-def _of_data_set(data: DataSet) -> dict[str, tuple[Path | Pixels, int]]:
+def training_images(data: Prepared | DataSet) -> list[Source]:
+    """The images of the train part, or all if the data set is not divided."""
+    if isinstance(data, Prepared):
+        return list(data.pixels["train"])
+    part = "train" if "train" in data.parts else data.parts[0]
+    return [item.path for item in data.items if item.part == part]
+
+
+def _of_data_set(data: DataSet) -> dict[str, tuple[Source, int]]:
     return {item.file: (item.path, item.label) for item in data.items}
 
 
-def _of_prepared(data: Prepared) -> dict[str, tuple[Path | Pixels, int]]:
+def _of_prepared(data: Prepared) -> dict[str, tuple[Source, int]]:
     return {
         file: (data.pixels[split][row], int(data.labels[split][row]))
         for split, files in data.files.items()

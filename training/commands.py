@@ -271,11 +271,7 @@ def _robustness_arguments(parser: argparse.ArgumentParser) -> None:
 def _robustness(options: argparse.Namespace) -> None:
     from training.robustness import evaluate_robustness, table
 
-    print(
-        table(
-            evaluate_robustness(options.model, open_data(options.data, reading(options)), options.out, reading(options))
-        )
-    )
+    print(table(evaluate_robustness(options.model, open_data(options.data, reading(options)), options.out)))
     print(f"numbers and plot are in {options.out}")
 
 

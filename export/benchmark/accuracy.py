@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from export.benchmark.runner_pool import Runner, RunnerPool
-from handler.errors import InputError
-from handler.files import labelled_files
-from handler.imaging.decode import Pixels, decode
+from training.dataset import DataSet, matched
+from training.images import LabelledImages, read_labelled
+from training.metrics import summary
+from training.prepare import Prepared
 
 log = logging.getLogger(__name__)
 
@@ -28,41 +27,41 @@ class Evaluation:
     images: int
 
 
-def evaluate(pool: RunnerPool, runners: Sequence[Runner], data: Path) -> Evaluation:
-    """Score the images of a folder with all runners whose model is trained.
+def require_agreement(runners: Sequence[Runner], data: Prepared | DataSet) -> None:
+    """Check before long work that the runners whose model is trained have the classes of the data.
+
+    Raises:
+        DataError: one of them has others.
+    """
+    for runner in runners:
+        if runner.trained and runner.labels:
+            matched(data.names, runner.labels, f"the data for {runner.name}")
+
+
+def evaluate(pool: RunnerPool, runners: Sequence[Runner], data: Prepared | DataSet) -> Evaluation:
+    """Score labelled images with all runners whose model is trained.
 
     Args:
         pool: a runner that fails stops there and is left out.
-        runners: those with a threshold are trained.
-        data: folder with `NORMAL/` and `PNEUMONIA/`. Images that cannot be read are logged and left out.
+        data: see `training.images.read_labelled`. Images that cannot be read are logged and left out.
 
     Raises:
-        FolderError: there are no images in `data`.
+        DataError: see `training.images.read_labelled`.
     """
-    trained = [runner for runner in runners if runner.threshold is not None]
-    labels: dict[int, npt.NDArray[np.int64]] = {}
+    trained = [runner for runner in runners if runner.trained]
+    read: dict[int, LabelledImages] = {}
     result = Evaluation({}, {}, 0)
     with tempfile.TemporaryDirectory() as folder:
         for size in sorted({runner.size for runner in trained}):
-            images, labels[size] = _read(data, size)
-            np.save(Path(folder) / f"{size}.npy", images)
+            read[size] = read_labelled(data, size)
+            np.save(Path(folder) / f"{size}.npy", read[size].pixels)
+        for problem in next(iter(read.values())).unreadable if read else ():
+            log.warning("%s: left out", problem)
         for runner in tqdm(trained, desc="scoring", unit="runner", leave=False):
             answer = pool.ask(runner.name, do="score", images=f"{folder}/{runner.size}.npy")
             if answer:
-                expected, scores = labels[runner.size], np.array(answer["probabilities"])
-                result.accuracy[runner.name] = float(((scores >= runner.threshold) == expected).mean())
-                result.auc[runner.name] = float(roc_auc_score(expected, scores))
-    return dataclasses.replace(result, images=max(map(len, labels.values()), default=0))
-
-
-def _read(data: Path, size: int) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """The images of a labelled folder, uint8 `[N, S, S]`, and their labels `[N]`."""
-    images, labels = [], []
-    for path, label in tqdm(labelled_files(data), desc="reading", unit="image", leave=False):
-        try:
-            images.append(decode(path.read_bytes(), size))
-        except InputError as exc:
-            log.warning("%s is left out: %s", path, exc)
-        else:
-            labels.append(label)
-    return np.stack(images), np.array(labels)
+                names = runner.labels or data.names
+                labels = np.array(matched(data.names, names, "the data"))[read[runner.size].labels]
+                found = summary(np.array(answer["probabilities"]), labels, runner.threshold, names)
+                result.accuracy[runner.name], result.auc[runner.name] = found["accuracy"], found["auc"]
+    return dataclasses.replace(result, images=max((len(images.labels) for images in read.values()), default=0))

@@ -22,9 +22,9 @@ from tqdm import tqdm
 from export.benchmark.model_formats import DYNAMIC_ONNX, FLOAT_LITERT, FLOAT_ONNX, INT8_LITERT, KERAS, STATIC_ONNX
 from export.convert import OPSET
 from export.quantize import Reader
-from handler.contract import LABELS, PIXEL_SCALE
+from export.run_images import Source, pixels_of
+from handler.contract import PIXEL_SCALE
 from handler.files import write_atomically
-from handler.imaging.decode import decode
 from training.errors import RunError
 
 BASELINE_SIZE = 128
@@ -41,22 +41,24 @@ class ModelFormats:
         folder: where the files go.
         file: a Keras network, or None for the baseline network; see `export.benchmark.baseline_network.prepare`.
         size: width and height of its images, if the network does not fix them.
-        images: files that calibrate int8; if there are none, noise does.
+        images: they calibrate int8; if there are none, noise does.
 
     Raises:
         RunError: the file is no network of this kind, or the size of its images is unknown.
     """
 
-    def __init__(self, folder: Path, file: Path | None, size: int | None, images: list[Path]) -> None:
+    def __init__(self, folder: Path, file: Path | None, size: int | None, images: list[Source]) -> None:
         self._folder, self._images = folder, images
         self._model = _in_float32(_load(file)) if file else baseline_model()
         shape = self._model.input_shape
-        if len(shape) != 4 or shape[-1] not in (1, 3) or self._model.output_shape[1:] != (len(LABELS),):
+        answers = self._model.output_shape[1:]
+        if len(shape) != 4 or shape[-1] not in (1, 3) or len(answers) != 1 or answers[0] < 2:
             raise RunError(
                 f"{file} maps {shape} to {self._model.output_shape}: give a network from images "
-                f"[N, H, W, 1 or 3] to {len(LABELS)} probabilities"
+                "[N, H, W, 1 or 3] to probabilities [N, 2 or more]"
             )
         self.channels: int = shape[-1]
+        self.classes: int = answers[0]
         known: int | None = shape[1] or size
         if known is None:
             raise RunError(f"the size of the images that {file} takes is unknown: give --network-size")
@@ -77,7 +79,7 @@ class ModelFormats:
     def _calibration(self, what: str) -> Iterator[Array]:
         """Images, float32 `[1, S, S, C]` in 0..255."""
         if self._images:
-            grey = (decode(path.read_bytes(), self.size) for path in self._images)
+            grey = (pixels_of(source, self.size) for source in self._images)
             count = len(self._images)
         else:
             rng = np.random.default_rng(0)
@@ -152,7 +154,7 @@ def baseline_model() -> keras.Model:
     x = layers.Dense(512, activation="relu")(x)
     x = layers.Dropout(0.5)(x)
     x = layers.Dense(128, activation="relu")(x)
-    return keras.Model(pixels, layers.Dense(len(LABELS), activation="softmax")(x), name="baseline")
+    return keras.Model(pixels, layers.Dense(2, activation="softmax")(x), name="baseline")
 
 
 def _load(file: Path) -> keras.Model:

@@ -19,8 +19,12 @@ from tqdm import tqdm
 
 from export.benchmark.model_formats import FORMATS
 from export.errors import NotInstalled, RunnerError
-from handler.files import labelled_files, write_json
+from export.run_images import Source, training_images
+from handler.files import write_json
+from training.dataset import DataSet
 from training.errors import RunError
+from training.prepare import Prepared
+from training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +46,10 @@ class Network:
     channels: int
     trained: bool
     """Whether accuracy can be measured: random weights have none."""
-    threshold: float
-    """The probability, as the network gives it, from which on it calls an image positive."""
+    labels: tuple[str, ...] | None
+    """Class names in the order of its probabilities; None if no run beside it tells them."""
+    threshold: float | None
+    """See `handler.contract.decide`; for probabilities as the network gives them."""
     failures: dict[str, RunnerError]
     """Why a model format could not be made, by file name."""
 
@@ -53,22 +59,25 @@ class Network:
 
 
 def prepare(
-    cache: Path, file: Path | None, size: int | None, calibration: Path | None, formats: Collection[str] = FORMATS
+    cache: Path,
+    file: Path | None,
+    size: int | None,
+    calibration: Prepared | DataSet | None,
+    formats: Collection[str] = FORMATS,
 ) -> Network:
     """Make the model formats that are absent. An interrupt leaves each file whole or absent.
 
     Args:
         cache: each network has a folder in it, whose name depends on everything that the files depend on.
-        file: a trained Keras network, pixels 0..255 `[N, H, W, 1 or 3]` to probabilities `[N, 2]`; by default the
+        file: a trained Keras network, pixels 0..255 `[N, H, W, 1 or 3]` to probabilities `[N, K]`; by default the
             baseline network with random weights.
         size: width and height of its images, needed if neither the network nor an `operating_point.json` beside it
             has them.
-        calibration: folder with `NORMAL/` and `PNEUMONIA/` whose images calibrate int8; by default noise.
+        calibration: data whose images calibrate int8, see `export.run_images.training_images`; by default noise.
         formats: which ones, of `export.benchmark.model_formats`.
 
     Raises:
         RunError: the file is no such network.
-        FolderError: there are no images in `calibration`.
     """
     point = _operating_point(file)
     size = size or point.get("input_size")
@@ -84,7 +93,7 @@ def prepare(
         else:
             log.info("preparing %s in %s", file or "the baseline network", folder)
             maker = ModelFormats(folder, file, size, images)
-            write_json(folder / _ABOUT, {"size": maker.size, "channels": maker.channels})
+            write_json(folder / _ABOUT, {"size": maker.size, "channels": maker.channels, "classes": maker.classes})
             for name in tqdm(absent, desc="preparing", unit="file", leave=False):
                 try:
                     maker.make(name)
@@ -97,7 +106,8 @@ def prepare(
         about.get("size", 0),
         about.get("channels", 0),
         file is not None,
-        _threshold(point),
+        _labels(file),
+        _threshold(point) if about.get("classes", 2) == 2 else None,
         failures,
     )
 
@@ -119,15 +129,22 @@ def _threshold(point: dict[str, Any]) -> float:
     return raised / (1 + raised)
 
 
-def _sample(calibration: Path) -> list[Path]:
-    """A seeded sample of a labelled folder."""
-    files = [path for path, _ in labelled_files(calibration)]
-    return [files[i] for i in sorted(np.random.default_rng(0).permutation(len(files))[:CALIBRATION_IMAGES])]
+def _labels(file: Path | None) -> tuple[str, ...] | None:
+    """The class names in the run of a network, if it lies in one."""
+    run = RunFolder(file.parent) if file else None
+    return run.read_config().labels if run and run.has_operating_point else None
 
 
-def _digest(file: Path | None, size: int | None, images: list[Path]) -> str:
+def _sample(data: Prepared | DataSet) -> list[Source]:
+    """A seeded sample of the training images."""
+    images = training_images(data)
+    return [images[i] for i in sorted(np.random.default_rng(0).permutation(len(images))[:CALIBRATION_IMAGES])]
+
+
+def _digest(file: Path | None, size: int | None, images: list[Source]) -> str:
     """A short name for everything that the files depend on."""
     digest = hashlib.sha256(f"{_RELEASE} {size} {version('onnxruntime')}".encode())
-    for path in [file, *images] if file else images:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for source in [file, *images] if file else images:
+        content = source.read_bytes() if isinstance(source, Path) else source.tobytes()
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()[:12]

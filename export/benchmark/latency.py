@@ -1,7 +1,7 @@
 """Measure the latency of bundles beside the usual ways to run a network.
 
     python -m export benchmark
-    python -m export benchmark --network runs/vgg19/model.keras --calibration chest_xray/train --data chest_xray/test
+    python -m export benchmark --network runs/vgg19/model.keras --data chest_xray
 
 Every runner is a process of its own (`export.benchmark.runner_process`) on the same cores with the same number of
 threads. The runners take turns, so that changes of the clock rate and other programs affect all alike.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from export.benchmark.accuracy import Evaluation, evaluate
+from export.benchmark.accuracy import Evaluation, evaluate, require_agreement
 from export.benchmark.baseline_network import Network, prepare
 from export.benchmark.int8_roofline import write_roofline_models
 from export.benchmark.macs import macs
@@ -23,6 +23,8 @@ from export.benchmark.results import heading, stopped_rows
 from export.benchmark.runner_pool import Runner, RunnerPool
 from export.errors import RunnerError
 from handler.contract import load_bundle
+from training.dataset import AS_IT_IS, Reading
+from training.images import open_data
 
 LARGE_BATCHES = (8, 32)
 RUNS = 4
@@ -58,6 +60,7 @@ def measure_latency(
     network_size: int | None = None,
     data: Path | None = None,
     calibration: Path | None = None,
+    reading: Reading = AS_IT_IS,
     threads: int = 1,
     rounds: int = 50,
 ) -> dict[str, Any]:
@@ -68,8 +71,9 @@ def measure_latency(
         out: the network's model formats are kept here between runs.
         network: a trained Keras network for the other runtimes; by default the baseline network with random weights.
         network_size: width and height of its images in pixels, if neither the network nor its run has them.
-        data: folder with `NORMAL/` and `PNEUMONIA/` to measure accuracy and AUC on.
+        data: a data set or a prepared folder to measure accuracy and AUC on, see `training.images.read_labelled`.
         calibration: the same, to calibrate the network's int8; by default `data`, without its labels.
+        reading: how to read the data sets.
         threads: of each runner, and CPU cores that it may use.
         rounds: turns of each runner at batch 1.
 
@@ -82,19 +86,22 @@ def measure_latency(
     Raises:
         BundleError: see `handler.errors`.
         RunError: see `export.benchmark.baseline_network.prepare`.
-        FolderError: there are no images in `data` or `calibration`.
+        DataError, FolderError: see `training.images.open_data`; or a model has other classes than `data`.
     """
     runners = _bundles(bundles)
+    labelled = open_data(data, reading) if data else None
     calibrated_on = (calibration or data) if network else None
-    prepared = prepare(out, network, network_size, calibrated_on)
+    prepared = prepare(out, network, network_size, open_data(calibrated_on, reading) if calibrated_on else None)
     runners += _other_runtimes(prepared)
+    if labelled:
+        require_agreement(runners, labelled)
     roofline_runners = [
         Runner(name=name, runtime="roofline", file=path, macs=macs(onnx.load(path)))
         for name, path in write_roofline_models(out / "roofline").items()
     ]
     with RunnerPool([*roofline_runners, *runners], threads) as pool:
         figures, roofline = _time(pool, runners, roofline_runners, rounds)
-        evaluation = evaluate(pool, runners, data) if data else Evaluation({}, {}, 0)
+        evaluation = evaluate(pool, runners, labelled) if labelled else Evaluation({}, {}, 0)
         stopped = _not_made(prepared) | pool.stopped
     ranking = sorted(pool.running, key=lambda name: figures[name]["p50_ms"])
     return heading(threads, rounds) | {
@@ -130,6 +137,8 @@ def _bundles(folders: Sequence[Path]) -> list[Runner]:
                 file=folder,
                 size=contract.input_size,
                 macs=macs(onnx.load_from_string(weights), [contract.output_name, contract.distance_name]),
+                trained=True,
+                labels=contract.labels,
                 threshold=contract.threshold,
             )
         )
@@ -147,7 +156,9 @@ def _other_runtimes(network: Network) -> list[Runner]:
             size=network.size,
             channels=network.channels,
             macs=arithmetic,
-            threshold=network.threshold if network.trained else None,
+            trained=network.trained,
+            labels=network.labels,
+            threshold=network.threshold,
         )
         for name, runtime, model_format in OTHER_RUNTIMES
         if model_format not in network.failures

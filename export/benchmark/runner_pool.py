@@ -27,8 +27,12 @@ class Runner:
     channels: int = 1
     macs: int | None = None
     """Multiply-accumulates per image, if they could be counted."""
+    trained: bool = False
+    """Whether accuracy can be measured: random weights have none."""
+    labels: tuple[str, ...] | None = None
+    """Class names in the order of its probabilities; None if it does not know them."""
     threshold: float | None = None
-    """The probability from which on it calls an image positive; None if it has random weights."""
+    """See `handler.contract.decide`."""
 
     @property
     def model_mb(self) -> float:

@@ -9,7 +9,7 @@ It answers each line of input with one JSON object, until the input ends:
 - `{"do": "time", "batch": B, "warm_up": W, "runs": R}`: does `W` inferences of `B` images, and then `R` that are
   timed: `{"ms": [R numbers]}`
 - `{"do": "memory"}`: `{"peak_mb": the most resident memory of this process so far, in MB}`
-- `{"do": "score", "images": FILE.npy}`: uint8 `[N, S, S]` to `{"probabilities": [N numbers]}` of the positive class
+- `{"do": "score", "images": FILE.npy}`: uint8 `[N, S, S]` to `{"probabilities": [N rows of K numbers]}`
 
 After `{"missing": MODULE}` or `{"error": TEXT}` the process ends.
 """
@@ -47,7 +47,7 @@ def answer(file: ModelFile, model: LoadedModel, request: dict[str, Any]) -> dict
         case {"do": "score", "images": path}:
             images = np.load(path)
             # One by one, as latency is measured: what was compiled for one image serves here too.
-            scores = [float(model.run(model.feed(images[i : i + 1]))[0, -1]) for i in range(len(images))]
+            scores = [model.run(model.feed(images[i : i + 1]))[0].tolist() for i in range(len(images))]
             return {"probabilities": scores}
         case {"do": "describe"}:
             return {"precision": model.precision}

@@ -21,7 +21,7 @@ class LoadedModel:
     feed: Callable[[Images], Any]
     """From images, uint8 `[N, S, S]`, to what `run` takes; not timed."""
     run: Callable[[Any], Array]
-    """To probabilities `[N, 2]`."""
+    """To probabilities `[N, K]`."""
     precision: str | None = None
     """The type in which it computes what is float in the file, if the runtime chose that itself."""
 
