@@ -74,6 +74,8 @@ def padded(pixels: Pixels, targets: Floats, weights: Floats, multiple: int) -> t
         weights: in the loss, `[B]`.
     """
     count = len(weights)
+    if count % multiple == 0:
+        return pixels, targets, weights
     rows = np.arange(count + -count % multiple)
     chosen = rows % count
     kept = np.where(rows < count, weights[chosen] * np.float32(len(rows) / count), np.float32(0))
