@@ -1,6 +1,7 @@
 """Keras and what computes for it: TensorFlow, JAX or PyTorch, as the environment variable `KERAS_BACKEND` says."""
 
 import contextlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -22,6 +23,8 @@ def load_keras() -> None:
     with _quiet():
         import keras
 
+        if importlib.util.find_spec("tensorflow"):  # Keras imports it with any backend, some of it while it trains
+            importlib.import_module("tensorflow")
         keras.ops.zeros(())  # starts the devices, which are remarked upon as well
 
 
@@ -71,6 +74,8 @@ def padded(pixels: Pixels, targets: Floats, weights: Floats, multiple: int) -> t
         weights: in the loss, `[B]`.
     """
     count = len(weights)
+    if count % multiple == 0:
+        return pixels, targets, weights
     rows = np.arange(count + -count % multiple)
     chosen = rows % count
     kept = np.where(rows < count, weights[chosen] * np.float32(len(rows) / count), np.float32(0))

@@ -36,8 +36,9 @@ from training.transfer import initialise
 
 log = logging.getLogger(__name__)
 
+_ROUNDS = 400
 _RESAMPLED = 2_000_000
-"""Probabilities that the bootstrap looks at: with many images fewer rounds are enough."""
+"""Most rounds of the bootstrap, and most probabilities that all rounds look at."""
 
 
 def fit(
@@ -274,7 +275,7 @@ def _finish(training: _Training) -> RunMetrics:
     calibrated = calibrate(biased, point.temperature)
     intervals = bootstrap(
         *(calibrated[:count], labels, point.threshold, names, patients),
-        rounds=max(200, min(1000, _RESAMPLED // (count * len(names)))),
+        rounds=max(100, min(_ROUNDS, _RESAMPLED // (count * len(names)))),
         progress=functools.partial(progress, what="resampling", unit="round"),
     )
     metrics = RunMetrics(

@@ -58,9 +58,7 @@ def calibrate(probabilities: Array, temperature: float = 1.0, biases: Array | No
         probabilities: `[N, K]`, 0..1.
         biases: `[K]`; none by default.
     """
-    scaled = (_logits(probabilities) + (0.0 if biases is None else biases)) / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return _softmax((_logits(probabilities) + (0.0 if biases is None else biases)) / temperature)
 
 
 def _logits(probabilities: Array) -> Array:
@@ -98,12 +96,17 @@ def fit_biases(probabilities: Array, labels: Labels) -> Array:
     from scipy.optimize import minimize
 
     logits, weights = _logits(probabilities), _balanced_weights(labels)
-    others = logits.shape[1] - 1
+    truth, others = np.eye(logits.shape[1])[labels], logits.shape[1] - 1
 
-    def loss(scaling: Array) -> float:
-        return _log_loss((logits + np.append(0.0, scaling[1:])) / np.exp(scaling[0]), labels, weights)
+    def loss(scaling: Array) -> tuple[float, Array]:
+        """And its gradient."""
+        temperature = np.exp(scaling[0])
+        scaled = (logits + np.append(0.0, scaling[1:])) / temperature
+        slope = weights[:, np.newaxis] * (_softmax(scaled) - truth)
+        gradient = np.append(-(slope * scaled).sum(), slope.sum(axis=0)[1:] / temperature)
+        return _log_loss(scaled, labels, weights), gradient
 
-    found = minimize(loss, np.zeros(1 + others), bounds=(_BOUNDS, *[(-5, 5)] * others))
+    found = minimize(loss, np.zeros(1 + others), jac=True, bounds=(_BOUNDS, *[(-5, 5)] * others))
     return np.append(0.0, found.x[1:])
 
 
@@ -113,10 +116,13 @@ def _balanced_weights(labels: Labels) -> Array:
 
 
 def _log_loss(logits: Array, labels: Labels, weights: Array) -> float:
-    from scipy.special import logsumexp
+    own = logits[np.arange(len(labels)), labels]
+    return float((weights * (np.logaddexp.reduce(logits, axis=1) - own)).sum())
 
-    losses = logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]
-    return float((weights * losses).sum())
+
+def _softmax(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def select_threshold(

@@ -11,10 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tqdm import tqdm
-
 from handler.settings import granted_threads
 from training.errors import DataError
+from training.progress import progress
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -27,24 +26,24 @@ _LEAST = 512
 def map_in_processes(
     function: Callable[[In], Out], inputs: Sequence[In], workers: int | None, title: str
 ) -> Iterator[Out]:
-    """The results of `function` in the order of the inputs, with a progress bar.
+    """The results of `function` in the order of the inputs, and their progress.
 
     Args:
         function: can be pickled, as its inputs and results can.
         workers: number of processes; None for as many as there are cores. Few inputs need none but this one.
-        title: of the bar.
+        title: of the work, see `training.progress`.
 
     Raises:
         DataError: the operating system ended a process.
     """
     count = min(workers or granted_threads(), len(inputs) // _LEAST)
     if count < 2:
-        yield from tqdm(map(function, inputs), title, len(inputs), leave=False, unit="image")
+        yield from progress(map(function, inputs), title, total=len(inputs))
         return
     with _pool(count) as pool:
         try:
             results = pool.map(function, inputs, chunksize=_CHUNK)
-            yield from tqdm(results, title, len(inputs), leave=False, unit="image")
+            yield from progress(results, title, total=len(inputs))
         except BrokenProcessPool as exc:
             raise _ended() from exc
         finally:

@@ -16,6 +16,7 @@ from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE
 from handler.imaging.decode import Pixels
 from handler.scoring import identity
+from training.backend import load_keras
 from training.errors import RunError
 from training.operating_point import calibrate
 from training.run_folder import RunFolder
@@ -88,6 +89,7 @@ def _open_bundle(folder: Path) -> Scorer:
 
 
 def _open_keras(file: Path) -> Scorer:
+    load_keras()
     import keras
 
     from training.network import predict

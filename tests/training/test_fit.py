@@ -1,22 +1,30 @@
 """Training end to end on drawn chests: it learns, it resumes, and it refuses what does not fit."""
 
+import csv
 import dataclasses
 import itertools
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from training.__main__ import main
+from training.conclusion import conclude, uselessness
 from training.errors import ConfigError, RunError, WeightsError
+from training.phantom import draw
 from training.prepare import load, prepare
-from training.recipe import Phase, Recipe, baseline_recipe
+from training.recipe import Phase, Recipe, baseline_recipe, scratch_recipe
+from training.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -52,8 +60,18 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
     assert json.loads((run / "metrics.json").read_text())["validation"]["auc"] > 0.9
     for name in ("config.json", "split.json", "state.json", "curves.png", "operating_point.json", "model.keras"):
         assert (run / name).stat().st_size > 0
-    assert not list(run.glob("checkpoint-*")), "checkpoints are only for resuming"
-    assert str(run) in capsys.readouterr().out
+    assert not [*run.glob("checkpoint-*"), *run.glob("*.weights.h5")], "those are only for resuming"
+    said = capsys.readouterr().out
+    assert f"python -m training evaluate --model {run} --data {phantoms}" in said
+    assert f"python -m export build --model {run} --calibration {phantoms}" in said
+    assert "this is little to judge by" in said
+    assert "CHANCE" not in said
+    assert RunFolder(run).read_metrics().useless == ""
+    logged = (run / "train.log").read_text()
+    assert said.endswith(logged[-500:])
+    assert "epoch 18 of 18 at 48 px" in logged
+    with (run / "history.csv").open() as file:
+        assert [float(row["loss"]) for row in csv.DictReader(file)] == [row["loss"] for row in history(run)]
 
     out = tmp_path / "evaluation"
     assert main(["evaluate", "--model", str(run), "--data", str(phantoms / "test"), "--out", str(out), "--json"]) == 0
@@ -87,6 +105,105 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
         "each change changes something"
     )
     assert (out / "robustness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def write_three_classes(folder: Path) -> None:
+    """Clear chests, chests with a patch, and chests in negative."""
+    for number, name in enumerate(("clear", "patch", "negative")):
+        (folder / name).mkdir(parents=True)
+        for patient in range(60):
+            pixels = draw(1000 * number + patient, opacity=2.5 * (name == "patch"), size=48)
+            pixels = 255 - pixels if name == "negative" else pixels
+            Image.fromarray(pixels).save(folder / name / f"person{100 * number + patient}_1.png")
+
+
+def test_a_network_learns_three_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    write_three_classes(data)
+    assert main(["fit", "--data", str(data), "--out", str(run), *SMALL, "--sizes", "32x12", "--workers", "1"]) == 0
+
+    said = capsys.readouterr().out
+    config, metrics, point = (read() for read in _readers(RunFolder(run)))
+    assert config.labels == ("clear", "negative", "patch")
+    assert metrics.validation["auc"] > 0.7
+    assert metrics.validation["auc_negative"] > 0.95
+    assert not metrics.useless
+    for name in ("auc", "sensitivity_patch", "auc_negative"):
+        low, high = metrics.intervals[name]
+        assert low <= metrics.validation[name] <= high
+    assert sum(metrics.counts.values()) == metrics.patients
+    assert (point.threshold, len(point.set_thresholds)) == (None, 3)
+    assert "sensitivity patch" in said
+    assert "validation_balanced_accuracy" in history(run)[0]
+
+    # Its network is a start for other classes, but for the last layer.
+    from training.network import build
+    from training.transfer import initialise
+
+    recipe = scratch_recipe(width=0.1)
+    two, five = build(recipe, 3), build(recipe, 5)
+    random = five.get_layer("logits").get_weights()[0]
+    initialise(two, str(run / "model.keras"), np.zeros((1, 32, 32), np.uint8), 32)
+    initialise(five, str(run / "model.keras"), np.zeros((1, 32, 32), np.uint8), 32)
+    for found, expected in zip(five.get_weights()[:-2], two.get_weights()[:-2], strict=True):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(five.get_layer("logits").get_weights()[0], random)
+
+
+def _readers(run: RunFolder) -> tuple[Callable[[], Any], ...]:
+    return run.read_config, run.read_metrics, run.read_operating_point
+
+
+def test_a_network_that_learned_nothing_is_called_no_better_than_chance(prepared: Path, tmp_path: Path) -> None:
+    from training.fit import fit
+
+    # Every image has the features of all others when the network sees nothing but black.
+    blind = tmp_path / "blind"
+    shutil.copytree(prepared, blind)
+    for name in ("train", "validation"):
+        np.save(blind / f"{name}.npy", np.zeros_like(np.load(prepared / f"{name}.npy")))
+    phase = Phase(name="only", trainable="head", sizes=(32,), learning_rate=1e-3)
+    recipe = Recipe(phases=(phase,), batch_norm=True, width=0.05, augmentation=0)
+    metrics = fit(load(blind), tmp_path / "run", recipe, "scratch", workers=1)
+
+    assert "interval of its AUC" in metrics.useless
+    assert "NO BETTER THAN CHANCE" in conclude(RunFolder(tmp_path / "run"), blind)
+    assert "NO BETTER THAN CHANCE" in (tmp_path / "run" / "train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("auc", "decided", "reason"),
+    [
+        ((0.45, 0.7), [0, 1], "0.45 to 0.70"),
+        ((0.2, 0.4), [0, 1], "0.20 to 0.40"),
+        ((0.8, 0.9), [1, 1], "every validation image b"),
+        ((0.51, 0.9), [0, 1], ""),
+    ],
+)
+def test_what_is_no_better_than_chance(auc: tuple[float, float], decided: list[int], reason: str) -> None:
+    found = uselessness({"auc": auc}, np.array(decided), ("a", "b"))
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_the_network_does_not_depend_on_the_number_of_workers(prepared: Path, tmp_path: Path) -> None:
+    from training.fit import fit
+
+    phase = Phase(name="only", trainable="all", sizes=(32,), learning_rate=1e-3)
+    recipe = Recipe(phases=(phase,), batch_norm=True, width=0.05, batch_size=10)
+    for workers in (1, 2):
+        fit(load(prepared), tmp_path / str(workers), recipe, "scratch", workers=workers)
+
+    for one, two in zip(weights_of(tmp_path / "1"), weights_of(tmp_path / "2"), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_but_our_own_lines_reaches_the_log(prepared: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "fit", "--data", str(prepared), *SMALL, "--sizes", "32x1"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], check=True, capture_output=True, text=True)
+
+    own = ("progressive: ", "  loss ", "selecting the operating point", "resampling: ", "predicting: ")
+    assert [line for line in done.stderr.splitlines() if not line.startswith((*own, str(prepared)))] == []
 
 
 def test_a_killed_run_resumes_to_the_same_network(prepared: Path, tmp_path: Path) -> None:

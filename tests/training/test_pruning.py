@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.__main__ import main
+from training.augment import augment
 from training.distillation import Teacher
-from training.errors import ConfigError, WeightsError
+from training.errors import ConfigError, RunError, WeightsError
 from training.network import BLOCKS, CONVOLUTIONS, build, widths
-from training.prepare import prepare
-from training.pruning import MINIMUM_KEEP_RATIO, STEP, copy_pruned_weights, cost, select_channels
-from training.recipe import Recipe, pruned_recipe, scratch_recipe
+from training.prepare import load, prepare
+from training.pruning import MINIMUM_KEEP_RATIO, STEP, copy_pruned_weights, cost, importance, select_channels
+from training.recipe import Phase, Recipe, pruned_recipe, scratch_recipe
 from training.run_folder import RunFolder
 from training.transfer import initialise
 
@@ -68,6 +69,47 @@ def test_the_cost_is_what_the_layers_say() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_importance_is_the_squared_taylor_expansion(batch_norm: bool, phantoms: Path, tmp_path: Path) -> None:
+    """Against gradients of the numbers that scale and shift a channel, as Molchanov et al. define it."""
+    tf = pytest.importorskip("tensorflow")
+    import keras
+
+    prepare(phantoms, tmp_path, size=32, validation=0.25)
+    data = load(tmp_path)
+    phase = Phase(name="only", trainable="all", sizes=(32,), learning_rate=1e-3)
+    recipe = Recipe(phases=(phase,), batch_norm=batch_norm, width=0.05, label_smoothing=0.05)
+    model = build(recipe)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if weight.name in ("gamma", "beta", "bias"):
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    before = [weights.copy() for weights in model.get_weights()]
+
+    found = importance(model, data, recipe, seed=3)
+
+    rng = np.random.default_rng(3)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.05)
+    layers = {name: model.get_layer(f"{name}_bn" if batch_norm else name) for name in CONVOLUTIONS}
+    expected = {name: np.zeros(len(scores)) for name, scores in found.items()}
+    for _ in range(48):
+        chosen = rng.integers(0, len(data.labels["train"]), 32)
+        images = np.stack([augment(data.pixels["train"][i], rng) for i in chosen])
+        with tf.GradientTape() as tape:
+            value = loss(np.eye(2)[data.labels["train"][chosen]], model(images[..., np.newaxis], training=False))
+        variables = {name: [v.value for v in layer.trainable_variables] for name, layer in layers.items()}
+        for name, gradients in tape.gradient(value, variables).items():
+            parts = [np.asarray(g * v) for g, v in zip(gradients, variables[name], strict=True)]
+            expected[name] += sum(part.reshape(-1, part.shape[-1]).sum(axis=0) for part in parts) ** 2 / 48
+    for name, scores in found.items():
+        np.testing.assert_allclose(scores, expected[name], rtol=2e-3, atol=1e-4 * expected[name].max())
+    assert max(scores.max() for scores in found.values()) > 0
+    assert all(np.array_equal(b, a) for b, a in zip(before, model.get_weights(), strict=True)), (
+        "the network is as it was"
+    )
+
+
+@pytest.mark.slow
 def test_channels_that_say_nothing_can_go_without_a_trace() -> None:
     # GIVEN a network in which every other channel is dead: scaled and shifted to zero
     whole = build(scratch_recipe(width=0.25))
@@ -107,10 +149,13 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
     assert config["teachers"] == ["whole"]
     assert config["init"] == "whole (scratch)"
     black, white = (np.full((1, 48, 48), grey, np.uint8) for grey in (0, 255))
-    teacher = Teacher([RunFolder(whole)])
+    teacher = Teacher([RunFolder(whole)], ("NORMAL", "PNEUMONIA"))
     assert not np.array_equal(teacher(white), teacher(black))
+    with pytest.raises(RunError, match="tells NORMAL, PNEUMONIA apart"):
+        Teacher([RunFolder(whole)], ("NORMAL", "BACTERIA", "VIRUS"))
     assert json.loads((out / "metrics.json").read_text())["validation"]["auc"] > 0.5
     assert (out / "model.keras").is_file()
+    assert not (out / "pruned.keras").exists(), "it is no longer needed"
 
     capsys.readouterr()
     assert main(["compare", str(whole), str(tmp_path), str(out)]) == 0
