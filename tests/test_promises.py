@@ -33,8 +33,8 @@ def measured(xrays: Path, classifier: Classifier, tmp_path_factory: pytest.TempP
     size = classifier.contract.input_size
     pixels = np.stack([decode((xrays / file).read_bytes(), size) for file in split.files["validation"]])
     scores = [classifier.score(pixels[start : start + 32]).probabilities for start in range(0, len(pixels), 32)]
-    probabilities = np.concatenate(scores)[:, -1].astype(np.float64)
-    return summary(probabilities, split.labels["validation"], classifier.contract.threshold)
+    probabilities = np.concatenate(scores).astype(np.float64)
+    return summary(probabilities, split.labels["validation"], classifier.contract.threshold, classifier.contract.labels)
 
 
 @pytest.mark.parametrize("metric", FLOORS)
