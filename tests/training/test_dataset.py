@@ -70,11 +70,11 @@ def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
     return run
 
 
-def evaluated(tmp_path: Path, labels: tuple[str, ...], data: Path, **reading: Any) -> dict[str, Any]:
+def evaluated(tmp_path: Path, classes: tuple[str, ...], data: Path, **reading: Any) -> dict[str, Any]:
     """What a bundle that scores brightness says of a data set. Its intervals, of few resamples, are not looked at."""
-    bundle = tmp_path / f"bundle-{'-'.join(labels)}"
+    bundle = tmp_path / f"bundle-{'-'.join(classes)}"
     if not bundle.exists():
-        write_tiny_bundle(bundle, labels)
+        write_tiny_bundle(bundle, classes)
     return evaluate(bundle, data, tmp_path / "evaluation", reading=Reading(**reading), rounds=3)
 
 
