@@ -49,26 +49,26 @@ CALIBRATION_IMAGES = 256
 
 def build(
     model: Path,
-    calibration: Path,
+    data: Path,
     out: Path,
     *,
-    reading: Reading = AS_IT_IS,
     name: str,
     version: str,
     preset: str = "any-cpu",
     seed: int = 0,
     keep_float: Path | None = None,
     texts: Mapping[str, Any] | None = None,
+    reading: Reading = AS_IT_IS,
     force: bool = False,
 ) -> tuple[Contract, Agreement]:
     """Export a finished run.
 
     Args:
         model: run folder of `python -m training fit`.
-        calibration: the data set that the run was trained on, its training folder, or the prepared folder.
+        data: the data set that the run was trained on, its training folder, or the prepared folder.
         out: bundle folder; replaced whole, at the end, or not at all.
-        reading: how to read the data set.
         texts: fields of `handler.contract.About` that are not the default ones of `export.about`.
+        reading: how to read the data set.
         force: export a network that is no better than chance.
 
     Raises:
@@ -87,8 +87,9 @@ def build(
             "exports it all the same"
         )
     size = point.input_size
-    images = RunImages(calibration, config.labels, size, reading)
-    known, validation = images.read(sample(split.train, CALIBRATION_IMAGES, seed)), images.read(split.validation)
+    images = RunImages(data, config.labels, size, reading)
+    known = images.read(sample(split.train, CALIBRATION_IMAGES, seed))
+    validation = images.read(split.validation)
     log.info("verifying on all %d images of validation", len(validation.labels))
 
     trained = keras.models.load_model(network, compile=False)

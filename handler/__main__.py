@@ -2,11 +2,13 @@
 
 python -m handler predict FILE... [--json] [--force]
 python -m handler serve [--host 127.0.0.1] [--port 8000] [--root-path /xray]
+python -m handler calibrate FOLDER --out FILE
 python -m handler settings
 python -m handler openapi
 """
 
 import argparse
+import dataclasses
 import io
 import json
 import os
@@ -18,6 +20,7 @@ from typing import Any, NoReturn
 from handler.commands import run
 from handler.contract import Contract
 from handler.errors import HandlerError, InputNotFound
+from handler.files import require_writable, write_json
 from handler.settings import Settings, described
 
 
@@ -39,6 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
     serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
     serve.add_argument("--root-path", metavar="PREFIX", help="path prefix of a proxy; as BASE_PATH, which it overrides")
     serve.set_defaults(run=_serve)
+    calibrate = commands.add_parser("calibrate", help="fit a calibration on labelled images of this place")
+    calibrate.add_argument("folder", type=Path, help="holds one folder of images for each label of the model")
+    calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file for CALIBRATION")
+    calibrate.add_argument(
+        "--coverage", type=_share, help="of the prediction sets, 0 to 1 (default: as the model's own)"
+    )
+    calibrate.add_argument(
+        "--sensitivity", type=_share, default=0.95, help="least one, of two labels (default: %(default)s)"
+    )
+    calibrate.set_defaults(run=_calibrate)
     commands.add_parser("settings", help="list the environment variables").set_defaults(run=_settings)
     commands.add_parser("openapi", help="print the OpenAPI document").set_defaults(run=_openapi)
     options = parser.parse_args(arguments)
@@ -51,6 +64,16 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, got {text!r}")
+    return share
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -73,6 +96,30 @@ def _predict(options: argparse.Namespace) -> int:
     else:
         _print_table(results, predictor.contract)
     return int(any("error" in result for result in results))
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from handler.loading import load, start_decoder
+
+    settings = dataclasses.replace(Settings.from_environment(), calibration=None)
+    require_writable(options.out.absolute().parent)
+    with start_decoder(settings) as decoder:
+        from handler.calibrate import calibrate_folder, report
+
+        classifier = load(settings)
+        found, unreadable = calibrate_folder(
+            options.folder,
+            classifier,
+            decoder.decode,
+            coverage=options.coverage or classifier.contract.set_coverage,
+            sensitivity=options.sensitivity,
+        )
+    for problem in unreadable:
+        print(problem)
+    print(report(found))
+    write_json(options.out, dataclasses.asdict(found))
+    print(f"the calibration is in {options.out}; serve it with: CALIBRATION={options.out} python -m handler serve")
+    return 0
 
 
 def _read(path: Path) -> bytes:

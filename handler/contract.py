@@ -38,8 +38,6 @@ MAP_NAME = "activation_map"
 DISTANCE_NAME = "distance"
 """Tensor names of the graphs that `export` makes; what serves a bundle takes them from its contract."""
 
-LABELS = ("NORMAL", "PNEUMONIA")
-
 PIXEL_SCALE = 1 / 255
 """What a pixel is multiplied with; it stands in the network itself, so callers always hand over raw uint8."""
 
@@ -155,8 +153,8 @@ class Contract:
         return self.positive or self.label(probabilities)
 
     def prediction_set(self, probabilities: npt.NDArray[np.floating]) -> list[str]:
-        """The labels that cannot be excluded, given the probabilities `[K]` of one image. The image is uncertain if
-        this is not exactly one label."""
+        """The labels that cannot be excluded, given the probabilities `[K]` of one image. The image is uncertain unless
+        the set is `label` alone. With more than two labels, another label than that can be the only one."""
         found = zip(self.labels, probabilities, self.set_thresholds, strict=True)
         return [label for label, probability, least in found if probability >= least]
 

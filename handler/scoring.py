@@ -21,8 +21,8 @@ Source = Callable[[], bytes]
 Decode = Callable[[bytes, int], Pixels]
 
 
-class Decision(TypedDict):
-    """What follows from the probabilities of one image and the contract alone."""
+class Prediction(TypedDict):
+    """The result for one image, ready to be written as JSON."""
 
     label: str
     probabilities: dict[str, float]
@@ -30,11 +30,6 @@ class Decision(TypedDict):
     threshold: float | None
     prediction_set: list[str]
     uncertain: bool
-
-
-class Prediction(Decision):
-    """The result for one image, ready to be written as JSON."""
-
     distance: float
     timings: dict[str, float]
     explanation: NotRequired[dict[str, Any]]
@@ -90,14 +85,11 @@ class Predictor:
                 "to score it anyway"
             )
         probabilities = scores.probabilities[0]
-        prediction: Prediction = {  # type: ignore[typeddict-item]  # mypy sees `explanation` in a `Decision`
-            **decision(contract, probabilities, self.prevalence),
-            "distance": distance,
-            "timings": {
-                "decode_ms": round((decoded - start) * 1000, 3),
-                "inference_ms": round((scored - decoded) * 1000, 3),
-            },
+        timings = {
+            "decode_ms": round((decoded - start) * 1000, 3),
+            "inference_ms": round((scored - decoded) * 1000, 3),
         }
+        prediction = prediction_of(contract, probabilities, self.prevalence, distance, timings)
         if scores.maps is not None:
             from handler.explain import explanation  # loads Pillow's PNG writer, which few requests need
 
@@ -114,22 +106,30 @@ class Predictor:
             return exc.bare()
 
 
-def decision(contract: Contract, probabilities: npt.NDArray[np.floating], prevalence: Array) -> Decision:
+def prediction_of(
+    contract: Contract,
+    probabilities: npt.NDArray[np.floating],
+    prevalence: Array,
+    distance: float,
+    timings: dict[str, float],
+) -> Prediction:
     """What the contract says of the probabilities `[K]` of one image.
 
     Args:
         prevalence: `[K]`. It shifts the probabilities and the threshold, and nothing else.
     """
-    prediction_set = contract.prediction_set(probabilities)
+    label, prediction_set = contract.label(probabilities), contract.prediction_set(probabilities)
     shown = shift_prevalence(probabilities[np.newaxis].astype(np.float64), prevalence)[0]
     threshold = contract.threshold
     return {
-        "label": contract.label(probabilities),
+        "label": label,
         "probabilities": dict(zip(contract.labels, shown.tolist(), strict=True)),
         "prevalence": dict(zip(contract.labels, prevalence.tolist(), strict=True)),
         "threshold": None if threshold is None else shifted(threshold, prevalence),
         "prediction_set": prediction_set,
-        "uncertain": len(prediction_set) != 1,
+        "uncertain": prediction_set != [label],
+        "distance": distance,
+        "timings": timings,
     }
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from handler.classifier import Classifier
+from handler.contract import EMBEDDED_BUNDLE
 from handler.imaging.decode import decode
+from training.explanations import evaluate_explanations
 from training.metrics import summary
-from training.prepare import load, prepare
+from training.prepare import Prepared, load, prepare
 
 pytestmark = pytest.mark.slow
 
@@ -25,16 +27,21 @@ def classifier() -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def measured(xrays: Path, classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """Metrics on the validation split that `training prepare` cuts by default; the shipped model was not fit to it."""
+def split(xrays: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The split that `training prepare` cuts by default; the shipped model was not fit to its validation images."""
     folder = tmp_path_factory.mktemp("prepared")
     prepare(xrays, folder)
-    split = load(folder)
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def measured(xrays: Path, split: Prepared, classifier: Classifier) -> dict[str, float]:
+    """Metrics on the validation images."""
     size = classifier.contract.input_size
     pixels = np.stack([decode((xrays / file).read_bytes(), size) for file in split.files["validation"]])
     scores = [classifier.score(pixels[start : start + 32]).probabilities for start in range(0, len(pixels), 32)]
     probabilities = np.concatenate(scores).astype(np.float64)
-    return summary(probabilities, split.labels["validation"], classifier.contract.threshold, classifier.contract.labels)
+    return summary(probabilities, split.labels["validation"], classifier.contract.threshold, split.names)
 
 
 @pytest.mark.parametrize("metric", FLOORS)
@@ -48,3 +55,15 @@ def test_the_recorded_metrics_are_those_of_the_shipped_weights(
     recorded = classifier.contract.metrics["validation_int8"]
     for metric, tolerance in TOLERANCES.items():
         assert measured[metric] == pytest.approx(recorded[metric], abs=tolerance), metric
+
+
+def test_maps_show_what_the_network_uses(split: Prepared, tmp_path: Path) -> None:
+    result = evaluate_explanations(EMBEDDED_BUNDLE, split, tmp_path)
+    lowered = {name: found["mean"] for name, found in result["lowered"].items()}
+    assert lowered["marked"] >= 1.2
+    assert lowered["marked"] >= 4 * abs(lowered["random"])
+    assert lowered["marked"] >= 1.3 * lowered["other"]
+    assert lowered["marked"] >= 1.3 * lowered["randomized"]
+    assert result["likeness"]["images"] <= 0.6
+    assert abs(result["likeness"]["randomized"]) <= 0.3
+    assert result["highest"]["negative"] < result["highest"]["positive"]

@@ -1,97 +1,178 @@
-"""The batches of one training epoch: shuffled, augmented, with mixup and with the targets of a teacher."""
+"""The batches of one training epoch: shuffled, augmented, with mixup and with the targets of a teacher.
 
-from collections.abc import Callable, Sequence
+Worker processes augment the images, see `training.processes`. They read `train.npy` themselves and import neither Keras
+nor a backend of it. The teacher is asked in the first process, about whole batches.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from handler.contract import LABELS
 from handler.imaging.decode import Pixels
 from training.augment import augment, change_framing, resize
+from training.operating_point import corrupted
+from training.processes import Workers
 from training.recipe import Recipe
 
-Example = tuple[Pixels, npt.NDArray[np.float32]]
-"""An image uint8 `[S, S]` and its target probabilities `[2]`."""
+Indices = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
-Batch = tuple[Pixels, npt.NDArray[np.float32], npt.NDArray[np.float32]]
-"""Images uint8 `[B, S, S, 1]`, target probabilities `[B, 2]`, and weights in the loss `[B]`."""
+Batch = tuple[Pixels, Floats, Floats]
+"""Images uint8 `[B, S, S, 1]`, target probabilities `[B, K]`, and weights in the loss `[B]`."""
 
-CachedAugmentations = dict[tuple[int, int, int], Example]
-"""Examples by image size, number of the augmentation, and index of the image."""
+CachedAugmentations = dict[tuple[int, int, int], tuple[Pixels, Floats]]
+"""Images uint8 `[S, S]` with their target probabilities `[K]`, by image size, number of the augmentation, and index of
+the image."""
 
-_ONE_HOT = np.eye(len(LABELS), dtype=np.float32)
+Teacher = Callable[[Pixels], Floats]
+"""Returns probabilities `[N, K]` for images uint8 `[N, P, P]`."""
 
 
-class Batches(Sequence[Batch]):
-    """The batches of one epoch. The same seed and epoch give the same batches.
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Augmented:
+    """Augments images in a worker process."""
+
+    file: Path
+    """uint8 `[N, P, P]`, as `numpy.save` writes it. It is opened for each batch, so that what was read does not stay in
+    the memory of the process."""
+    recipe: Recipe
+    augmentation: int
+    size: int | None
+    """Of the results; None for `P`."""
+
+    def __call__(self, chosen: Indices) -> tuple[Pixels, Indices, Floats]:
+        """Images `[B, S, S]`, the index `[B]` of the mixup partner of each, and the partner's share `[B]`."""
+        pixels = np.load(self.file, mmap_mode="r")
+        images, partners, shares = zip(*(self._one(pixels, int(i)) for i in chosen), strict=True)
+        size = self.size or pixels.shape[-1]
+        return np.stack([resize(image, size) for image in images]), np.array(partners), np.array(shares, np.float32)
+
+    def _one(self, pixels: Pixels, i: int) -> tuple[Pixels, int, float]:
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, self.augmentation, i))
+        if rng.random() < recipe.untouched:
+            return change_framing(pixels[i], rng, recipe.augmentation), i, 0.0
+        image = augment(pixels[i], rng, recipe.augmentation)
+        if rng.random() >= recipe.mixup:
+            return image, i, 0.0
+        other, share = int(rng.integers(len(pixels))), rng.uniform(0, 0.5)
+        partner = augment(pixels[other], rng, recipe.augmentation)
+        return np.asarray(Image.blend(Image.fromarray(image), Image.fromarray(partner), share)), other, share
+
+
+class Batches:
+    """The batches of one epoch. The same seed and epoch give the same batches, whatever the number of workers.
 
     Args:
-        pixels: uint8 `[N, P, P]`.
-        labels: `[N]`, 1 for positive.
+        file: uint8 `[N, P, P]`, as `numpy.save` writes it.
+        labels: `[N]`, index of the class.
+        classes: number of classes, `K`.
         recipe: batch size, augmentation, mixup and distillation.
         size: image size in pixels, at most `P`.
         epoch: number of the epoch, from 0.
-        teacher: returns probabilities `[N, 2]` for `N` images `[P, P]`.
+        workers: augment the images.
         cache: keeps augmented images and their targets between epochs, if the recipe has
-            `cached_augmentations`. Each example takes as many bytes as it has pixels.
+            `cached_augmentations`. Each image takes as many bytes as it has pixels.
     """
 
     def __init__(
         self,
-        pixels: Pixels,
-        labels: npt.NDArray[np.int64],
+        file: Path,
+        labels: Indices,
+        classes: int,
         recipe: Recipe,
         size: int,
         epoch: int,
-        teacher: Callable[[Sequence[Pixels]], npt.NDArray[np.float32]] | None = None,
+        workers: Workers,
+        teacher: Teacher | None = None,
         cache: CachedAugmentations | None = None,
     ) -> None:
-        self._pixels, self._labels, self._recipe, self._size = pixels, labels, recipe, size
-        self._teacher = teacher
+        self._labels, self._recipe, self._size, self._workers, self._teacher = labels, recipe, size, workers, teacher
         self._cache = cache if recipe.cached_augmentations else None
         self._augmentation = epoch % recipe.cached_augmentations if recipe.cached_augmentations else epoch
+        # A teacher sees each image before it is made small.
+        self._augmented = _Augmented(file, recipe, self._augmentation, None if teacher else size)
         self._order = np.random.default_rng((recipe.seed, epoch)).permutation(len(labels))
-        # Only this handles class imbalance: both classes have the same total weight in the loss.
-        self._class_weight = len(labels) / (2 * np.bincount(labels, minlength=len(LABELS)))
+        # Only this handles class imbalance: all classes have the same total weight in the loss.
+        self._class_weight = len(labels) / (classes * np.bincount(labels, minlength=classes))
+        self._one_hot = np.eye(classes, dtype=np.float32)
+
+    @property
+    def images(self) -> int:
+        """Number of images in the epoch."""
+        return len(self._order)
 
     def __len__(self) -> int:
-        return -(-len(self._order) // self._recipe.batch_size)
+        return len(self._starts())
 
-    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]  # slices are not used
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        chosen = self._order[index * self._recipe.batch_size :][: self._recipe.batch_size]
-        pixels, targets = (np.stack(part) for part in zip(*self._examples(chosen), strict=True))
-        return pixels[..., np.newaxis], targets, self._class_weight[self._labels[chosen]].astype(np.float32)
+    def __iter__(self) -> Iterator[Batch]:
+        chosen = [self._order[start:][: self._recipe.batch_size] for start in self._starts()]
+        new = self._workers.map(self._augmented, filter(len, map(self._missing, chosen)))
+        for indices in chosen:
+            missing = self._missing(indices)
+            examples = self._targeted(missing, *next(new)) if len(missing) else None
+            pixels, targets = examples if self._cache is None and examples else self._kept(indices, missing, examples)
+            yield pixels[..., np.newaxis], targets, self._class_weight[self._labels[indices]].astype(np.float32)
 
-    def _examples(self, chosen: npt.NDArray[np.int64]) -> list[Example]:
-        if self._cache is None:
-            return self._new_examples(chosen)
-        keys = [(self._size, self._augmentation, int(i)) for i in chosen]
-        if missing := [key for key in keys if key not in self._cache]:
-            self._cache.update(zip(missing, self._new_examples(np.array([i for *_, i in missing])), strict=True))
-        return [self._cache[key] for key in keys]
+    def _starts(self) -> range:
+        return range(0, len(self._order), self._recipe.batch_size)
 
-    def _new_examples(self, chosen: npt.NDArray[np.int64]) -> list[Example]:
-        """Augmented images at the size of the epoch, with targets from labels and teacher."""
-        augmented = [self._augmented(i) for i in chosen]
-        images, targets = [image for image, _ in augmented], np.stack([target for _, target in augmented])
+    def _key(self, index: int) -> tuple[int, int, int]:
+        return self._size, self._augmentation, int(index)
+
+    def _missing(self, indices: Indices) -> Indices:
+        """Those of the images that are not in the cache."""
+        return indices if self._cache is None else indices[[self._key(i) not in self._cache for i in indices]]
+
+    def _kept(
+        self, indices: Indices, missing: Indices, examples: tuple[Pixels, Floats] | None
+    ) -> tuple[Pixels, Floats]:
+        """Examples from the cache, to which new ones are added."""
+        assert self._cache is not None
+        if examples:
+            self._cache.update(zip(map(self._key, missing), zip(*examples, strict=True), strict=True))
+        pixels, targets = zip(*(self._cache[self._key(i)] for i in indices), strict=True)
+        return np.stack(pixels), np.stack(targets)
+
+    def _targeted(self, chosen: Indices, images: Pixels, partners: Indices, shares: Floats) -> tuple[Pixels, Floats]:
+        """Images at the size of the epoch, with targets from labels and teacher."""
+        share = shares[:, np.newaxis]
+        targets = (1 - share) * self._one_hot[self._labels[chosen]] + share * self._one_hot[self._labels[partners]]
         if self._teacher:
-            share = self._recipe.distillation
-            targets = (1 - share) * targets + share * self._teacher(images)
-        return [(resize(image, self._size), target) for image, target in zip(images, targets, strict=True)]
+            weight = self._recipe.distillation
+            targets = (1 - weight) * targets + weight * self._teacher(images)
+            images = np.stack([resize(image, self._size) for image in images])
+        return images, np.asarray(targets, np.float32)
 
-    def _augmented(self, i: int) -> Example:
-        """This epoch's augmentation of image `i` at full size, with the target from the labels."""
-        recipe, target = self._recipe, _ONE_HOT[self._labels[i]]
-        rng = np.random.default_rng((recipe.seed, self._augmentation, int(i)))
-        if rng.random() < recipe.untouched:
-            return change_framing(self._pixels[i], rng, recipe.augmentation), target
-        image = augment(self._pixels[i], rng, recipe.augmentation)
-        if rng.random() < recipe.mixup:
-            other, share = int(rng.integers(len(self._labels))), rng.uniform(0, 0.5)
-            partner = augment(self._pixels[other], rng, recipe.augmentation)
-            image = np.asarray(Image.blend(Image.fromarray(image), Image.fromarray(partner), share))
-            target = np.asarray((1 - share) * target + share * _ONE_HOT[self._labels[other]], np.float32)
-        return image, target
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Corrupted:
+    """Makes the corrupted validation set in worker processes.
+
+    Args:
+        file: uint8 `[N, P, P]`, as `numpy.save` writes it.
+        count: number of images, `N`.
+        seed: see `training.operating_point.corrupted`.
+        size: image size in pixels of the result.
+    """
+
+    file: Path
+    count: int
+    seed: int
+    size: int
+
+    def batches(self, copies: int, workers: Workers, batch: int = 64) -> Iterator[Pixels]:
+        """Batches uint8 `[B, S, S]`: the images as they are, then the first copy of each, then the second."""
+        return workers.map(
+            self, ((copy, start, batch) for copy in range(1 + copies) for start in range(0, self.count, batch))
+        )
+
+    def __call__(self, part: tuple[int, int, int]) -> Pixels:
+        copy, start, batch = part
+        pixels = np.load(self.file, mmap_mode="r")[start : start + batch]
+        images = (corrupted(image, self.seed, copy, start + i) for i, image in enumerate(pixels))
+        return np.stack([resize(image, self.size) for image in images])

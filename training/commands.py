@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,8 @@ from typing import Any
 
 from handler.commands import run
 from training.arguments import add_data_arguments, add_prepare_arguments, pattern, reading, recipe_number, sizes
+from training.backend import load_keras
+from training.conclusion import conclude
 from training.errors import TrainingError
 from training.images import open_data, open_prepared
 from training.layout import is_prepared
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample image"))
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("training").setLevel(logging.INFO)  # what matplotlib and others have to say is not of interest
     resumes = options.command in ("fit", "prune")
     return run(
         lambda: options.run(options),
@@ -120,17 +122,16 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     usual = {"scratch": "scratch", "hed": "transfer"}.get(options.init, "baseline")
     recipe = RECIPES[options.recipe or usual](**_choices(options))
     if options.sizes:
         recipe = dataclasses.replace(recipe, phases=tuple(_resized(phase, options.sizes) for phase in recipe.phases))
     data = _prepared(options, recipe.size)
-    from training.fit import fit  # TensorFlow, only once the data is known to be good
+    load_keras()  # only once the data is known to be good
+    from training.fit import fit
 
-    metrics = fit(data, options.out, recipe, options.init, options.data.name)
-    print(json.dumps(metrics.validation, indent=2))
-    print(f"network, curves and metrics are in {options.out}")
+    fit(data, options.out, recipe, options.init, options.data.name, workers=options.workers)
+    print(conclude(RunFolder(options.out), options.data))
 
 
 def _prepared(options: argparse.Namespace, size: int) -> Prepared:
@@ -191,11 +192,11 @@ def _prune_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _prune(options: argparse.Namespace) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     data = _prepared(options, options.size)
+    load_keras()
     from training.pruning import prune
 
-    metrics = prune(
+    prune(
         options.unpruned,
         data,
         options.out,
@@ -205,10 +206,10 @@ def _prune(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         teachers=options.teacher,
         source=options.data.name,
+        workers=options.workers,
         **_choices(options),
     )
-    print(json.dumps(metrics.validation, indent=2))
-    print(f"network, curves and metrics are in {options.out}")
+    print(conclude(RunFolder(options.out), options.data))
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -217,7 +218,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    load_keras()
     from training.experiments import compare
 
     table, others = compare(options.runs)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from handler.imaging.decode import Pixels
 from training.augment import resize
+from training.errors import RunError
 from training.network import load_trained
 from training.run_folder import RunFolder
 
@@ -20,20 +21,36 @@ class Teacher:
 
     Args:
         runs: finished runs, at least one.
+        labels: class names that all of them must have.
 
     Raises:
-        RunError: a run does not exist or is not finished.
+        RunError: a run does not exist, is not finished, or has other classes.
     """
 
-    def __init__(self, runs: Sequence[RunFolder]) -> None:
+    def __init__(self, runs: Sequence[RunFolder], labels: Sequence[str]) -> None:
+        for run in runs:
+            require_labels(run, labels)
         self.names = tuple(run.name for run in runs)
         trained = [load_trained(run, as_trained=True) for run in runs]
         self._networks = [(model, recipe.size) for model, recipe in trained]
 
-    def __call__(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
-        """Probabilities `[N, 2]` of `N` images, uint8 `[S, S]` each."""
+    def __call__(self, images: Pixels) -> npt.NDArray[np.float32]:
+        """Probabilities `[N, K]` of images uint8 `[N, S, S]`."""
         probabilities = [
             np.asarray(model.predict_on_batch(np.stack([resize(image, size) for image in images])[..., np.newaxis]))
             for model, size in self._networks
         ]
         return np.asarray(np.mean(probabilities, axis=0), np.float32)
+
+
+def require_labels(run: RunFolder, labels: Sequence[str]) -> None:
+    """Check that a run has the classes of the data.
+
+    Raises:
+        RunError: it has other classes, or another order of them.
+    """
+    if (found := run.read_config().labels) != tuple(labels):
+        raise RunError(
+            f"{run.path} tells {', '.join(found)} apart, the data has {', '.join(labels)}: prepare the data with "
+            f"--labels {','.join(found)}, or train a network on it first"
+        )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from handler.files import write_atomically, write_json
 from training.dataset import AS_IT_IS, DataSet, Reading, matched
@@ -20,6 +19,7 @@ from training.errors import DataError
 from training.images import open_data, read_labelled
 from training.metrics import bootstrap, confusion, summary
 from training.prepare import Prepared
+from training.progress import progress
 from training.run_folder import RunFolder
 from training.scorer import Scorer, open_scorer
 
@@ -64,7 +64,7 @@ def evaluate(
     threshold = scorer.threshold if threshold is None else threshold
     images = read_labelled(opened, scorer.size, RunFolder(validation) if validation else None)
     labels = np.array(order)[images.labels]
-    probabilities = scorer.probabilities(images.pixels, lambda batches: tqdm(batches, desc="scoring", leave=False))
+    probabilities = scorer.probabilities(images.pixels, lambda batches: progress(batches, "scoring", unit="batch"))
     result: dict[str, Any] = {
         "model": dict(scorer.about),
         "data": f"{data.resolve().parent.name}/{data.resolve().name}",
@@ -76,7 +76,15 @@ def evaluate(
         "threshold": threshold,
         **summary(probabilities, labels, threshold, names),
         "confusion": confusion(probabilities, labels, threshold),
-        "intervals": bootstrap(probabilities, labels, threshold, names, images.patients, rounds, progress=_bar),
+        "intervals": bootstrap(
+            probabilities,
+            labels,
+            threshold,
+            names,
+            images.patients,
+            rounds,
+            progress=lambda rounds: progress(rounds, "bootstrap", unit="round"),
+        ),
         "unreadable": images.unreadable,
     }
     from training.plots import plot_evaluation
@@ -126,7 +134,3 @@ def report(result: dict[str, Any]) -> str:
         lines += ["", f"{len(result['unreadable'])} files could not be read:", *result["unreadable"]]
     lines += ["", "This is no medical device; see the model card for what these numbers do not say."]
     return "\n".join(lines) + "\n"
-
-
-def _bar(rounds: range) -> Any:
-    return tqdm(rounds, desc="bootstrap", leave=False)

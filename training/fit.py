@@ -6,32 +6,38 @@ The same command again continues an interrupted run.
 """
 
 import dataclasses
+import functools
 import logging
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
+from handler.contract import decide
 from handler.files import write_atomically
-from training import operating_point
 from training.averaging import WeightAverage
-from training.batches import Batches, CachedAugmentations
+from training.backend import padded, use_all_devices
+from training.batches import Batches, CachedAugmentations, Corrupted
+from training.conclusion import uselessness
 from training.distillation import Teacher
 from training.errors import ConfigError, DataError
-from training.metrics import summary
-from training.network import build, predict, set_trainable
+from training.metrics import bootstrap, summary
+from training.network import build, predict_batches, set_trainable
 from training.ood import fit_ood
+from training.operating_point import CORRUPTED_COPIES, calibrate, fit_biases, select
 from training.plots import plot_curves
 from training.prepare import Prepared
+from training.processes import Workers
+from training.progress import logged_to, progress
 from training.recipe import Phase, Recipe
 from training.run_folder import RunConfig, RunFolder, RunMetrics, RunSplit, RunState
 from training.transfer import initialise
 
 log = logging.getLogger(__name__)
+
+_RESAMPLED = 2_000_000
+"""Probabilities that the bootstrap looks at: with many images fewer rounds are enough."""
 
 
 def fit(
@@ -42,6 +48,7 @@ def fit(
     source: str = "",
     teacher: Teacher | None = None,
     origin: str = "",
+    workers: int | None = None,
 ) -> RunMetrics:
     """Train by `recipe`, from the beginning or from the last finished epoch in `out`.
 
@@ -52,10 +59,11 @@ def fit(
         source: name of the data set, for the run's configuration.
         teacher: the network also learns its probabilities, see `Recipe.distillation`.
         origin: name of the initial weights, for the run's configuration; by default the name of `init`.
+        workers: processes that augment images; by default as many as there are cores. The result is the same.
 
     Raises:
         RunError: `out` contains a run with another recipe or other data.
-        DataError: the images are smaller than the sizes of the recipe.
+        DataError: the images are smaller than the sizes of the recipe, or the system ended a worker.
         WeightsError: the initial weights do not fit.
         ConfigError: the loss of the recipe is not finite.
     """
@@ -69,71 +77,102 @@ def fit(
         teachers=teacher.names if teacher else (),
         data=source,
         images={name: len(files) for name, files in data.files.items()},
+        labels=data.names,
     )
     run.claim(config, RunSplit(train=tuple(data.files["train"]), validation=tuple(data.files["validation"])))
-    keras.utils.set_random_seed(recipe.seed)
-    state = RunState()
-    if run.started:
-        state = run.read_state()
-        log.info("continuing after epoch %d", len(state.history))
-    if state.phase < len(recipe.phases):
-        _train(data, run, recipe, init, state, teacher)
-    return _finish(data, run, recipe, state)
+    if run.has_operating_point:
+        log.info("%s is finished", run.path)
+        run.delete_intermediate()
+        return run.read_metrics()
+    with logged_to(run.log), Workers(workers) as pool:
+        if (devices := use_all_devices()) > 1:
+            log.info("training on %d devices", devices)
+        keras.utils.set_random_seed(recipe.seed)
+        training = _Training(data, run, recipe, init, teacher, pool, RunState())
+        if run.started:
+            training.state = run.read_state()
+            log.info("continuing after epoch %d", len(training.state.history))
+        if training.state.phase < len(recipe.phases):
+            _train(training)
+        metrics = _finish(training)
+        run.delete_intermediate()
+    return metrics
 
 
-def _train(data: Prepared, run: RunFolder, recipe: Recipe, init: str, state: RunState, teacher: Teacher | None) -> None:
-    average = build(recipe)
+@dataclasses.dataclass(slots=True)
+class _Training:
+    """What the steps of one call of `fit` share."""
+
+    data: Prepared
+    run: RunFolder
+    recipe: Recipe
+    init: str
+    teacher: Teacher | None
+    workers: Workers
+    state: RunState
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.names)
+
+    def corrupted(self, size: int) -> Corrupted:
+        file, count = self.data.folder / "validation.npy", len(self.data.labels["validation"])
+        return Corrupted(file, count, self.recipe.seed, size)
+
+
+def _train(training: _Training) -> None:
+    data, run, recipe, state = training.data, training.run, training.recipe, training.state
+    average = build(recipe, training.classes)
     if not state.checkpoint:
-        initialise(average, init, data.pixels["train"], recipe.size)
+        initialise(average, training.init, data.pixels["train"], recipe.size)
     while state.phase < len(recipe.phases):
         phase = recipe.phases[state.phase]
         if state.epoch == 0:
             if state.phase > 0:  # a phase starts from the best epoch of the previous phase
                 average.load_weights(run.best_weights(recipe.phases[state.phase - 1].name))
-            model = build(recipe)
+            model = build(recipe, training.classes)
             model.set_weights(average.get_weights())
             _compile(model, phase, recipe, len(data.labels["train"]))
         else:
             whole, averaged = run.checkpoint_files(state)
-            model = _reopen(whole, phase, recipe, len(data.labels["train"]))
+            model = _reopen(whole, phase, recipe, training.classes, len(data.labels["train"]))
             average.load_weights(averaged)
-        _run_phase(model, average, data, run, recipe, state, teacher)
+        _run_phase(model, average, training)
         state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, 0.0, 0
         run.write_state(state)
-    run.delete_checkpoints()
 
 
-def _run_phase(
-    model: keras.Model,
-    average: keras.Model,
-    data: Prepared,
-    run: RunFolder,
-    recipe: Recipe,
-    state: RunState,
-    teacher: Teacher | None,
-) -> None:
+def _run_phase(model: keras.Model, average: keras.Model, training: _Training) -> None:
+    data, run, recipe, state = training.data, training.run, training.recipe, training.state
     phase = recipe.phases[state.phase]
-    labels = data.labels["validation"]
+    labels, train = data.labels["validation"], data.folder / "train.npy"
+    undecided = 0.5 if training.classes == 2 else None
     cache: CachedAugmentations = {}
-    corrupted = operating_point.corrupted_validation_set(data.pixels["validation"], recipe.seed, copies=1)
     while state.epoch < len(phase.sizes) and state.stale < phase.patience:
         size = phase.sizes[state.epoch]
         number = len(state.history)
-        log.info("%s: epoch %d of %d at %d px", phase.name, state.epoch + 1, len(phase.sizes), size)
-        batches = Batches(data.pixels["train"], data.labels["train"], recipe, size, number, teacher, cache)
+        title = f"{phase.name}: epoch {state.epoch + 1} of {len(phase.sizes)}"
+        log.info("%s at %d px", title, size)
+        batches = Batches(
+            *(train, data.labels["train"], training.classes, recipe, size, number),
+            *(training.workers, training.teacher, cache),
+        )
         averaging = WeightAverage(model, average, recipe.average_decay, number * len(batches))
         # Keras does not save the random state of dropout, so each epoch sets its own state.
         model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])
         start = time.monotonic()
-        loss = train_epoch(model, batches, averaging)
+        loss = train_epoch(model, batches, averaging, title)
         if not np.isfinite(loss):
             raise ConfigError(f"the loss of epoch {number + 1} is not finite: the recipe's steps are too large")
-        probabilities = predict(average, corrupted, size)
-        metrics = summary(probabilities[: len(labels)], labels, threshold=0.5)
-        corrupted_auc = summary(probabilities, np.tile(labels, 2), threshold=0.5)["auc"]
+        shown = progress(
+            training.corrupted(size).batches(1, training.workers), "validation", total=2 * len(labels), each=len
+        )
+        probabilities = predict_batches(average, shown)
+        metrics = summary(probabilities[: len(labels)], labels, undecided, data.names)
+        corrupted_auc = summary(probabilities, np.tile(labels, 2), undecided, data.names)["auc"]
         row = {"phase": phase.name, "epoch": state.epoch + 1, "size": size, "loss": loss}
         row["seconds"] = round(time.monotonic() - start, 1)
-        row |= {f"validation_{name}": metrics[name] for name in ("log_loss", "auc", "sensitivity", "specificity")}
+        row |= {f"validation_{name}": metrics[name] for name in ("log_loss", "auc", "balanced_accuracy")}
         row["corrupted_auc"] = corrupted_auc
         state.history.append(row)
         state.epoch += 1
@@ -144,46 +183,51 @@ def _run_phase(
         elif final_size:
             state.stale += 1
         log.info(
-            "  loss %.4f in %.0f s; validation: log loss %.4f, AUC %.4f (corrupted %.4f), sensitivity %.3f, "
-            "specificity %.3f at 0.5",
+            "  loss %.4f in %.0f s; validation: log loss %.4f, AUC %.4f (corrupted %.4f), balanced accuracy %.3f",
             *(row[name] for name in ("loss", "seconds")),
             *(metrics[name] for name in ("log_loss", "auc")),
             corrupted_auc,
-            *(metrics[name] for name in ("sensitivity", "specificity")),
+            metrics["balanced_accuracy"],
         )
         run.save_checkpoint(state, model, average)
         plot_curves(state.history, run.curves)
 
 
-def train_epoch(model: keras.Model, batches: Batches, averaging: WeightAverage) -> float:
+def train_epoch(model: keras.Model, batches: Batches, averaging: WeightAverage, title: str) -> float:
     """Train on all batches once.
 
-    A thread prepares the next batch while the network trains on the current one. `model.fit` would do the same, but
-    with TensorFlow it waits many seconds at the end of each epoch, for the thread that tunes its pipeline.
+    `model.fit` would do the same, but with TensorFlow it waits many seconds at the end of each epoch, for the thread
+    that tunes its pipeline.
+
+    Args:
+        title: of the progress bar.
 
     Returns:
         The mean loss per image.
     """
-    total, count = 0.0, 0
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as ahead:
-        coming = ahead.submit(batches.__getitem__, 0)
-        for index in (bar := tqdm(range(len(batches)), leave=False, disable=not sys.stderr.isatty())):
-            pixels, targets, weights = coming.result()
-            if index + 1 < len(batches):
-                coming = ahead.submit(batches.__getitem__, index + 1)
-            loss = model.train_on_batch(pixels, targets, sample_weight=weights, return_dict=True)["loss"]
-            averaging.after_step()
-            total, count = total + float(loss) * len(targets), count + len(targets)
-            bar.set_postfix(loss=f"{total / count:.4f}")
+    devices, total, count = use_all_devices(), 0.0, 0
+    shown = progress(
+        batches,
+        title,
+        total=batches.images,
+        each=lambda batch: len(batch[0]),
+        note=lambda: f"loss {total / count:.4f}" if count else "",
+    )
+    for pixels, targets, weights in shown:
+        size = len(targets)
+        pixels, targets, weights = padded(pixels, targets, weights, devices)
+        loss = model.train_on_batch(pixels, targets, sample_weight=weights, return_dict=True)["loss"]
+        averaging.after_step()
+        total, count = total + float(loss) * size, count + size
     averaging.after_epoch()
     return total / count
 
 
-def _reopen(path: Path, phase: Phase, recipe: Recipe, images: int) -> keras.Model:
+def _reopen(path: Path, phase: Phase, recipe: Recipe, classes: int, images: int) -> keras.Model:
     """Load a network with the state of its optimizer. Keras does not save which variables are excluded from weight
     decay, so the state is copied into an optimizer that `_compile` has made."""
     saved = keras.models.load_model(path)
-    model = build(recipe)
+    model = build(recipe, classes)
     model.set_weights(saved.get_weights())
     _compile(model, phase, recipe, images)
     model.optimizer.build(model.trainable_variables)
@@ -209,26 +253,39 @@ def _compile(model: keras.Model, phase: Phase, recipe: Recipe, images: int) -> N
     model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[])
 
 
-def _finish(data: Prepared, run: RunFolder, recipe: Recipe, state: RunState) -> RunMetrics:
+def _finish(training: _Training) -> RunMetrics:
     """Save the best network, its OOD statistics, its results on validation, and its operating point."""
     log.info("selecting the operating point on the corrupted validation set")
-    model = build(dataclasses.replace(recipe, mixed_precision=False))  # evaluation and export use float32
+    data, run, recipe = training.data, training.run, training.recipe
+    # Evaluation and export use float32.
+    model = build(dataclasses.replace(recipe, mixed_precision=False), training.classes)
     model.load_weights(run.best_weights(recipe.phases[-1].name))
-    pixels, labels = data.pixels["validation"], data.labels["validation"]
-    count, copies = len(labels), operating_point.CORRUPTED_COPIES
-    raw = predict(model, operating_point.corrupted_validation_set(pixels, recipe.seed), recipe.size)
-    logit_bias = operating_point.fit_logit_bias(raw, np.tile(labels, 1 + copies))
+    labels, names, patients = data.labels["validation"], data.names, data.patients["validation"]
+    count, copies = len(labels), CORRUPTED_COPIES
+    batches = training.corrupted(recipe.size).batches(copies, training.workers)
+    shown = progress(batches, "predicting", total=count * (1 + copies), each=len)
+    raw = predict_batches(model, shown)
+    biases = fit_biases(raw, np.tile(labels, 1 + copies))
     bias = model.get_layer("logits").bias
-    bias.assign(bias + np.array([0, logit_bias], np.float32))
+    bias.assign(keras.ops.convert_to_numpy(bias) + biases.astype(np.float32))
     write_atomically(run.model, model.save)
-    biased = operating_point.calibrate(raw, logit_bias=logit_bias)
-    point = operating_point.select(biased, labels, recipe.size)
-    calibrated = operating_point.calibrate(biased, point.temperature)
+    biased = calibrate(raw, biases=biases)
+    point = select(biased, labels, recipe.size)
+    calibrated = calibrate(biased, point.temperature)
+    intervals = bootstrap(
+        *(calibrated[:count], labels, point.threshold, names, patients),
+        rounds=max(200, min(1000, _RESAMPLED // (count * len(names)))),
+        progress=functools.partial(progress, what="resampling", unit="round"),
+    )
     metrics = RunMetrics(
-        epochs=len(state.history),
-        uncalibrated=summary(raw[:count], labels, 0.5),
-        validation=summary(calibrated[:count], labels, point.threshold),
-        corrupted=summary(calibrated[count:], np.tile(labels, copies), point.threshold),
+        epochs=len(training.state.history),
+        uncalibrated=summary(raw[:count], labels, 0.5 if len(names) == 2 else None, names),
+        validation=summary(calibrated[:count], labels, point.threshold, names),
+        corrupted=summary(calibrated[count:], np.tile(labels, copies), point.threshold, names),
+        intervals=intervals,
+        counts={name: int((labels == label).sum()) for label, name in enumerate(names)},
+        patients=len(set(patients)),
+        useless=uselessness(intervals, decide(calibrated[:count], point.threshold), names),
     )
     run.write_ood(fit_ood(model, data.pixels["train"], recipe.size, recipe.seed))
     run.write_metrics(metrics)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
 from handler.errors import InputError
 from handler.files import read
@@ -18,6 +17,7 @@ from training.errors import DataError
 from training.layout import is_prepared
 from training.patients import told_patient
 from training.prepare import Prepared, load
+from training.progress import progress
 from training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def read_labelled(data: Prepared | DataSet, size: int, held_out: RunFolder | Non
         return _of_prepared(data, size)
     items, part = (_held_out(data, held_out), "validation") if held_out else _for_evaluation(data)
     pixels, kept, patients, unreadable = [], [], [], []
-    for item in tqdm(items, "reading", unit="image", leave=False):
+    for item in progress(items, "reading"):
         content = read(item.path)
         try:
             pixels.append(decode(content, size))

@@ -4,13 +4,14 @@ Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Rec
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from keras import layers
 
-from handler.contract import LABELS, PIXEL_SCALE
+from handler.contract import PIXEL_SCALE
 from handler.imaging.decode import Pixels
 from training.augment import resize
 from training.errors import RunError
@@ -29,8 +30,8 @@ def widths(recipe: Recipe) -> tuple[int, ...]:
     return recipe.channels or tuple(scaled)
 
 
-def build(recipe: Recipe) -> keras.Model:
-    """The untrained network: pixels `[N, H, W, 1]` in 0..255 to probabilities `[N, 2]`; any size from 32 px up.
+def build(recipe: Recipe, classes: int = 2) -> keras.Model:
+    """The untrained network: pixels `[N, H, W, 1]` in 0..255 to probabilities `[N, classes]`; any size from 32 px up.
 
     The head pools globally, so that the same layers serve every image size.
     """
@@ -48,7 +49,7 @@ def build(recipe: Recipe) -> keras.Model:
         x = layers.Dense(512, activation="relu", kernel_initializer="he_normal", name="head_1")(x)
         x = layers.Dropout(recipe.dropout, seed=recipe.seed, name="head_dropout")(x)
         x = layers.Dense(128, activation="relu", kernel_initializer="he_normal", name="head_2")(x)
-        x = layers.Dense(len(LABELS), dtype="float32", name="logits")(x)
+        x = layers.Dense(classes, dtype="float32", name="logits")(x)
         return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(x), name="vgg19")
     finally:
         keras.config.set_dtype_policy("float32")
@@ -73,17 +74,25 @@ def set_trainable(model: keras.Model, trainable: Trainable) -> None:
 
 
 def predict(model: keras.Model, pixels: Pixels, size: int, batch: int = 64) -> npt.NDArray[np.float64]:
-    """Probabilities `[N]` in 0..1 of the positive class.
+    """Probabilities `[N, K]`, 0..1.
 
     Args:
         pixels: uint8 `[N, S, S]`.
         size: the image size in pixels that the network sees, at most `S`.
     """
-    rows = [
-        np.asarray(model.predict_on_batch(np.stack([resize(image, size) for image in part])[..., np.newaxis]))
-        for part in (pixels[start : start + batch] for start in range(0, len(pixels), batch))
-    ]
-    return np.asarray(np.concatenate(rows)[:, -1], dtype=np.float64)
+    return predict_batches(
+        model,
+        (
+            np.stack([resize(image, size) for image in pixels[start : start + batch]])
+            for start in range(0, len(pixels), batch)
+        ),
+    )
+
+
+def predict_batches(model: keras.Model, batches: Iterable[Pixels]) -> npt.NDArray[np.float64]:
+    """Probabilities `[N, K]` of the images of all batches, uint8 `[B, S, S]` each."""
+    rows = [np.asarray(model.predict_on_batch(images[..., np.newaxis])) for images in batches]
+    return np.concatenate(rows).astype(np.float64)
 
 
 def load_trained(run: RunFolder, *, as_trained: bool = False) -> tuple[keras.Model, Recipe]:
@@ -95,12 +104,12 @@ def load_trained(run: RunFolder, *, as_trained: bool = False) -> tuple[keras.Mod
     Raises:
         RunError: the run does not exist or is not finished.
     """
-    recipe = run.read_config().recipe
+    config = run.read_config()
     try:
         saved = keras.models.load_model(run.finished_model(), compile=False)
     except (OSError, ValueError) as exc:
         raise RunError(f"{run.model} cannot be read: finish the run with its own command ({exc})") from exc
-    recipe = dataclasses.replace(recipe, mixed_precision=recipe.mixed_precision and as_trained)
-    model = build(recipe)
+    recipe = dataclasses.replace(config.recipe, mixed_precision=config.recipe.mixed_precision and as_trained)
+    model = build(recipe, len(config.labels))
     model.set_weights(saved.get_weights())
     return model, recipe

@@ -1,8 +1,8 @@
-"""The operating point: logit bias, temperature, threshold and abstention band, all selected on validation images.
+"""The operating point: logit biases, temperature, threshold and set thresholds, all selected on validation images.
 
 Plain validation images saturate (AUC above 0.99), images from elsewhere do not. So the numbers are selected on the
 corrupted validation set: the validation images as they are, and several copies of each, corrupted by
-`training.augment`.
+`training.augment`. Every class has the same total weight.
 """
 
 import dataclasses
@@ -14,12 +14,15 @@ from handler.imaging.decode import Pixels
 from training.augment import augment
 
 Array = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
 
 CORRUPTED_COPIES = 3
 CORRUPTION_STRENGTH = 1.0
 TARGET_SENSITIVITY = 0.95
-CERTAIN = 0.98
-"""The abstention band begins where sensitivity falls to this, and ends where specificity reaches it."""
+SET_COVERAGE = 0.98
+
+_BOUNDS = (np.log(0.1), np.log(10))
+"""Of the logarithm of the temperature."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,98 +30,99 @@ class OperatingPoint:
     """What validation decides; the fields are those of `handler.contract.Contract`."""
 
     temperature: float
-    threshold: float
-    """Of the calibrated probability of the positive class."""
-    uncertain_from: float
-    uncertain_to: float
-    """The abstention band: at most one positive in fifty scores below it, at most one negative in fifty above it,
-    both counted on the corrupted validation set."""
+    threshold: float | None
+    set_thresholds: tuple[float, ...]
+    set_coverage: float
     input_size: int
     """Image size in pixels at which the other numbers hold."""
 
 
-def corrupted_validation_set(pixels: Pixels, seed: int, copies: int = CORRUPTED_COPIES) -> Pixels:
-    """The images followed by corrupted copies of them.
+def corrupted(image: Pixels, seed: int, copy: int, index: int) -> Pixels:
+    """One image of the corrupted validation set, which has the images as they are and `CORRUPTED_COPIES` copies of
+    each.
 
     Args:
-        pixels: uint8 `[N, S, S]`.
-        seed: the same seed gives the same corruptions.
-
-    Returns:
-        uint8 `[N * (1 + copies), S, S]`: the images, then the first copy of each, then the second.
+        image: uint8 `[S, S]`.
+        seed: the same seed gives the same corruption.
+        copy: number of the copy; 0 for the image as it is.
+        index: of the image in the validation split.
     """
-    corrupted = [
-        augment(image, np.random.default_rng((seed, copy, index)), CORRUPTION_STRENGTH)
-        for copy in range(copies)
-        for index, image in enumerate(pixels)
-    ]
-    return np.concatenate([pixels, np.stack(corrupted)])
+    return augment(image, np.random.default_rng((seed, copy - 1, index)), CORRUPTION_STRENGTH) if copy else image
 
 
-def logits(probabilities: Array) -> Array:
-    """Log odds `[N]` of probabilities `[N]` in 0..1, clipped to finite values."""
-    clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
-    return np.asarray(np.log(clipped / (1 - clipped)))
-
-
-def calibrate(probabilities: Array, temperature: float = 1.0, logit_bias: float = 0.0) -> Array:
-    """Calibrated probabilities `[N]` in 0..1: `logit_bias` is added to the log odds, the sum is divided by
-    `temperature`.
+def calibrate(probabilities: Array, temperature: float = 1.0, biases: Array | None = None) -> Array:
+    """Calibrated probabilities `[N, K]`, 0..1: the biases are added to the log probabilities, the sums are divided by
+    the temperature, and softmax makes probabilities of them.
 
     Args:
-        probabilities: `[N]` of the positive class, 0..1.
+        probabilities: `[N, K]`, 0..1.
+        biases: `[K]`; none by default.
     """
-    return np.asarray(1 / (1 + np.exp(-(logits(probabilities) + logit_bias) / temperature)))
+    scaled = (_logits(probabilities) + (0.0 if biases is None else biases)) / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(probabilities: Array, labels: npt.NDArray[np.int64]) -> float:
-    """The temperature with the least log loss (Guo et al. 2017, arXiv:1706.04599), both classes with equal weight.
+def _logits(probabilities: Array) -> Array:
+    """Log probabilities, clipped to finite values."""
+    return np.asarray(np.log(np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)))
+
+
+def fit_temperature(probabilities: Array, labels: Labels) -> float:
+    """The temperature with the least log loss (Guo et al. 2017, arXiv:1706.04599), all classes with equal weight.
 
     Args:
-        probabilities: `[N]` of the positive class, at temperature 1.
-        labels: `[N]`, 1 for positive.
+        probabilities: `[N, K]` at temperature 1.
+        labels: `[N]`, index of the true class.
     """
     from scipy.optimize import minimize_scalar
 
-    odds = logits(probabilities)
+    logits, weights = _logits(probabilities), _balanced_weights(labels)
     found = minimize_scalar(
-        lambda log_temperature: _balanced_log_loss(odds / np.exp(log_temperature), labels),
-        bounds=(np.log(0.1), np.log(10)),
+        lambda log_temperature: _log_loss(logits / np.exp(log_temperature), labels, weights),
+        bounds=_BOUNDS,
         method="bounded",
     )
     return float(np.exp(found.x))
 
 
-def fit_logit_bias(probabilities: Array, labels: npt.NDArray[np.int64]) -> float:
-    """The number to add to the log odds of the positive class: the bias of Platt scaling (Platt 1999), fitted with
-    equal weight for both classes. Distillation and weight averaging leave a bias that temperature scaling cannot
-    correct.
+def fit_biases(probabilities: Array, labels: Labels) -> Array:
+    """The numbers `[K]` to add to the logits of the classes; the first one is 0. With two classes the second one is the
+    bias of Platt scaling (Platt 1999). All classes have equal weight. Distillation and weight averaging leave a bias
+    that temperature scaling cannot correct.
 
     Args:
-        probabilities: `[N]` of the positive class, at temperature 1.
-        labels: `[N]`, 1 for positive.
+        probabilities: `[N, K]` at temperature 1.
+        labels: `[N]`, index of the true class.
     """
     from scipy.optimize import minimize
 
-    odds = logits(probabilities)
-    found = minimize(
-        lambda scaling: _balanced_log_loss((odds + scaling[1]) / np.exp(scaling[0]), labels),
-        (0.0, 0.0),
-        bounds=((np.log(0.1), np.log(10)), (-5, 5)),
-    )
-    return float(found.x[1])
+    logits, weights = _logits(probabilities), _balanced_weights(labels)
+    others = logits.shape[1] - 1
+
+    def loss(scaling: Array) -> float:
+        return _log_loss((logits + np.append(0.0, scaling[1:])) / np.exp(scaling[0]), labels, weights)
+
+    found = minimize(loss, np.zeros(1 + others), bounds=(_BOUNDS, *[(-5, 5)] * others))
+    return np.append(0.0, found.x[1:])
 
 
-def _balanced_log_loss(odds: Array, labels: npt.NDArray[np.int64]) -> float:
-    """Of log odds `[N]`, both classes with equal weight."""
-    weights = np.where(labels == 1, 1 / max(1, (labels == 1).sum()), 1 / max(1, (labels == 0).sum()))
-    return float((weights * np.logaddexp(0, -np.where(labels == 1, 1, -1) * odds)).sum())
+def _balanced_weights(labels: Labels) -> Array:
+    """`[N]`; those of each class sum to 1."""
+    return np.asarray(1 / np.bincount(labels)[labels])
+
+
+def _log_loss(logits: Array, labels: Labels, weights: Array) -> float:
+    from scipy.special import logsumexp
+
+    losses = logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]
+    return float((weights * losses).sum())
 
 
 def select_threshold(
     probabilities: Array,
-    labels: npt.NDArray[np.int64],
-    groups: npt.NDArray[np.int64],
+    labels: Labels,
+    groups: Labels,
     target: float = TARGET_SENSITIVITY,
 ) -> float:
     """The greatest threshold with the target sensitivity in every group. It may lie above one half: a lower one would
@@ -144,20 +148,39 @@ def select_threshold(
     return float(np.clip((below + limit) / 2, 1e-6, 1 - 1e-6))
 
 
-def select(probabilities: Array, labels: npt.NDArray[np.int64], input_size: int) -> OperatingPoint:
+def select_set_thresholds(probabilities: Array, labels: Labels, coverage: float = SET_COVERAGE) -> tuple[float, ...]:
+    """By class: the probability from which the class is in the prediction set. Of `n` new images of each class at most
+    `1 - coverage` are expected below it (class-conditional conformal prediction, Sadinle et al. 2019,
+    arXiv:1609.00451). A class with too few images to promise that gets 0: it is always in the set.
+
+    Args:
+        probabilities: calibrated, `[N, K]`.
+        labels: `[N]`, index of the true class.
+    """
+    found = []
+    for label in range(probabilities.shape[1]):
+        own = np.sort(probabilities[labels == label, label])
+        rank = int((len(own) + 1) * (1 - coverage) + 1e-9)
+        found.append(float(own[rank - 1]) if rank else 0.0)
+    return tuple(found)
+
+
+def select(probabilities: Array, labels: Labels, input_size: int) -> OperatingPoint:
     """All numbers of the operating point, from uncalibrated probabilities of the corrupted validation set.
 
     Args:
-        probabilities: `[N * (1 + CORRUPTED_COPIES)]` of the positive class, in the order of
-            `corrupted_validation_set`.
-        labels: `[N]`, 1 for positive.
+        probabilities: `[N * (1 + CORRUPTED_COPIES), K]`: the images, then the first copy of each, then the second.
+        labels: `[N]`, index of the true class.
         input_size: image size in pixels at which they were computed.
     """
     groups = np.repeat([0, 1], [len(labels), len(labels) * CORRUPTED_COPIES])
     labels = np.tile(labels, 1 + CORRUPTED_COPIES)
     temperature = fit_temperature(probabilities, labels)
     calibrated = calibrate(probabilities, temperature)
-    threshold = select_threshold(calibrated, labels, groups)
-    low = float(np.quantile(calibrated[labels == 1], 1 - CERTAIN))
-    high = float(np.quantile(calibrated[labels == 0], CERTAIN))
-    return OperatingPoint(temperature, threshold, min(low, threshold), max(high, threshold), input_size)
+    thresholds = select_set_thresholds(calibrated, labels)
+    threshold = None
+    if calibrated.shape[1] == 2:
+        threshold = select_threshold(calibrated[:, 1], labels, groups)
+        # The label that the threshold gives must be in the set.
+        thresholds = (min(thresholds[0], 1 - threshold), min(thresholds[1], threshold))
+    return OperatingPoint(temperature, threshold, thresholds, SET_COVERAGE, input_size)

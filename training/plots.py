@@ -1,4 +1,4 @@
-"""Plots of training, evaluation and robustness, as PNG files; no screen is needed."""
+"""Plots of training, evaluation, robustness and explanations, as PNG files; no screen is needed."""
 
 import dataclasses
 import itertools
@@ -67,6 +67,23 @@ def plot_robustness(result: Mapping[str, Mapping[str, float]], path: Path) -> No
     axes.grid(axis="y", color="0.9")
     axes.set(xlabel="share of validation images that are classified correctly", xlim=(None, 1.005))
     axes.legend(loc="lower left")
+    _save(figure, path)
+
+
+def plot_explanations(curves: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Deletion and insertion curves, by the map and in random order.
+
+    Args:
+        curves: see `training.explanations.evaluate_explanations`.
+    """
+    figure, both = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
+    for axes, name, of in zip(both, ("deletion", "insertion"), ("blurred", "restored"), strict=True):
+        axes.plot(curves["shares"], curves[name], "o-", label="highest values of the map first")
+        axes.plot(curves["shares"], curves[f"random {name}"], "s--", color="0.5", label="random order")
+        axes.set(title=name, xlabel=f"share of pixels that are {of}")
+        axes.grid(color="0.9")
+    both[0].set_ylabel("mean log odds of positive images")
+    both[0].legend()
     _save(figure, path)
 
 

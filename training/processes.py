@@ -1,16 +1,19 @@
 """Run a function on many inputs in several processes."""
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
-
-from tqdm import tqdm
+from types import TracebackType
+from typing import Self, TypeVar
 
 from handler.settings import granted_threads
 from training.errors import DataError
+from training.progress import progress
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -35,22 +38,78 @@ def map_in_processes(
     """
     count = min(workers or granted_threads(), len(inputs) // _LEAST)
     if count < 2:
-        yield from tqdm(map(function, inputs), title, len(inputs), leave=False, unit="image")
+        yield from progress(map(function, inputs), title, total=len(inputs))
         return
-    # A fork would copy the threads' locks of TensorFlow, if it was imported.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_ignore_interrupts) as pool:
+    with _pool(count) as pool:
         try:
             results = pool.map(function, inputs, chunksize=_CHUNK)
-            yield from tqdm(results, title, len(inputs), leave=False, unit="image")
+            yield from progress(results, title, total=len(inputs))
         except BrokenProcessPool as exc:
-            raise DataError(
-                "a process that decodes images was ended, probably because memory ran out: give --workers 1"
-            ) from exc
+            raise _ended() from exc
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes; the first one ends the others."""
+class Workers:
+    """Processes that prepare images ahead of the network. To be used as a context manager.
+
+    Args:
+        count: number of processes; None for as many as there are cores. One is a thread of this process instead.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self._count = count or granted_threads()
+        self._executor: Executor = ThreadPoolExecutor(1) if self._count == 1 else _pool(self._count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+    def map(self, function: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
+        """The results in the order of the inputs. Only a few are computed ahead of the one that is asked for.
+
+        Args:
+            function: can be pickled, as its inputs and results can.
+
+        Raises:
+            DataError: the operating system ended a process.
+        """
+        coming: deque[Future[Out]] = deque()
+        try:
+            for each in inputs:
+                coming.append(self._executor.submit(function, each))
+                if len(coming) > 2 * self._count:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        except BrokenProcessPool as exc:
+            raise _ended() from exc
+        finally:
+            for future in coming:
+                future.cancel()
+
+
+def _pool(count: int) -> ProcessPoolExecutor:
+    # A fork would copy the threads' locks of TensorFlow, if it was imported.
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_start)
+
+
+def _ended() -> DataError:
+    return DataError("a process that prepares images was ended, probably because memory ran out: give --workers 1")
+
+
+def _start() -> None:
+    """Leave Ctrl-C, which reaches all processes, to the first one; end when that one does, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    first = multiprocessing.parent_process()
+    if first is not None:
+        threading.Thread(target=_end_after, args=(first,), daemon=True).start()
+
+
+def _end_after(first: multiprocessing.process.BaseProcess) -> None:
+    first.join()
+    os._exit(1)

@@ -17,14 +17,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from handler.contract import LABELS
 from handler.files import write_atomically
 from training.augment import augment, resize
-from training.distillation import Teacher
+from training.backend import padded, use_all_devices
+from training.distillation import Teacher, require_labels
 from training.errors import ConfigError, RunError
 from training.fit import fit
 from training.network import BLOCKS, CONVOLUTIONS, build, load_trained
 from training.prepare import Prepared
+from training.progress import progress
 from training.recipe import Recipe, pruned_recipe
 from training.run_folder import RunFolder, RunMetrics
 
@@ -54,6 +55,7 @@ def prune(
     teachers: Sequence[Path] = (),
     source: str = "",
     seed: int = 0,
+    workers: int | None = None,
     **changes: Any,
 ) -> RunMetrics:
     """Prune the network of a run and fine-tune it; the same call again continues where it was interrupted.
@@ -68,16 +70,19 @@ def prune(
         epochs: of fine-tuning.
         teachers: finished runs, whose mean probabilities are learned; by default `unpruned` alone.
         source: the name of the data set in the run's configuration.
+        workers: see `training.fit.fit`.
         changes: other numbers of the recipe.
 
     Raises:
-        RunError: `unpruned` or a teacher is not finished or was trained on images that validate here, or `out` holds
-            another run.
+        RunError: `unpruned` or a teacher is not finished, has other classes or was trained on images that validate
+            here, or `out` holds another run.
         ConfigError: the budget is not positive, or the minimum keep ratio needs more.
     """
     run, target = RunFolder(unpruned), RunFolder(out)
     teacher_runs = [RunFolder(path) for path in teachers]
-    teacher = Teacher(teacher_runs or [run])
+    use_all_devices()
+    require_labels(run, data.names)
+    teacher = Teacher(teacher_runs or [run], data.names)
     for known in {run, *teacher_runs}:
         _refuse_leak(known, data)
     whole, recipe = load_trained(run)
@@ -89,11 +94,11 @@ def prune(
     changes = {"dropout": recipe.dropout, **changes}
     fine_tuning = pruned_recipe(channels, size=size, epochs=epochs, batch_norm=recipe.batch_norm, seed=seed, **changes)
     if not target.started:
-        pruned = build(fine_tuning)
+        pruned = build(fine_tuning, len(data.names))
         copy_pruned_weights(whole, pruned, kept)
         write_atomically(target.pruned, pruned.save)
     origin = f"{run.name} ({run.read_config().init})"
-    return fit(data, out, fine_tuning, str(target.pruned), source, teacher, origin=origin)
+    return fit(data, out, fine_tuning, str(target.pruned), source, teacher, origin=origin, workers=workers)
 
 
 def _refuse_leak(run: RunFolder, data: Prepared) -> None:
@@ -122,44 +127,67 @@ def importance(model: keras.Model, data: Prepared, recipe: Recipe, seed: int) ->
     """Importance `[C]` of the channels of each convolution, by layer name: the mean over batches of training images of
     the squared change of the loss.
 
+    A gate behind each convolution, or behind its BatchNorm, multiplies a channel by 1. The gradient of the loss with
+    respect to the gate is the sum of value times gradient of the numbers that scale and shift the channel. Gradient
+    descent with rate 1 moves the gate by it, on any backend.
+
     Args:
         model: a network of `training.network`.
         recipe: image size and label smoothing of its training.
         seed: of the sample of images and their augmentation.
     """
-    import tensorflow as tf
-
-    variables = {}
-    for name in CONVOLUTIONS:
-        layer = _scaling(model, name)
-        variables[name] = [layer.gamma.value, layer.beta.value] if layer else _kernel_and_bias(model, name)
-    found: dict[str, Array] = {name: np.zeros(pair[0].shape[-1]) for name, pair in variables.items()}
-    rng = np.random.default_rng(seed)
+    gated, gates = _gated(model)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    for _ in range(_BATCHES):
+    gated.compile(optimizer=keras.optimizers.SGD(1.0), loss=loss)
+    found: dict[str, Array] = {name: np.zeros(gate.change.shape[-1]) for name, gate in gates.items()}
+    rng = np.random.default_rng(seed)
+    devices, ones = use_all_devices(), np.ones(_BATCH, np.float32)
+    for _ in progress(range(_BATCHES), "estimating importance", unit="batch"):
         chosen = rng.integers(0, len(data.labels["train"]), _BATCH)
-        images = [resize(augment(data.pixels["train"][i], rng), recipe.size) for i in chosen]
-        with tf.GradientTape() as tape:
-            probabilities = model(np.stack(images)[..., np.newaxis], training=False)
-            value = loss(np.eye(len(LABELS))[data.labels["train"][chosen]], probabilities)
-        gradients = tape.gradient(value, variables)
-        for name, pair in variables.items():
-            change = [np.asarray(g * v, np.float64) for g, v in zip(gradients[name], pair, strict=True)]
-            total = sum(c.sum(axis=tuple(range(c.ndim - 1))) for c in change)
-            found[name] += np.square(total) / _BATCHES
+        images = np.stack([resize(augment(data.pixels["train"][i], rng), recipe.size) for i in chosen])
+        targets = np.eye(len(data.names), dtype=np.float32)[data.labels["train"][chosen]]
+        pixels, targets, weights = padded(images[..., np.newaxis], targets, ones, devices)
+        gated.train_on_batch(pixels, targets, sample_weight=weights)
+        for name, gate in gates.items():
+            found[name] += np.square(keras.ops.convert_to_numpy(gate.change), dtype=np.float64) / _BATCHES
+            gate.change.assign(np.zeros(gate.change.shape))
     return found
+
+
+class _Gate(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Multiplies each channel by `1 + change`, where `change` is 0 at first."""
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.change = self.add_weight(shape=(shape[-1],), initializer="zeros", name="change")
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return x * (1 + self.change)
+
+
+def _gated(model: keras.Model) -> tuple[keras.Model, dict[str, _Gate]]:
+    """A copy of the network with gates, by name of the convolution. Nothing but the gates is trainable."""
+    copied = keras.models.clone_model(model)
+    copied.set_weights(model.get_weights())
+    copied.trainable = False
+    gates = {name: _Gate(name=f"{name}_gate") for name in CONVOLUTIONS}
+    behind = {_scaled(model, name): gate for name, gate in gates.items()}
+    x = copied.input
+    for layer in copied.layers[1:]:
+        if not isinstance(layer, keras.layers.Dropout):
+            x = layer(x)
+            x = behind[layer.name](x) if layer.name in behind else x
+    return keras.Model(copied.input, x), gates
+
+
+def _scaled(model: keras.Model, name: str) -> str:
+    """The name of the layer that scales the channels of a convolution: its BatchNorm, or the convolution."""
+    scaling = _scaling(model, name)
+    return str(scaling.name) if scaling else name
 
 
 def _scaling(model: keras.Model, name: str) -> Any:
     """The BatchNorm behind a convolution, or None."""
-    try:
-        return model.get_layer(f"{name}_bn")
-    except ValueError:
-        return None
-
-
-def _kernel_and_bias(model: keras.Model, name: str) -> list[Any]:
-    return [variable.value for variable in model.get_layer(name).weights]
+    return next((layer for layer in model.layers if layer.name == f"{name}_bn"), None)
 
 
 def select_channels(

@@ -4,11 +4,13 @@
 | --- | --- | --- |
 | `config.json`, `split.json` | `RunConfig`, `RunSplit` | at the start |
 | `data/` | see `training.prepare` | at the start, unless `--data` is prepared |
-| `importance.npz`, `pruned.keras` | see `training.pruning` | at the start of `prune` |
+| `importance.npz` | see `training.pruning` | at the start of `prune` |
+| `pruned.keras` | see `training.pruning` | at the start of `prune`, deleted at the end |
 | `state.json` | `RunState` | after each epoch |
 | `checkpoint-N.keras`, `checkpoint-N.weights.h5` | see `save_checkpoint` | after each epoch, deleted at the end |
-| `PHASE.weights.h5` | weights | after each epoch that is the best of its phase |
-| `curves.png` | plot | after each epoch |
+| `PHASE.weights.h5` | weights | after each epoch that is the best of its phase, deleted at the end |
+| `curves.png`, `history.csv` | the training history | after each epoch |
+| `train.log` | what was said | all the time |
 | `model.keras` | the network | at the end |
 | `ood.npz`, `metrics.json` | `OodStatistics`, `RunMetrics` | after it |
 | `operating_point.json` | `OperatingPoint` | last |
@@ -17,26 +19,23 @@ Importing this module does not import Keras.
 """
 
 import dataclasses
-import functools
 import hashlib
-import json
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from handler.files import write_atomically, write_json
-from training.errors import ConfigError, RunError
+from training.errors import RunError
 from training.operating_point import OperatingPoint
 from training.recipe import Recipe
+from training.run_files import read_arrays, read_json, translated, write_arrays, write_table
 
 if TYPE_CHECKING:
     import keras
 
-T = TypeVar("T")
 Array = npt.NDArray[np.float32]
 
 _CONFIG = "config.json"
@@ -65,6 +64,8 @@ class RunConfig:
     """Name of the data set."""
     images: Mapping[str, int]
     """Number of images by split."""
+    labels: tuple[str, ...]
+    """Class names in the order of the network's outputs. Of two the second is the positive one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class RunState:
     """Stem of the checkpoint's files; empty before the first epoch ends."""
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """One row for each epoch: `phase`, `epoch` (from 1), `size`, `loss`, `seconds`, `validation_log_loss`,
-    `validation_auc`, `validation_sensitivity`, `validation_specificity`, `corrupted_auc`."""
+    `validation_auc`, `validation_balanced_accuracy`, `corrupted_auc`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -107,6 +108,14 @@ class RunMetrics:
     """On validation images at the operating point."""
     corrupted: Mapping[str, float]
     """On corrupted copies of the validation images at the operating point."""
+    intervals: Mapping[str, tuple[float, float]]
+    """95 % interval of each number of `validation`, by patient."""
+    counts: Mapping[str, int]
+    """Number of validation images by class."""
+    patients: int
+    """Number of patients of the validation images."""
+    useless: str = ""
+    """Why the network is no better than chance; empty if it is better."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +160,16 @@ class RunFolder:
     def curves(self) -> Path:
         """Plot of the training history, PNG."""
         return self.path / "curves.png"
+
+    @property
+    def log(self) -> Path:
+        """What `fit` has said, text."""
+        return self.path / "train.log"
+
+    @property
+    def history(self) -> Path:
+        """The training history, CSV."""
+        return self.path / "history.csv"
 
     @property
     def data(self) -> Path:
@@ -200,36 +219,38 @@ class RunFolder:
             raise RunError(f"{self.path} holds a run that was trained on other images: {_ANOTHER_FOLDER}")
 
     def read_config(self) -> RunConfig:
-        return _read(self.path / _CONFIG, _config_from)
+        return read_json(self.path / _CONFIG, _config_from)
 
     def read_split(self) -> RunSplit:
-        return _read(self.path / _SPLIT, lambda values: RunSplit(**{name: tuple(values[name]) for name in values}))
+        return read_json(self.path / _SPLIT, lambda values: RunSplit(**{name: tuple(values[name]) for name in values}))
 
     def read_state(self) -> RunState:
-        return _read(self.path / _STATE, lambda values: RunState(**values))
+        return read_json(self.path / _STATE, lambda values: RunState(**values))
 
     def write_state(self, state: RunState) -> None:
         write_json(self.path / _STATE, dataclasses.asdict(state))
+        write_table(self.history, state.history)
 
     def read_metrics(self) -> RunMetrics:
-        return _read(self.path / _METRICS, lambda values: RunMetrics(**values))
+        return read_json(self.path / _METRICS, _metrics_from)
 
     def write_metrics(self, metrics: RunMetrics) -> None:
         write_json(self.path / _METRICS, dataclasses.asdict(metrics))
 
     def read_operating_point(self) -> OperatingPoint:
-        return _read(self.path / _OPERATING_POINT, lambda values: OperatingPoint(**values))
+        path = self.path / _OPERATING_POINT
+        return read_json(path, lambda v: OperatingPoint(**{**v, "set_thresholds": tuple(v["set_thresholds"])}))
 
     def write_operating_point(self, point: OperatingPoint) -> None:
         write_json(self.path / _OPERATING_POINT, dataclasses.asdict(point))
 
     def read_ood(self) -> OodStatistics:
         path = self.path / _OOD
-        return _translated(path, lambda: OodStatistics(**_read_arrays(path)))
+        return translated(path, lambda: OodStatistics(**read_arrays(path)))
 
     def write_ood(self, statistics: OodStatistics) -> None:
         fields = dataclasses.fields(OodStatistics)
-        _write_arrays(self.path / _OOD, {field.name: getattr(statistics, field.name) for field in fields})
+        write_arrays(self.path / _OOD, {field.name: getattr(statistics, field.name) for field in fields})
 
     def read_importance(self, digest: str) -> dict[str, npt.NDArray[np.float64]] | None:
         """Importance `[C]` of the channels of each convolution, by layer name; None if it was estimated for a
@@ -237,11 +258,11 @@ class RunFolder:
         path = self.path / _IMPORTANCE
         if not path.exists():
             return None
-        arrays = _translated(path, lambda: _read_arrays(path))
+        arrays = translated(path, lambda: read_arrays(path))
         return arrays if str(arrays.pop("network", "")) == digest else None
 
     def write_importance(self, scores: Mapping[str, npt.NDArray[np.float64]], digest: str) -> None:
-        _write_arrays(self.path / _IMPORTANCE, {**scores, "network": np.array(digest)})
+        write_arrays(self.path / _IMPORTANCE, {**scores, "network": np.array(digest)})
 
     def checkpoint_files(self, state: RunState) -> tuple[Path, Path]:
         """The files of the state's checkpoint: the network with its optimizer, and the averaged weights."""
@@ -255,44 +276,23 @@ class RunFolder:
         write_atomically(whole, model.save)
         write_atomically(averaged, average.save_weights)
         self.write_state(state)
-        self._delete_checkpoints(keep={whole, averaged})
+        self._delete([f"{_CHECKPOINT}*"], keep=(whole, averaged))
 
-    def delete_checkpoints(self) -> None:
-        """Delete all checkpoints when the run does not need them any more."""
-        self._delete_checkpoints(keep=set())
+    def delete_intermediate(self) -> None:
+        """Delete what a finished run does not need any more: checkpoints, the best weights of each phase, and the
+        pruned network before its fine-tuning."""
+        self._delete([f"{_CHECKPOINT}*", "*.weights.h5", self.pruned.name])
 
-    def _delete_checkpoints(self, keep: set[Path]) -> None:
-        for path in set(self.path.glob(f"{_CHECKPOINT}*")) - keep:
+    def _delete(self, patterns: Sequence[str], keep: Sequence[Path] = ()) -> None:
+        for path in {path for pattern in patterns for path in self.path.glob(pattern)}.difference(keep):
             path.unlink()
 
 
 def _config_from(values: Mapping[str, Any]) -> RunConfig:
     recipe, teachers = Recipe.from_dict(values["recipe"]), tuple(values["teachers"])
-    return RunConfig(**{**values, "recipe": recipe, "teachers": teachers})
+    return RunConfig(**{**values, "recipe": recipe, "teachers": teachers, "labels": tuple(values["labels"])})
 
 
-def _read(path: Path, parse: Callable[[Mapping[str, Any]], T]) -> T:
-    return _translated(path, lambda: parse(json.loads(path.read_text(encoding="utf-8"))))
-
-
-def _translated(path: Path, read: Callable[[], T]) -> T:
-    try:
-        return read()
-    except FileNotFoundError as exc:
-        raise RunError(
-            f"{path} is missing: give the folder of a finished `python -m training fit`; the same fit command finishes "
-            "an interrupted one"
-        ) from exc
-    except OSError as exc:
-        raise RunError(f"{path} cannot be read ({exc.strerror}): check the path and its permissions") from exc
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as exc:
-        raise RunError(f"{path} was not written by this release, or is damaged: train again ({exc!r})") from exc
-
-
-def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    with np.load(path) as stored:
-        return dict(stored)
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    write_atomically(path, functools.partial(np.savez, **arrays))  # type: ignore[arg-type]
+def _metrics_from(values: Mapping[str, Any]) -> RunMetrics:
+    intervals = {name: (low, high) for name, (low, high) in values["intervals"].items()}
+    return RunMetrics(**{**values, "intervals": intervals})

@@ -5,6 +5,7 @@ other network do. The dense head is new.
 """
 
 import importlib.util
+import logging
 from pathlib import Path
 
 import keras
@@ -17,6 +18,8 @@ from handler.imaging.decode import Pixels
 from training.augment import augment, resize
 from training.errors import WeightsError
 from training.network import BLOCKS, CONVOLUTIONS
+
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float32]
 Convolutions = dict[str, tuple[Array, Array]]
@@ -40,7 +43,8 @@ def initialise(model: keras.Model, init: str, pixels: Pixels, size: int) -> None
 
     Args:
         init: "scratch" keeps the random weights; "imagenet", or a file in the layout of `keras.applications.VGG19`, see
-            `imagenet`; "hed", see `hed_weights`; a `.keras` file holds a network of the same shape.
+            `imagenet`; "hed", see `hed_weights`; a `.keras` file holds a network of the same shape, or with another
+            number of classes.
         pixels: training images uint8 `[N, S, S]`, for the statistics of BatchNorm.
         size: image size in pixels at which the network is trained.
 
@@ -152,10 +156,21 @@ def _normalise(model: keras.Model, convolutions: Convolutions, images: Pixels) -
 
 
 def _copy(model: keras.Model, file: str) -> None:
+    """Copy all weights, or those of all layers but the last if the other network has another number of classes."""
     try:
-        model.set_weights(keras.models.load_model(file, compile=False).get_weights())
+        source = keras.models.load_model(file, compile=False)
+        if source.output_shape[-1] == model.output_shape[-1]:
+            model.set_weights(source.get_weights())
+            return
+        for layer in model.layers:
+            if layer.name != "logits":
+                layer.set_weights(source.get_layer(layer.name).get_weights())
     except Exception as exc:  # Keras raises whatever its reader raised
         raise WeightsError(
             f"cannot start from {file}: it must be the model.keras of a run with the same widths and the same kind of "
             f"BatchNorm, see --recipe and --set width=... ({exc})"
         ) from exc
+    log.info(
+        "%s tells %d classes apart, the data has %d: all its layers but the last are used",
+        *(file, source.output_shape[-1], model.output_shape[-1]),
+    )

@@ -8,7 +8,7 @@ import numpy as np
 
 from handler.contract import Contract
 from handler.prevalence import prevalence_of
-from handler.scoring import decision, identity
+from handler.scoring import identity, prediction_of
 
 STATIC = Path(__file__).with_name("openapi.json")
 """What holds for every bundle; `make openapi` writes it. FastAPI would generate it, but importing FastAPI takes
@@ -39,10 +39,13 @@ def _answer_as(contract: Contract, response: dict[str, Any]) -> None:
     others = len(contract.labels) - 1
     share = round(0.03 / others, 4)
     probabilities = np.array([share] * others + [round(1 - others * share, 4)])
+    usual = prevalence_of({}, contract)
     for example in response["content"]["application/json"]["examples"].values():
         example["value"]["model"] = identity(contract)
         for prediction in example["value"]["predictions"]:
             if "error" not in prediction:
-                prediction |= decision(contract, probabilities, prevalence_of({}, contract))
+                prediction |= prediction_of(
+                    contract, probabilities, usual, prediction["distance"], prediction["timings"]
+                )
             if "explanation" in prediction:
                 prediction["explanation"]["label"] = contract.evidence_label(probabilities)

@@ -75,7 +75,7 @@ class Prediction(Strict):
     prediction_set: list[Label] = Field(
         description="The labels that cannot be excluded at the model's `set_coverage`. It can be empty."
     )
-    uncertain: bool = Field(description="The prediction set is not exactly one label: have the image read.")
+    uncertain: bool = Field(description="The prediction set is not `label` alone: have the image read.")
     distance: float = Field(
         ge=0,
         description="How far the image is from the X-rays that the network knows; see `ood_threshold` of the model.",

@@ -237,13 +237,17 @@ function paintMeter(bar, value, threshold, band) {
 function paintRow(item) {
   const { tone, tag, p } = summary(item);
   const binary = item.state === "done" && isBinary(item);
-  const shown = p !== undefined && (binary || !item.prediction.uncertain); // else the number lacks its label
+  // A number needs its label in the tag. Where the tag is "Uncertain" and the number has no fixed label, the row
+  // gives the labels that remain.
+  const shown = p !== undefined && (binary || !item.prediction.uncertain);
+  const words = p === undefined || shown ? "" : alternatives.format(item.prediction.prediction_set);
   const find = (selector) => item.row.querySelector(selector);
   find(".row").className = `row ${tone}`;
   find(".row").ariaCurrent = item === selected;
   find(".tag use").setAttribute("href", `#i-${tone}`);
   find(".tag span").textContent = tag;
-  find(".row-percent").textContent = shown ? percent(p) : "";
+  find(".row-percent").textContent = shown ? percent(p) : words;
+  find(".row-percent").classList.toggle("words", Boolean(words));
   find(".row-bar").hidden = !shown;
   if (shown) paintBar(find(".row-bar"), p, binary ? item.prediction.threshold : undefined, binary ? bandOf(item) : null);
 }

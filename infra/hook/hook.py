@@ -49,9 +49,9 @@ def difference(answer: dict[str, Any], expected: dict[str, Any] | None) -> str:
     if body["model"]["sha256"] != expected["sha256"]:
         model = body["model"]["sha256"]
         return f"the model is {model}, expected {expected['sha256']}: run `python -m infra.golden` after a new bundle"
-    off = {
-        label: found["probabilities"][label]
-        for label, probability in expected["probabilities"].items()
-        if not abs(found["probabilities"][label] - probability) <= TOLERANCE
-    }
-    return f"probabilities {off}, expected {expected['probabilities']}" if off else ""
+    probabilities, right = found["probabilities"], expected["probabilities"]
+    if probabilities.keys() != right.keys():
+        named = f"the labels are {', '.join(probabilities)}, expected {', '.join(right)}"
+        return f"{named}: run `python -m infra.golden` after a new bundle"
+    off = {label: p for label, p in probabilities.items() if not abs(p - right[label]) <= TOLERANCE}
+    return f"probabilities {off}, expected {right}" if off else ""

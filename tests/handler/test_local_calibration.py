@@ -6,12 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from handler.__main__ import main
 from handler.calibration import Array, Labels, calibrate
+from handler.card import card
 from handler.contract import Contract, load_bundle
 from handler.errors import LocalCalibrationError
 from handler.files import write_json
+from handler.imaging.decode import decode
+from handler.loading import load
 from handler.local_calibration import LocalCalibration, fit_local, load_calibration
+from handler.scoring import Predictor
+from handler.settings import Settings
+from tests.handler.images import png
 from tests.tiny_bundle import write_tiny_bundle
 
 LABELS = {2: ("NORMAL", "PNEUMONIA"), 3: ("CLEAR", "Covid", "TB")}
@@ -98,3 +106,39 @@ def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> 
 
     with pytest.raises(LocalCalibrationError, match="python -m handler calibrate"):
         load_calibration(file)
+
+
+def test_it_is_fitted_by_the_command_line_and_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+    rng = np.random.default_rng(0)
+    for label, grey in (("normal", 90), ("Pneumonia", 150)):
+        folder = tmp_path / "ours" / label
+        folder.mkdir(parents=True)
+        for number in range(60):
+            pixels = rng.normal(grey, 40, (64, 64)).clip(0, 255).astype(np.uint8)
+            (folder / f"{number}.png").write_bytes(png(Image.fromarray(pixels)))
+    (tmp_path / "ours" / "normal" / "notes.txt").write_text("no image")
+    out = tmp_path / "calibration.json"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODEL_BUNDLE", str(bundle))
+        patch.setenv("CALIBRATION", str(tmp_path / "absent.json"))  # an earlier one does not count
+        assert main(["calibrate", str(tmp_path / "ours"), "--out", str(out)]) == 0
+        said = capsys.readouterr().out
+        assert "notes.txt" in said
+        assert "PNEUMONIA (60) in the prediction set" in said
+        assert f"CALIBRATION={out} python -m handler serve" in said
+
+        served = load(Settings(bundle=bundle, calibration=out))
+        plain = load(Settings(bundle=bundle))
+        image = np.full((1, 64, 64), 110, np.uint8)
+        assert served.contract.threshold != plain.contract.threshold
+        expected = load_calibration(out).calibrated(plain.score(image).probabilities.astype(float))
+        np.testing.assert_allclose(served.score(image).probabilities, expected, rtol=1e-5)
+        answer = card(Predictor(served, decode), Settings())
+        assert answer["calibration"]["images"] == {"NORMAL": 60, "PNEUMONIA": 60}
+
+        assert main(["calibrate", str(tmp_path / "ours" / "normal"), "--out", str(out)]) == 2
+        assert "has no folder NORMAL/" in capsys.readouterr().err
+        assert main(["calibrate", str(tmp_path / "ours"), "--out", str(out), "--coverage", "0.99"]) == 2
+        assert "NORMAL has 60 images" in capsys.readouterr().err

@@ -79,6 +79,7 @@ def test_the_embedded_bundle_is_let_through(verdict: Any) -> None:
         spoiled(model=lambda model: model.update(sha256="0" * 64)),
         spoiled(predictions=lambda found: found[0]["probabilities"].update(PNEUMONIA=float("nan"))),
         spoiled(predictions=lambda found: found[0]["probabilities"].update(NORMAL=0.5001 + 1)),
+        spoiled(predictions=lambda found: found[0]["probabilities"].update(OTHER=0.0)),
     ],
 )
 def test_anything_else_is_held_back(verdict: Any, answer: Any) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from handler.contract import LABELS
 from handler.settings import Settings
 from infra.bulk import BulkRun
 from infra.engine import ROOT
 from tests.handler.test_telemetry import ACCESS_LOG_BYTES
 from tests.infra.engine import require_tool, run, sam_environment
 from tests.infra.template import load, public_routes, resolved, walked
+from tests.tiny_bundle import LABELS
 
 MODES = ["AWS_IAM", "API_KEY", "JWT", "NONE"]
 PREFLIGHT = {"Api options /", "Api options /{proxy+}"}

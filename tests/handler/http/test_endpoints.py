@@ -8,7 +8,8 @@ from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from handler.classifier import Classifier
-from handler.http.endpoints import DESCRIPTION, create_service
+from handler.http.description import STATIC
+from handler.http.endpoints import create_service
 from handler.http.schemas import Health, ModelCard
 from handler.scoring import Predictor
 from handler.settings import Settings
@@ -44,8 +45,8 @@ def test_the_card_is_the_contract_and_what_it_is_for(client: TestClient, classif
     assert "no medical device" in card.disclaimer
 
 
-def test_the_openapi_document_that_lambda_serves_is_fresh(app: FastAPI) -> None:
-    assert json.loads(DESCRIPTION.read_bytes()) == app.openapi(), "run `make openapi`"
+def test_the_openapi_document_of_all_bundles_is_fresh(app: FastAPI) -> None:
+    assert json.loads(STATIC.read_bytes()) == app.openapi(), "run `make openapi`"
 
 
 def test_the_openapi_document_has_an_example_for_every_way_in_and_every_problem(client: TestClient) -> None:

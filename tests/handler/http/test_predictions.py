@@ -1,6 +1,7 @@
 """POST /v1/predictions: every way in, and what comes out."""
 
 import base64
+import dataclasses
 import io
 
 import numpy as np
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 from handler.classifier import Classifier
 from handler.http.schemas import Answer
 from handler.imaging.decode import decode
+from handler.scoring import prediction_of
 from tests.handler.images import bomb, dicom, encode, jpeg, noise, phantom, png
 
 PATH = "/v1/predictions?force=true"
@@ -41,6 +43,21 @@ def test_a_form_with_one_file_is_scored(client: TestClient, classifier: Classifi
     body = response.json()
     assert body["model"] == {"name": contract.name, "version": contract.version, "sha256": contract.sha256}
     assert body["request_id"] == response.headers["x-request-id"]
+
+
+def test_an_image_is_uncertain_if_only_another_label_than_the_most_probable_one_remains(classifier: Classifier) -> None:
+    contract = dataclasses.replace(
+        classifier.contract, labels=("A", "B", "C"), threshold=None, set_thresholds=(0.6, 0.3, 0.9)
+    )
+
+    def decided(*probabilities: float) -> tuple[str, list[str], bool]:
+        prediction = prediction_of(contract, np.array(probabilities), distance=1.0, timings={})
+        return prediction["label"], prediction["prediction_set"], prediction["uncertain"]
+
+    assert decided(0.7, 0.2, 0.1) == ("A", ["A"], False)
+    assert decided(0.65, 0.35, 0.0) == ("A", ["A", "B"], True)
+    assert decided(0.5, 0.4, 0.1) == ("A", ["B"], True)
+    assert decided(0.1, 0.2, 0.7) == ("C", [], True)
 
 
 @pytest.mark.parametrize(

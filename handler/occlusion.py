@@ -1,0 +1,87 @@
+"""Occlusion: which regions of an image a score depends on (Zeiler and Fergus 2014, "Visualizing and understanding
+convolutional networks", doi 10.1007/978-3-319-10590-1_53).
+
+A window slides over the image. At each position, the window is blurred and the image is scored again: where the score
+falls, the network used what was there. The method needs nothing but scores, so the network needs no gradients and no
+second output. Blurred windows look more like an X-ray than grey or black ones, and change the score less by their mere
+presence.
+
+Grid, window and blur were chosen on validation images: see `training.explanations`, which measures a bundle.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from handler.imaging.decode import Pixels
+
+GRID = 6
+"""Windows in each row and in each column."""
+
+_WINDOW = 0.2
+"""Width and height of a window, as a share of the image's. Neighbours overlap by a sixth."""
+
+_BLUR = 0.1
+"""Standard deviation of the Gaussian blur, as a share of the image's width."""
+
+_TINY = float(np.finfo(np.float32).tiny)
+"""Smallest probability whose logarithm is taken."""
+
+Score = Callable[[Pixels], npt.NDArray[np.float64]]
+"""Log odds `[N]` of the label that is explained, for images uint8 `[N, S, S]`."""
+
+
+def log_odds(probabilities: npt.NDArray[np.floating], label: int = -1) -> npt.NDArray[np.float64]:
+    """Log odds, in nats, of one label against all others together.
+
+    Args:
+        probabilities: `[N, labels]`, rows sum to 1.
+        label: column of the label; by default the last one, the positive class.
+
+    Returns:
+        `[N]`, finite: probabilities below 1e-38 are taken as 1e-38.
+    """
+    values = probabilities.astype(np.float64)
+    others = np.delete(values, label, axis=1).sum(axis=1)  # more exact than 1 - p where p is near 1
+    result: npt.NDArray[np.float64] = np.log(np.maximum(values[:, label], _TINY)) - np.log(np.maximum(others, _TINY))
+    return result
+
+
+def occlusion_map(score: Score, pixels: Pixels) -> npt.NDArray[np.float32]:
+    """How much each region of an image adds to the log odds of a label.
+
+    Args:
+        score: log odds of the label. It is called once, with `GRID * GRID + 1` images.
+        pixels: uint8 `[S, S]`.
+
+    Returns:
+        `[GRID, GRID]`, by rows from the top left. Each cell covers a square of `S / GRID` pixels. Its value is the log
+        odds of the image less those of the image with a blurred window around the cell, in nats: positive where the
+        region speaks for the label, negative where it speaks against it. Values of different images can be compared.
+    """
+    scores = score(np.concatenate([pixels[np.newaxis], _occluded(pixels)]))
+    falls: npt.NDArray[np.float32] = (scores[0] - scores[1:]).astype(np.float32)
+    return falls.reshape(GRID, GRID)
+
+
+def blur(pixels: Pixels, share: float) -> Pixels:
+    """Blur an image, uint8 `[S, S]`, with a Gaussian whose standard deviation is a share of the image's width."""
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(share * len(pixels))))
+
+
+def _occluded(pixels: Pixels) -> Pixels:
+    """The image with one window blurred, for each window: uint8 `[GRID * GRID, S, S]`."""
+    blurred = blur(pixels, _BLUR)
+    images = np.repeat(pixels[np.newaxis], GRID * GRID, axis=0)
+    spans = [_span(index, len(pixels)) for index in range(GRID)]
+    for image, window in zip(images, ((rows, columns) for rows in spans for columns in spans), strict=True):
+        image[window] = blurred[window]
+    return images
+
+
+def _span(index: int, size: int) -> slice:
+    """The pixels of a window in one direction. A window is centred on its cell and ends at the image's border."""
+    centre = (index + 0.5) / GRID
+    return slice(max(0, round((centre - _WINDOW / 2) * size)), round((centre + _WINDOW / 2) * size))

@@ -1,0 +1,144 @@
+"""The page in a real Chromium for bundles with more than two classes. The bundles are real ones, a tiny graph each."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handler.classifier import Classifier
+from handler.http.app import create_app
+from handler.imaging.decode import decode
+from handler.scoring import Predictor
+from handler.settings import Settings
+from tests.handler.http.pages import CHECKS, PREDICTIONS, choose, drawn, expect, scored, serving, upload
+from tests.tiny_bundle import write_tiny_bundle
+
+THREE = ("NORMAL", "BACTERIA", "VIRUS")
+FOUR = ("normal", "COVID-19", "TB", "Lung opacity")
+HOSTILE = ("<img src=x onerror=document.title='taken'>", "2", "Unbroken" * 30)
+"""Names that are markup, or out of order as keys of an object, or too long for a line."""
+
+# The tiny graph makes the last class the more probable, the brighter the image is.
+CLEAR = upload("clear.png", drawn(229))
+DOUBTFUL = upload("doubtful.png", drawn(128))
+
+
+def served_with(*bundles: tuple[str, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("url", bundles, indirect=True, ids=lambda labels: str(len(labels)))
+
+
+@pytest.fixture(scope="module")
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    bundle = write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny", request.param)
+    with serving(create_app(Settings(), Predictor(Classifier(bundle, threads=1), decode))) as address:
+        yield address
+
+
+@served_with(THREE)
+def test_the_title_is_the_one_of_the_bundle(page: Any) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text("NORMAL, BACTERIA or VIRUS from chest X-rays")
+    expect(page).to_have_title("NORMAL, BACTERIA or VIRUS from chest X-rays")
+
+
+@served_with(THREE)
+def test_a_single_class_that_remains_is_the_verdict(page: Any) -> None:
+    choose(page, CLEAR)
+    expect(page.locator("#verdict")).to_have_text("VIRUS")
+    expect(page.locator("#reading")).to_have_class("reading neutral")
+    expect(page.locator("#rule")).to_have_text(
+        "VIRUS is the most probable class, and the only one that cannot be excluded."
+    )
+    expect(page.locator("#band")).to_contain_text("98 % of the validation images of each class")
+    expect(page.locator("#two")).to_be_hidden()
+    meters = page.get_by_role("meter")
+    values = [float(meter.get_attribute("aria-valuenow")) for meter in meters.all()]
+    assert sum(values) == pytest.approx(100, abs=0.2)
+    assert values == sorted(values)
+    for label, value in zip(THREE, values, strict=True):
+        meter = page.get_by_role("meter", name=f"probability of {label}")
+        expect(meter).to_have_attribute(
+            "aria-valuetext", f"{value:.1f}\N{NO-BREAK SPACE}%, threshold 26.7\N{NO-BREAK SPACE}%"
+        )
+    expect(page.locator("#more .excluded .class-name")).to_have_text(["NORMAL", "BACTERIA"])
+    expect(page.locator("#list .tag")).to_have_text("VIRUS")
+    expect(page.locator("#list .row-percent")).to_have_text(f"{values[-1]:.1f} %")
+    expect(page.get_by_role("status")).to_have_text(f"clear.png: VIRUS. {values[-1]:.1f} % probability of VIRUS.")
+    expect(page.locator("#map-hint")).to_contain_text("most evidence for VIRUS")
+
+
+@served_with(THREE)
+def test_several_classes_that_remain_are_uncertain(page: Any) -> None:
+    choose(page, DOUBTFUL)
+    expect(page.locator("#verdict")).to_have_text("Uncertain: have it read")
+    expect(page.locator("#rule")).to_have_text(
+        "BACTERIA or VIRUS cannot be excluded. The most probable class is VIRUS."
+    )
+    expect(page.locator("#more .excluded .class-name")).to_have_text(["NORMAL"])
+    expect(page.locator("#list .tag")).to_have_text("Uncertain")
+    expect(page.locator("#list .row-percent")).to_have_text("BACTERIA or VIRUS")
+    expect(page.get_by_role("status")).to_contain_text("BACTERIA or VIRUS cannot be excluded.")
+
+
+@served_with(FOUR)
+def test_four_classes(page: Any) -> None:
+    choose(page, upload("dim.png", drawn(60)))
+    expect(page.locator("#rule")).to_contain_text("COVID-19, TB, or Lung opacity cannot be excluded.")
+    expect(page.get_by_role("meter")).to_have_count(4)
+    expect(page.locator("#more .class-name")).to_have_text(list(FOUR))
+    page.get_by_text("Details").click()
+    expect(page.locator("#facts dt")).to_have_text(
+        [*FOUR, "File", "Decoding", "Inference", "Model", "SHA-256", "Request"]
+    )
+
+
+@served_with(THREE)
+def test_an_answer_of_another_model_than_the_card_is_shown_without_its_marks(page: Any) -> None:
+    prediction = {
+        "label": "B",
+        "probabilities": {"A": 0.3, "B": 0.4, "C": 0.3},
+        "threshold": None,
+        "prediction_set": [],
+        "uncertain": True,
+    }
+    answer = {"model": {"sha256": "0" * 64}, "request_id": "x", "predictions": [prediction]}
+    page.route(PREDICTIONS, lambda route: route.fulfill(body=json.dumps(answer)))
+    choose(page, CLEAR)
+    expect(page.locator("#rule")).to_contain_text("Every class can be excluded")
+    expect(page.locator("#more .class-name")).to_have_text(["A", "B", "C"])
+    expect(page.locator("#more .marked")).to_have_count(0)
+    expect(page.locator("#band")).to_be_hidden()
+
+
+@served_with(HOSTILE)
+@pytest.mark.parametrize("options", [{"viewport": {"width": width, "height": 640}} for width in (320, 768, 1920)])
+def test_a_class_name_is_text_of_any_length(page: Any) -> None:
+    choose(page, CLEAR, DOUBTFUL)
+    scored(page, 2, of=2)
+    expect(page.locator("#verdict")).to_have_text(HOSTILE[-1])
+    expect(page.locator("#more .class-name")).to_have_text(list(HOSTILE))
+    page.get_by_text("Details").click()
+    assert page.title() != "taken"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for text in page.locator("#more li, #list .tag, .verdict, #rule, #map-hint, #facts dt, h1").all():
+        assert text.evaluate("element => element.scrollWidth <= element.clientWidth")
+
+
+@served_with(THREE, FOUR)
+@pytest.mark.parametrize(
+    "options", [{"color_scheme": scheme, "reduced_motion": "reduce"} for scheme in ("light", "dark")], ids=str
+)
+def test_classes_are_accessible_in_both_schemes(page: Any, options: dict[str, Any]) -> None:
+    choose(page, CLEAR, DOUBTFUL)
+    scored(page, 2, of=2)
+    for row in page.get_by_role("list").get_by_role("button").all():
+        row.click()
+        assert page.evaluate(f"{CHECKS}.structure()") == []
+        assert page.evaluate(f"{CHECKS}.contrast()") == {"weak": [], "dark": options["color_scheme"] == "dark"}
+
+
+@pytest.mark.parametrize("file", ["index.html", "script.js", "style.css"])
+def test_the_files_of_the_page_name_no_class(file: str) -> None:
+    text = (Path(__file__).parents[3] / "handler" / "page" / file).read_text(encoding="utf-8").casefold()
+    assert not [name for name in ("pneumonia", "bacteria", "virus", "covid", "tuberculosis") if name in text]

@@ -1,0 +1,101 @@
+"""What a training run has reached: whether its network is better than chance, and the text at the end of `fit`.
+
+Importing this module does not import Keras.
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from training.run_folder import RunFolder, RunMetrics
+
+FEW = 50
+"""Fewer validation images of a class than this show little."""
+
+WIDE = 0.1
+"""A wider interval of the AUC shows little."""
+
+_SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "balanced_accuracy")
+
+
+def uselessness(
+    intervals: Mapping[str, tuple[float, float]], decided: npt.NDArray[np.int64], names: Sequence[str]
+) -> str:
+    """Why a network is no better than chance; empty if it is better.
+
+    Args:
+        intervals: of the metrics on validation images, see `training.metrics.bootstrap`.
+        decided: `[N]`, index of the label of each validation image.
+        names: of the classes.
+    """
+    low, high = intervals["auc"]
+    if low <= 0.5:
+        return f"the 95 % interval of its AUC, {low:.2f} to {high:.2f}, reaches down to that of chance, 0.5"
+    if len(np.unique(decided)) == 1:
+        return f"it calls every validation image {names[decided[0]]}"
+    return ""
+
+
+def conclude(run: RunFolder, data: Path) -> str:
+    """The `conclusion`, which is also written to the run's log."""
+    text = conclusion(run, data)
+    with run.log.open("a", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+    return text
+
+
+def conclusion(run: RunFolder, data: Path) -> str:
+    """What a finished run has reached, where its results are, and the next commands.
+
+    Args:
+        data: what the run was trained on, for the commands.
+
+    Raises:
+        RunError: the run is not finished.
+    """
+    config, metrics = run.read_config(), run.read_metrics()
+    counts = ", ".join(f"{count} {name}" for name, count in metrics.counts.items())
+    lines = [
+        f"on {sum(metrics.counts.values())} validation images ({counts}) of {metrics.patients} patients, with 95 % "
+        "intervals by patient:",
+        *(_line(name, metrics) for name in metrics.validation if _shown(name)),
+        f"  {'AUC on corrupted copies':<28} {metrics.corrupted['auc']:.3f}",
+        *_little(metrics),
+    ]
+    if metrics.useless:
+        lines.append(f"this network is NO BETTER THAN CHANCE: {metrics.useless}; see whether the labels are right")
+    path, source = shlex.quote(str(run.path)), shlex.quote(str(data))
+    lines += [
+        f"results: {run.model}, {run.curves.name}, {run.history.name} and {run.log.name} in {run.path}",
+        "next:",
+        f"  python -m training evaluate --model {path} --data {source}",
+        f"  python -m export build --model {path} --calibration {source} --out {shlex.quote(f'bundles/{run.name}')}",
+    ]
+    if len(config.labels) > 2:
+        lines.insert(1, "  (AUC and the like are means over the classes, each against the others)")
+    return "\n".join(lines)
+
+
+def _shown(name: str) -> bool:
+    return name in _SHOWN or name.startswith(("auc_", "sensitivity_"))
+
+
+def _line(name: str, metrics: RunMetrics) -> str:
+    low, high = metrics.intervals[name]
+    title = name.replace("auc", "AUC").replace("_", " ", 1)
+    return f"  {title:<28} {metrics.validation[name]:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _little(metrics: RunMetrics) -> list[str]:
+    """What a small validation set does not show."""
+    name, count = min(metrics.counts.items(), key=lambda each: each[1])
+    low, high = metrics.intervals["auc"]
+    if count >= FEW and high - low <= WIDE:
+        return []
+    return [
+        f"this is little to judge by: {count} validation images of {name}, and an AUC that may lie anywhere from "
+        f"{low:.2f} to {high:.2f}; collect more images, or hold more of them out with --validation"
+    ]
