@@ -75,13 +75,14 @@ def test_a_network_beside_its_operating_point_takes_it(network: Path, phantoms: 
     config = RunConfig(
         recipe=scratch_recipe(), init="scratch", teachers=(), data="", images={}, labels=("PNEUMONIA", "normal")
     )
-    RunFolder(run).claim(config, RunSplit(train=(), validation=()))
+    RunFolder(run).claim(config, RunSplit(train=("NORMAL/IM-0500-0001.jpeg",), validation=()))
     point = OperatingPoint(temperature=2.0, threshold=0.25, set_thresholds=(0.2, 0.2), set_coverage=0.98, input_size=64)
     RunFolder(run).write_operating_point(point)
     found = judged(run / "model.keras", phantoms / "test", tmp_path / "out")
     assert found["model"] == {"name": "run"}
     assert found["threshold"] == 0.25
     assert found["labels"] == ["PNEUMONIA", "normal"]
+    assert "was trained on 1 of these images" in (tmp_path / "out/report.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network"])
