@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from handler.files import write_atomically, write_json
 from training.dataset import AS_IT_IS, DataSet, Reading, matched
@@ -20,6 +19,7 @@ from training.errors import DataError
 from training.images import open_data, read_labelled
 from training.metrics import bootstrap, confusion, summary
 from training.prepare import Prepared
+from training.progress import progress
 from training.run_folder import RunFolder
 from training.scorer import Scorer, open_scorer
 
@@ -46,7 +46,8 @@ def evaluate(
 
     Returns:
         All metrics of `training.metrics.summary`, their `intervals`, the `confusion` counts, and their source: `model`,
-        `data`, `split`, `date`, `labels`, `threshold`, `n` images, `patients`, `unreadable` files.
+        `data`, `split`, `date`, `labels`, `threshold`, `n` images, `patients`, `trained_on` (on how many of the images
+        the model was trained, if it is a run), `unreadable` files.
 
     Raises:
         RunError: `model` is none, or `validation` is no run.
@@ -64,7 +65,7 @@ def evaluate(
     threshold = scorer.threshold if threshold is None else threshold
     images = read_labelled(opened, scorer.size, RunFolder(validation) if validation else None)
     labels = np.array(order)[images.labels]
-    probabilities = scorer.probabilities(images.pixels, lambda batches: tqdm(batches, desc="scoring", leave=False))
+    probabilities = scorer.probabilities(images.pixels, lambda batches: progress(batches, "scoring", unit="step"))
     result: dict[str, Any] = {
         "model": dict(scorer.about),
         "data": f"{data.resolve().parent.name}/{data.resolve().name}",
@@ -73,10 +74,19 @@ def evaluate(
         "labels": list(names),
         "n": len(labels),
         "patients": len(set(images.patients)),
+        "trained_on": len(set(images.files) & _training_files(model)),
         "threshold": threshold,
         **summary(probabilities, labels, threshold, names),
         "confusion": confusion(probabilities, labels, threshold),
-        "intervals": bootstrap(probabilities, labels, threshold, names, images.patients, rounds, progress=_bar),
+        "intervals": bootstrap(
+            probabilities,
+            labels,
+            threshold,
+            names,
+            images.patients,
+            rounds,
+            progress=lambda rounds: progress(rounds, "bootstrap", unit="round"),
+        ),
         "unreadable": images.unreadable,
     }
     from training.plots import plot_evaluation
@@ -102,6 +112,11 @@ def agreed(scorer: Scorer, data: Prepared | DataSet) -> tuple[tuple[str, ...], l
     return names, matched(data.names, names, "the data")
 
 
+def _training_files(model: Path) -> set[str]:
+    run = RunFolder(model if model.is_dir() else model.parent)
+    return set(run.read_split().train) if run.has_operating_point else set()
+
+
 def report(result: dict[str, Any]) -> str:
     """The result of `evaluate` as text: counts in words, and a table of metrics."""
     names, threshold = result["labels"], result["threshold"]
@@ -118,6 +133,12 @@ def report(result: dict[str, Any]) -> str:
     for name, counts in zip(names, result["confusion"], strict=True):
         calls = ", ".join(f"{count} called {called}" for called, count in zip(names, counts, strict=True))
         lines.append(f"of {sum(counts)} images of {name}: {calls}")
+    if result["trained_on"]:
+        lines += [
+            "",
+            f"the network was trained on {result['trained_on']} of these images, so the results are too good: "
+            "--validation RUN evaluates those that the run held out",
+        ]
     wide = max(28, 1 + max(map(len, result["intervals"])))
     lines += ["", f"{'':{wide}}{'value':>8}   95 % interval (bootstrap over patients)"]
     for name, (low, high) in result["intervals"].items():
@@ -126,7 +147,3 @@ def report(result: dict[str, Any]) -> str:
         lines += ["", f"{len(result['unreadable'])} files could not be read:", *result["unreadable"]]
     lines += ["", "This is no medical device; see the model card for what these numbers do not say."]
     return "\n".join(lines) + "\n"
-
-
-def _bar(rounds: range) -> Any:
-    return tqdm(rounds, desc="bootstrap", leave=False)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
 from handler.errors import InputError
 from handler.files import read
@@ -18,6 +17,7 @@ from training.errors import DataError
 from training.layout import is_prepared
 from training.patients import told_patient
 from training.prepare import Prepared, load
+from training.progress import progress
 from training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ class LabelledImages:
     """uint8 `[N, S, S]`."""
     labels: npt.NDArray[np.int64]
     """`[N]`, indices of `names`."""
+    files: list[str]
+    """Names relative to the data set."""
     patients: list[str]
     part: str
     """The part of the data set that they are: train, validation or test."""
@@ -87,8 +89,8 @@ def read_labelled(data: Prepared | DataSet, size: int, held_out: RunFolder | Non
             )
         return _of_prepared(data, size)
     items, part = (_held_out(data, held_out), "validation") if held_out else _for_evaluation(data)
-    pixels, kept, patients, unreadable = [], [], [], []
-    for item in tqdm(items, "reading", unit="image", leave=False):
+    pixels, kept, files, patients, unreadable = [], [], [], [], []
+    for item in progress(items, "reading"):
         content = read(item.path)
         try:
             pixels.append(decode(content, size))
@@ -96,6 +98,7 @@ def read_labelled(data: Prepared | DataSet, size: int, held_out: RunFolder | Non
             unreadable.append(f"{item.file}: {exc}")
             continue
         kept.append(item.label)
+        files.append(item.file)
         patients.append(item.patient or told_patient(item.file, content, data.reading.patient) or item.file)
     if absent := [name for label, name in enumerate(data.names) if label not in kept]:
         lacking = DataError(
@@ -105,7 +108,7 @@ def read_labelled(data: Prepared | DataSet, size: int, held_out: RunFolder | Non
         for problem in unreadable:
             lacking.add_note(problem)
         raise lacking
-    return LabelledImages(data.names, np.stack(pixels), np.array(kept), patients, part, unreadable)
+    return LabelledImages(data.names, np.stack(pixels), np.array(kept), files, patients, part, unreadable)
 
 
 def _of_prepared(data: Prepared, size: int) -> LabelledImages:
@@ -113,7 +116,13 @@ def _of_prepared(data: Prepared, size: int) -> LabelledImages:
     if pixels.shape[-1] != size:
         pixels = np.stack([squared(Image.fromarray(image), size) for image in pixels])
     return LabelledImages(
-        data.names, pixels, data.labels["validation"], data.patients["validation"], "validation", unreadable=[]
+        names=data.names,
+        pixels=pixels,
+        labels=data.labels["validation"],
+        files=data.files["validation"],
+        patients=data.patients["validation"],
+        part="validation",
+        unreadable=[],
     )
 
 

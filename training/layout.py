@@ -74,6 +74,8 @@ def find(folder: Path) -> tuple[list[Found], list[Path], str]:
         OSError: a folder cannot be read.
     """
     require_data(folder)
+    if is_prepared(folder):
+        raise FolderError(f"{folder} is a prepared folder: give the data set that it was made from", folder)
     parts = part_folders(folder)
     if not parts:
         files, strays = _walk(folder, None)

@@ -102,7 +102,7 @@ def plot_evaluation(
     decided = decide(probabilities, threshold)
     rule = "most probable class" if threshold is None else f"threshold {threshold:.3f}"
     shown = [1] if len(names) == 2 else range(len(names))
-    curves = [_Curve(names[k], probabilities[:, k], labels == k, decided == k, f"C{i}") for i, k in enumerate(shown)]
+    curves = [_Curve(names[k], probabilities[:, k], labels == k, decided == k) for k in shown]
     counts = confusion(probabilities, labels, threshold)
     drawings: dict[str, Callable[[Axes], None]] = {
         "roc": lambda axes: _roc(axes, curves, rule),
@@ -124,16 +124,13 @@ class _Curve:
     probabilities: Array
     truth: npt.NDArray[np.bool_]
     decided: npt.NDArray[np.bool_]
-    colour: str
 
 
 def _roc(axes: Axes, curves: Sequence[_Curve], rule: str) -> None:
     for curve in curves:
-        RocCurveDisplay.from_predictions(
-            curve.truth, curve.probabilities, ax=axes, name=curve.name, curve_kwargs={"color": curve.colour}
-        )
+        RocCurveDisplay.from_predictions(curve.truth, curve.probabilities, ax=axes, name=curve.name)
         x, y = curve.decided[~curve.truth].mean(), curve.decided[curve.truth].mean()
-        axes.plot(x, y, "o", color=curve.colour, label=rule if curve is curves[-1] else None)
+        axes.plot(x, y, "o", color=axes.lines[-1].get_color(), label=rule if curve is curves[-1] else None)
     axes.plot([0, 1], [0, 1], "k--", linewidth=1, label="chance")
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="Receiver operating characteristic")
     axes.legend(loc="lower right")
@@ -141,12 +138,10 @@ def _roc(axes: Axes, curves: Sequence[_Curve], rule: str) -> None:
 
 def _precision_recall(axes: Axes, curves: Sequence[_Curve], rule: str) -> None:
     for curve in curves:
-        PrecisionRecallDisplay.from_predictions(
-            curve.truth, curve.probabilities, ax=axes, name=curve.name, color=curve.colour
-        )
+        PrecisionRecallDisplay.from_predictions(curve.truth, curve.probabilities, ax=axes, name=curve.name)
         if curve.decided.any():
             x, y = curve.decided[curve.truth].mean(), curve.truth[curve.decided].mean()
-            axes.plot(x, y, "o", color=curve.colour, label=rule if curve is curves[-1] else None)
+            axes.plot(x, y, "o", color=axes.lines[-1].get_color(), label=rule if curve is curves[-1] else None)
     axes.set(xlabel="sensitivity (recall)", ylabel="precision", title="Precision and recall")
     axes.legend(loc="lower left")
 
@@ -158,7 +153,7 @@ def _reliability(axes: Axes, curves: Sequence[_Curve]) -> None:
         predicted = np.array([curve.probabilities[bins == b].mean() for b in filled])
         observed = np.array([curve.truth[bins == b].mean() for b in filled])
         display = CalibrationDisplay(observed, predicted, curve.probabilities)  # in the bins of the calibration error
-        display.plot(ax=axes, name=curve.name, ref_line=curve is curves[0], color=curve.colour)
+        display.plot(ax=axes, name=curve.name, ref_line=curve is curves[0])
         for b, x, y in zip(filled, predicted, observed, strict=True):
             axes.annotate(str(int((bins == b).sum())), (x, y), textcoords="offset points", xytext=(4, -10), fontsize=7)
     axes.set(xlabel="predicted probability", ylabel="observed share", title="Reliability (images per bin)")

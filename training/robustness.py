@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
-from tqdm import tqdm
 
 from handler.contract import decide
 from handler.files import write_json
@@ -24,6 +23,7 @@ from training.evaluate import agreed
 from training.images import read_labelled
 from training.metrics import shares, summary
 from training.prepare import SIZE, Prepared
+from training.progress import progress
 from training.scorer import open_scorer
 
 Change = Callable[[Image.Image], Image.Image]
@@ -132,7 +132,7 @@ def evaluate_robustness(model: Path, data: Prepared | DataSet, out: Path) -> dic
     labels = np.array(order)[images.labels]
     result: dict[str, dict[str, Any]] = {}
     unchanged = None
-    for name, change in tqdm(CHANGES.items(), desc="changing images", leave=False):
+    for name, change in progress(CHANGES.items(), "changing images", unit="change"):
         changed = [squared(change(Image.fromarray(image)), scorer.size) for image in images.pixels]
         probabilities = scorer.probabilities(np.stack(changed))
         decisions = decide(probabilities, scorer.threshold)

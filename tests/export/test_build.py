@@ -12,7 +12,7 @@ import pytest
 from export.__main__ import main
 from export.card import card as model_card
 from export.quantize import quantized_convolutions
-from export.run_images import read_images
+from export.run_images import RunImages
 from handler.card import DISCLAIMER
 from handler.card import card as serving_card
 from handler.classifier import Classifier
@@ -55,7 +55,7 @@ def test_calibration_finds_classes_in_any_case(phantoms: Path, tmp_path: Path) -
     shutil.copytree(phantoms / "train/NORMAL", tmp_path / "train/Normal")
     files = tuple(path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.glob("train/*/*")))
 
-    found = read_images(files, tmp_path, 32)
+    found = RunImages(tmp_path, ("Normal", "PNEUMONIA"), 32).read(files)
 
     assert found.labels.tolist() == [int("pneumonia" in name) for name in files]
     assert found.pixels.shape == (len(files), 32, 32)

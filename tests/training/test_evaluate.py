@@ -10,6 +10,9 @@ import pytest
 from handler.contract import EMBEDDED_BUNDLE, Contract
 from training.__main__ import main
 from training.evaluate import evaluate
+from training.operating_point import OperatingPoint
+from training.recipe import scratch_recipe
+from training.run_folder import RunConfig, RunFolder, RunSplit
 
 pytestmark = pytest.mark.slow
 
@@ -69,11 +72,17 @@ def test_a_network_beside_its_operating_point_takes_it(network: Path, phantoms: 
     run = tmp_path / "run"
     run.mkdir()
     (run / "model.keras").write_bytes(network.read_bytes())
-    point = {"temperature": 2.0, "threshold": 0.25, "uncertain_from": 0.2, "uncertain_to": 0.3, "input_size": 64}
-    (run / "operating_point.json").write_text(json.dumps(point), encoding="utf-8")
+    config = RunConfig(
+        recipe=scratch_recipe(), init="scratch", teachers=(), data="", images={}, labels=("PNEUMONIA", "normal")
+    )
+    RunFolder(run).claim(config, RunSplit(train=("NORMAL/IM-0500-0001.jpeg",), validation=()))
+    point = OperatingPoint(temperature=2.0, threshold=0.25, set_thresholds=(0.2, 0.2), set_coverage=0.98, input_size=64)
+    RunFolder(run).write_operating_point(point)
     found = judged(run / "model.keras", phantoms / "test", tmp_path / "out")
     assert found["model"] == {"name": "run"}
     assert found["threshold"] == 0.25
+    assert found["labels"] == ["PNEUMONIA", "normal"]
+    assert "was trained on 1 of these images" in (tmp_path / "out/report.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network"])
