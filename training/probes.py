@@ -33,7 +33,7 @@ ORIENTATIONS: dict[str, Callable[[Pixels], Pixels]] = {
 FALSE_ALARMS = 0.02
 """Greatest share of upright validation images with a warning, of plain and of corrupted ones."""
 
-REGULARISATION = 0.01
+REGULARISATION = 0.03
 """`C` of scikit-learn's logistic regression, the inverse of the regularisation strength. It was selected on validation
 images."""
 

@@ -9,11 +9,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.convert import run
 from export.errors import ConversionError
-from export.refit import PROBES_NAME, add_probes, compute_features, pooled_features
+from export.refit import (
+    PROBES_NAME,
+    UNLIKE_NAME,
+    add_block_features,
+    add_probes,
+    add_unlike,
+    compute,
+    pooled_features,
+)
 from handler.contract import DISTANCE_NAME, EMBEDDED_BUNDLE, INPUT_NAME, MODEL_FILE, OUTPUT_NAME
 from tests.tiny_bundle import write_tiny_bundle
 from training.phantom import draw
 from training.probes import ORIENTATIONS, Probes, fit_probes, oriented, probabilities
+from training.unlike import fit_classes, unlike
 
 SIZE = 32
 
@@ -54,7 +63,9 @@ def random_probes(width: int) -> Probes:
 
 def test_the_graph_says_how_an_image_is_turned(model: onnx.ModelProto) -> None:
     images = oriented(chests(range(60)), SIZE, 0)
-    add_probes(model, fit_probes({label: compute_features(model, pixels) for label, pixels in images.items()}))
+    add_probes(
+        model, fit_probes({label: compute(model, pixels, pooled_features(model)) for label, pixels in images.items()})
+    )
 
     for index, pixels in enumerate(oriented(chests(range(1000, 1040)), SIZE, 1).values()):
         (shares,) = run(model, pixels[:40], [PROBES_NAME])
@@ -64,7 +75,7 @@ def test_the_graph_says_how_an_image_is_turned(model: onnx.ModelProto) -> None:
 
 def test_the_graph_computes_what_keras_does(model: onnx.ModelProto) -> None:
     pixels, probes = chests(range(20)), random_probes(80)
-    features = compute_features(model, pixels)
+    features = compute(model, pixels, pooled_features(model))
     add_probes(model, probes)
 
     np.testing.assert_allclose(
@@ -72,29 +83,46 @@ def test_the_graph_computes_what_keras_does(model: onnx.ModelProto) -> None:
     )
 
 
-def test_probes_are_replaced(model: onnx.ModelProto) -> None:
-    add_probes(model, random_probes(80))
-    once = model.SerializeToString()
+def test_probes_are_added_once(model: onnx.ModelProto) -> None:
     add_probes(model, random_probes(80))
 
-    assert model.SerializeToString() == once
+    with pytest.raises(ConversionError, match="without it"):
+        add_probes(model, random_probes(80))
 
 
-def test_the_shipped_graph_takes_probes_and_computes_all_else_as_before() -> None:
-    model = onnx.load(EMBEDDED_BUNDLE / MODEL_FILE)
-    size = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    pixels = np.stack([draw(seed, size=size) for seed in range(4)])
-    before = run(model, pixels, [OUTPUT_NAME, DISTANCE_NAME])
-    features = compute_features(model, pixels)
-    add_probes(model, random_probes(features.shape[1]))
+@pytest.fixture
+def shipped() -> onnx.ModelProto:
+    return onnx.load(EMBEDDED_BUNDLE / MODEL_FILE)
 
-    np.testing.assert_array_equal(run(model, pixels, [OUTPUT_NAME])[0], before[0])
-    np.testing.assert_array_equal(run(model, pixels, [DISTANCE_NAME])[0], before[1])
-    assert np.isfinite(run(model, pixels, [PROBES_NAME])[0]).all()
+
+def test_the_shipped_graph_computes_all_else_as_before(shipped: onnx.ModelProto) -> None:
+    size = shipped.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    pixels = np.stack([draw(seed, size=size) for seed in range(40)])
+    before = run(shipped, pixels, [OUTPUT_NAME, DISTANCE_NAME])
+    classes = fit_classes(compute(shipped, pixels, add_block_features(shipped)), np.arange(40) % 2)
+    add_probes(shipped, random_probes(compute(shipped, pixels, pooled_features(shipped)).shape[1]))
+    add_unlike(shipped, classes)
+
+    for expected, found in zip(before, run(shipped, pixels, [OUTPUT_NAME, DISTANCE_NAME]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert np.isfinite(run(shipped, pixels, [PROBES_NAME])[0]).all()
+
+
+def test_the_graph_is_as_unlike_as_keras(shipped: onnx.ModelProto) -> None:
+    size = shipped.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    pixels = np.stack([draw(seed, size=size) for seed in range(80)])
+    features = compute(shipped, pixels, add_block_features(shipped))
+    classes = fit_classes(features, np.arange(80) % 2)
+    (distance,) = run(shipped, pixels, [DISTANCE_NAME])
+    add_unlike(shipped, classes)
+
+    (found,) = run(shipped, pixels, [UNLIKE_NAME])
+
+    np.testing.assert_allclose(found, np.asarray(unlike(distance, classes, features)), rtol=0.02)
 
 
 def test_probes_of_another_network_are_refused(model: onnx.ModelProto) -> None:
-    with pytest.raises(ConversionError, match="do not fit"):
+    with pytest.raises(ConversionError, match="fit on that"):
         add_probes(model, random_probes(81))
 
 
@@ -103,3 +131,8 @@ def test_a_graph_without_pooled_features_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConversionError, match="concatenated"):
         pooled_features(model)
+
+
+def test_a_graph_with_fewer_blocks_is_refused(model: onnx.ModelProto) -> None:
+    with pytest.raises(ConversionError, match="block 4"):
+        add_block_features(model)
