@@ -1,0 +1,109 @@
+"""Probes of the orientation: whether an image is mirrored, turned, or has inverted greys.
+
+The network scores such an image without an error, and often wrongly. Its features differ, though: the pooled features
+of the OOD detector tell where the heart is, and what is bright. A softmax regression on them costs one small matrix
+product. Its labels need no annotation: training images are mirrored, turned and inverted.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from handler.imaging.decode import Pixels
+from training.augment import augment, resize
+
+UPRIGHT = "upright"
+"""The label of an image as the network expects it. The first of `ORIENTATIONS`."""
+
+ORIENTATIONS: dict[str, Callable[[Pixels], Pixels]] = {
+    UPRIGHT: lambda pixels: pixels,
+    "mirrored": lambda pixels: pixels[..., ::-1],
+    "upside_down": lambda pixels: pixels[..., ::-1, ::-1],
+    "flipped": lambda pixels: pixels[..., ::-1, :],
+    "turned_left": lambda pixels: np.rot90(pixels, 1, (-2, -1)),
+    "turned_right": lambda pixels: np.rot90(pixels, -1, (-2, -1)),
+    "inverted": lambda pixels: 255 - pixels,
+}
+"""By label, what is done to upright images, uint8 `[..., S, S]`."""
+
+FALSE_ALARMS = 0.02
+"""Greatest share of upright validation images with a warning, of plain and of corrupted ones."""
+
+REGULARISATION = 0.03
+"""`C` of scikit-learn's logistic regression, the inverse of the regularisation strength. It was selected on validation
+images."""
+
+_STRENGTH = 1.0
+"""Of the corruption of one copy of each image: without it, a new framing or exposure causes false alarms."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Probes:
+    """A softmax regression on `D` pooled features, for `P` labels in the order of `ORIENTATIONS`. Both arrays are
+    float32."""
+
+    weights: npt.NDArray[np.float32]
+    """`[D, P]`"""
+    bias: npt.NDArray[np.float32]
+    """`[P]`"""
+
+
+def oriented(pixels: Pixels, size: int, seed: int) -> dict[str, Pixels]:
+    """The images to fit probes on: each image and a corrupted copy of it, in every orientation.
+
+    Args:
+        pixels: uint8 `[N, S, S]`, upright.
+        size: image size in pixels at which the network is served.
+        seed: the same seed gives the same corruptions.
+
+    Returns:
+        By label: uint8 `[2 N, size, size]`.
+    """
+    corrupted = [augment(image, np.random.default_rng((seed, index)), _STRENGTH) for index, image in enumerate(pixels)]
+    images = np.concatenate([pixels, np.stack(corrupted)])
+    return {
+        label: np.stack([resize(np.ascontiguousarray(image), size) for image in change(images)])
+        for label, change in ORIENTATIONS.items()
+    }
+
+
+def fit_probes(features: Mapping[str, npt.NDArray[np.floating]]) -> Probes:
+    """Fit the regression.
+
+    Args:
+        features: by label of `ORIENTATIONS`: pooled features `[N, D]` of the images of `oriented`, see
+            `training.ood.pool`.
+
+    Raises:
+        KeyError: a label is missing.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rows = [features[label].astype(np.float64) for label in ORIENTATIONS]
+    labels = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
+    together = np.concatenate(rows)
+    mean, deviation = together.mean(axis=0), together.std(axis=0)
+    scale = 1 / (deviation + 0.05 * deviation.mean() + 1e-6)
+    fitted = LogisticRegression(C=REGULARISATION, max_iter=1000, tol=1e-3).fit((together - mean) * scale, labels)
+    weights = fitted.coef_.T * scale[:, np.newaxis]
+    return Probes(weights.astype(np.float32), (fitted.intercept_ - mean @ weights).astype(np.float32))
+
+
+def probabilities(probes: Probes, features: keras.KerasTensor) -> keras.KerasTensor:
+    """The probability of each label: pooled features `[N, D]` to `[N, P]`, rows sum to 1."""
+    return ops.softmax(ops.matmul(features, probes.weights) + probes.bias)
+
+
+def select_least_upright(plain: npt.NDArray[np.floating], corrupted: npt.NDArray[np.floating]) -> float:
+    """The probability of `UPRIGHT` below which there is a warning, in 0..1. It gives at most the share `FALSE_ALARMS`
+    of false alarms on plain and on corrupted images.
+
+    Args:
+        plain: probabilities `[N]` of `UPRIGHT` for upright validation images.
+        corrupted: the same for corrupted copies of them.
+    """
+    return float(min(np.quantile(each, FALSE_ALARMS, method="lower") for each in (plain, corrupted)))
