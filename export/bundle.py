@@ -21,6 +21,7 @@ import onnx
 from export.about import about
 from export.card import write_card
 from export.convert import assert_parity, convert, run
+from export.detectors import TRAINING_IMAGES, VALIDATION_IMAGES, add_detectors
 from export.errors import UselessModel
 from export.fold import folded_weights, plain_vgg19
 from export.quantize import PRESETS, Agreement, quantize_and_verify
@@ -84,9 +85,9 @@ def build(
             "exports it all the same"
         )
     size = point.input_size
-    images = RunImages(data, config.labels, size, reading)
-    known = images.read(sample(split.train, CALIBRATION_IMAGES, seed))
-    validation = images.read(split.validation)
+    images = RunImages(data, config.labels, reading)
+    known = images.read(sample(split.train, CALIBRATION_IMAGES, seed), size)
+    validation = images.read(split.validation, size)
     log.info("verifying on all %d images of validation", len(validation.labels))
 
     trained = keras.models.load_model(network, compile=False)
@@ -112,11 +113,20 @@ def build(
         ", ".join(agreement.excluded) or "none",
     )
     distances = run(int8, validation.pixels, [DISTANCE_NAME])[0]
+    log.info("fitting the detectors of unlike, mirrored, turned and inverted images")
+    detectors = add_detectors(
+        int8,
+        images.read(sample(split.train, TRAINING_IMAGES, seed), images.largest),
+        images.read(sample(split.validation, VALIDATION_IMAGES, seed), images.largest),
+        size,
+        seed,
+    )
     contract = Contract(
         name=name,
         version=version,
         sha256="",
         ood_threshold=select_threshold(distances),
+        **detectors,
         labels=config.labels,
         about=about(config.labels, **(texts or {})),
         metrics=_metrics(config, metrics, agreement, parity),

@@ -3,6 +3,7 @@ fitted on them is added to it. The trained network is not needed."""
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from export.convert import run
 from export.errors import ConversionError
 from export.weights import store_in_eight_bits
-from handler.contract import DISTANCE_NAME
+from handler.contract import DISTANCE_NAME, ORIENTATION_NAME, UNLIKE_NAME
 from handler.imaging.decode import Pixels
 from training.probes import Probes
 from training.run_folder import OodStatistics
 from training.unlike import BLOCK
-
-PROBES_NAME = "probes"
-"""Name of the output of `add_probes`."""
-
-UNLIKE_NAME = "unlike"
-"""Name of the output of `add_unlike`."""
 
 _BLOCK_FEATURES = "block_features"
 
@@ -80,17 +75,17 @@ def compute(model: onnx.ModelProto, pixels: Pixels, tensor: str) -> npt.NDArray[
 
 
 def add_probes(model: onnx.ModelProto, probes: Probes) -> None:
-    """Add the output `PROBES_NAME`, float32 `[N, P]`: the probability of each label, as `training.probes.probabilities`
-    computes it.
+    """Add the output `ORIENTATION_NAME`, float32 `[N, P]`: the probability of each label, the
+    softmax of the regression.
 
     Raises:
         ConversionError: see `pooled_features`; or the probes were fitted on another number of features.
     """
     features = pooled_features(model)
-    add = _Nodes(model.graph, PROBES_NAME)
+    add = _Nodes(model.graph, ORIENTATION_NAME)
     logits = add("Gemm", features, probes.weights, probes.bias)
-    add("Softmax", logits, to=PROBES_NAME, axis=-1)
-    _add_output(model, PROBES_NAME, ["N", probes.weights.shape[1]])
+    add("Softmax", logits, to=ORIENTATION_NAME, axis=-1)
+    _add_output(model, ORIENTATION_NAME, ["N", probes.weights.shape[1]])
 
 
 def add_unlike(model: onnx.ModelProto, classes: Sequence[OodStatistics]) -> None:
@@ -120,7 +115,7 @@ class _Nodes:
         self._graph, self._prefix, self._count = graph, prefix, 0
 
     def __call__(
-        self, operator: str, *inputs: str | npt.NDArray[np.generic] | np.generic, to: str = "", **attributes: int
+        self, operator: str, *inputs: str | npt.NDArray[np.generic] | np.generic, to: str = "", **attributes: Any
     ) -> str:
         names = [each if isinstance(each, str) else self._constant(np.asarray(each)) for each in inputs]
         result = to or self._name()

@@ -14,7 +14,7 @@ from handler.files import read
 from handler.imaging.decode import Pixels, decode, squared
 from training.dataset import AS_IT_IS, DataSet, Reading, matched
 from training.images import open_data
-from training.prepare import Prepared
+from training.prepare import SIZE, Prepared
 
 Source = Path | Pixels
 """A file, or prepared pixels uint8 `[S, S]`."""
@@ -39,7 +39,6 @@ class RunImages:
         folder: the data set that the run was trained on, one of its parts that contains all images, or the folder that
             was prepared from it. Prepared images are scaled.
         names: the run's class names.
-        size: width and height in pixels.
         reading: how to read the data set.
 
     Raises:
@@ -47,13 +46,21 @@ class RunImages:
         FolderError: see `training.images.open_data`.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], size: int, reading: Reading = AS_IT_IS) -> None:
-        self._folder, self._names, self._size = folder, tuple(names), size
+    def __init__(self, folder: Path, names: Sequence[str], reading: Reading = AS_IT_IS) -> None:
+        self._folder, self._names = folder, tuple(names)
         self._data = open_data(folder, reading)
         self._labels = matched(self._data.names, names, str(folder))
 
-    def read(self, files: Sequence[str]) -> Images:
+    @property
+    def largest(self) -> int:
+        """The size in pixels of prepared images, or that at which others would be prepared."""
+        return int(self._data.pixels["train"].shape[-1]) if isinstance(self._data, Prepared) else SIZE
+
+    def read(self, files: Sequence[str], size: int) -> Images:
         """Decode files of the run's split.
+
+        Args:
+            size: width and height in pixels.
 
         Raises:
             CalibrationError: a file is not there.
@@ -72,7 +79,7 @@ class RunImages:
             found.append(image)
         bar = tqdm(found, desc="reading images", unit="image", leave=False)
         return Images(
-            np.stack([pixels_of(source, self._size) for source, _ in bar]),
+            np.stack([pixels_of(source, size) for source, _ in bar]),
             np.array([self._labels[label] for _, label in found]),
             self._names,
         )

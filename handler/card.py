@@ -39,6 +39,7 @@ def card(predictor: Predictor, settings: Settings) -> dict[str, Any]:
         "calibration": {"images": dict(local.images), "measured": dict(local.measured)} if local else None,
         "temperature": contract.temperature,
         "ood_threshold": contract.ood_threshold,
+        "unlike_threshold": contract.unlike_threshold,
         "input": {
             "size": contract.input_size,
             "formats": [*FORMATS, "DICOM"],

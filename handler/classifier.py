@@ -24,7 +24,11 @@ class Scores:
     probabilities: npt.NDArray[np.float32]
     """`[N, K]`, calibrated, rows sum to 1, columns in the order of `contract.labels`."""
     distances: npt.NDArray[np.float32]
-    """`[N]`, the distance of each image from the training X-rays."""
+    """`[N]`, the distance of each image from X-rays, see `Contract.ood_threshold`."""
+    unlike: npt.NDArray[np.float32]
+    """`[N]`, the distance of each image from the training images, see `Contract.unlike_threshold`."""
+    orientations: npt.NDArray[np.float32]
+    """`[N, P]`, probabilities in the order of `Contract.orientations`."""
 
 
 class Classifier:
@@ -72,11 +76,11 @@ class Classifier:
             pixels: uint8 `[N, S, S]` as `handler.imaging.decode.decode` makes them.
         """
         contract = self.contract
-        wanted, given = [contract.output_name, contract.distance_name], {contract.input_name: pixels[:, np.newaxis]}
-        probabilities, distances = self._session.run(wanted, given)
+        wanted = [contract.output_name, contract.distance_name, contract.unlike_name, contract.orientation_name]
+        probabilities, *others = self._session.run(wanted, {contract.input_name: pixels[:, np.newaxis]})
         if self.calibration:
             probabilities = self.calibration.calibrated(probabilities).astype(np.float32)
-        return Scores(probabilities, distances)
+        return Scores(probabilities, *others)
 
 
 def _check_tensors(session: ort.InferenceSession, contract: Contract) -> None:
@@ -86,7 +90,12 @@ def _check_tensors(session: ort.InferenceSession, contract: Contract) -> None:
     outputs = {node.name: (node.type, node.shape[1:]) for node in session.get_outputs()}
     if inputs != {contract.input_name: ("tensor(uint8)", [1, size, size])}:
         raise ContractError(f"the graph's inputs {inputs} are not uint8 [N, 1, {size}, {size}]: rebuild the bundle")
-    expected = {contract.output_name: 1, contract.distance_name: 0}
-    found = {name: len(shape) for name, (kind, shape) in outputs.items() if kind == "tensor(float)"}
-    if found != expected or outputs[contract.output_name][1] != [len(contract.labels)]:
-        raise ContractError(f"the graph's outputs {outputs} are not the contract's: rebuild the bundle")
+    expected = {
+        contract.output_name: [len(contract.labels)],
+        contract.distance_name: [],
+        contract.unlike_name: [],
+        contract.orientation_name: [len(contract.orientations)],
+    }
+    found = {name: shape for name, (kind, shape) in outputs.items() if kind == "tensor(float)"}
+    if found != expected:
+        raise ContractError(f"the graph's outputs {outputs} are not the contract's {expected}: rebuild the bundle")

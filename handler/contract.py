@@ -34,6 +34,8 @@ EMBEDDED_BUNDLE = Path(__file__).with_name("model")
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "probabilities"
 DISTANCE_NAME = "distance"
+UNLIKE_NAME = "unlike"
+ORIENTATION_NAME = "orientation"
 """Tensor names of the graphs that `export` makes; what serves a bundle takes them from its contract."""
 
 PIXEL_SCALE = 1 / 255
@@ -70,6 +72,9 @@ class Contract:
     - `output_name`: float32 `[N, len(labels)]` probabilities that already carry `temperature`.
     - `distance_name`: float32 `[N]`, the distance of the out-of-distribution (OOD) detector; an image with a distance
       above `ood_threshold` is taken for an OOD image.
+    - `unlike_name`: float32 `[N]`, a distance from the training images; above `unlike_threshold` there is a warning.
+    - `orientation_name`: float32 `[N, len(orientations)]` probabilities; if that of the first one, upright, is below
+      `least_upright`, there is a warning.
     """
 
     name: str
@@ -89,10 +94,16 @@ class Contract:
     prediction, Sadinle et al. 2019, arXiv:1609.00451), measured on validation images."""
     temperature: float
     ood_threshold: float
+    unlike_threshold: float
+    orientations: tuple[str, ...]
+    """Names of orientations; the first one is that of an image as it should be."""
+    least_upright: float
     about: About
     input_name: str = INPUT_NAME
     output_name: str = OUTPUT_NAME
     distance_name: str = DISTANCE_NAME
+    unlike_name: str = UNLIKE_NAME
+    orientation_name: str = ORIENTATION_NAME
     pixel_scale: float = PIXEL_SCALE
     contract_version: int = CONTRACT_VERSION
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -125,6 +136,11 @@ class Contract:
                 f"must lie in {low} to {high}",
             )
         _require(self.ood_threshold > 0.0, f"ood_threshold must be positive, got {self.ood_threshold}")
+        _require(self.unlike_threshold > 0.0, f"unlike_threshold must be positive, got {self.unlike_threshold}")
+        _require(
+            len(self.orientations) > 1 and 0.0 <= self.least_upright <= 1.0,
+            f"there must be two orientations or more, and least_upright must lie in 0 to 1, got {self.least_upright}",
+        )
         _require(self.temperature > 0.0, f"temperature must be positive, got {self.temperature}")
         _require(
             self.input_size >= LEAST_INPUT_SIZE,

@@ -1,10 +1,16 @@
-"""How an image uses its greys. A chest X-ray uses most of them; an image with few of them, or with much white, was badly
-exposed, exported or photographed."""
+"""How an image uses its greys. A chest X-ray uses most of them. An image with few of them, or with much white, was
+badly exposed, exported or photographed."""
 
 import numpy as np
 import numpy.typing as npt
 
 from handler.imaging.decode import Pixels
+
+LEAST_RANGE = 0.4
+"""An image that uses a smaller share of the greys gets a warning."""
+
+MOST_WHITE = 0.1
+"""An image with a larger share of white pixels gets a warning."""
 
 _WHITE = 253
 """A grey from which a pixel counts as white: JPEG changes white by one or two levels."""

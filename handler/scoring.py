@@ -13,6 +13,7 @@ from handler.contract import Contract
 from handler.errors import HandlerError, InputError, NotAnXray, TemporaryError
 from handler.imaging.decode import Pixels
 from handler.prevalence import prevalence_of, shifted
+from handler.warnings import ImageWarning, warnings_of
 
 Source = Callable[[], bytes]
 """A lazy image: a call returns the bytes of a file, or raises an `InputError` or a `TemporaryError`."""
@@ -30,6 +31,7 @@ class Prediction(TypedDict):
     threshold: float | None
     prediction_set: list[str]
     uncertain: bool
+    warnings: list[ImageWarning]
     distance: float
     timings: dict[str, float]
     explanation: NotRequired[dict[str, Any]]
@@ -89,7 +91,9 @@ class Predictor:
             "decode_ms": round((decoded - start) * 1000, 3),
             "inference_ms": round((scored - decoded) * 1000, 3),
         }
-        prediction = prediction_of(contract, probabilities, self.prevalence, distance, timings)
+        prediction = prediction_of(
+            contract, probabilities, self.prevalence, warnings_of(contract, scores, pixels), distance, timings
+        )
         if explain:
             from handler.explain import explanation  # loads Pillow's PNG writer, which few requests need
 
@@ -110,6 +114,7 @@ def prediction_of(
     contract: Contract,
     probabilities: npt.NDArray[np.floating],
     prevalence: Array,
+    warnings: list[ImageWarning],
     distance: float,
     timings: dict[str, float],
 ) -> Prediction:
@@ -128,6 +133,7 @@ def prediction_of(
         "threshold": None if threshold is None else shifted(threshold, prevalence),
         "prediction_set": prediction_set,
         "uncertain": prediction_set != [label],
+        "warnings": warnings,
         "distance": distance,
         "timings": timings,
     }

@@ -28,12 +28,16 @@ def write_tiny_bundle(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
         set_coverage=0.98,
         temperature=1.0,
         ood_threshold=1e6,
+        unlike_threshold=1e6,
+        orientations=("upright", "mirrored"),
+        least_upright=0.01,
         about=about(labels),
     )
     constants = {
         "scale": np.float32(contract.pixel_scale),
         "space": np.array([2, 3]),
         "channel": np.array([1]),
+        "one": np.float32(1),
         "signs": np.linspace(-1, 1, len(labels), dtype=np.float32)[np.newaxis],
     }
     nodes = [
@@ -43,6 +47,9 @@ def write_tiny_bundle(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
         helper.make_node("Mul", ["mean", "signs"], ["logits"]),
         helper.make_node("Softmax", ["logits"], [contract.output_name], axis=1),
         helper.make_node("Squeeze", ["mean", "channel"], [contract.distance_name]),
+        helper.make_node("Identity", [contract.distance_name], [contract.unlike_name]),
+        helper.make_node("Sub", ["one", "mean"], ["rest"]),
+        helper.make_node("Concat", ["mean", "rest"], [contract.orientation_name], axis=1),
     ]
     graph = helper.make_graph(
         nodes,
@@ -51,6 +58,8 @@ def write_tiny_bundle(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
         [
             helper.make_tensor_value_info(contract.output_name, TensorProto.FLOAT, ["N", len(labels)]),
             helper.make_tensor_value_info(contract.distance_name, TensorProto.FLOAT, ["N"]),
+            helper.make_tensor_value_info(contract.unlike_name, TensorProto.FLOAT, ["N"]),
+            helper.make_tensor_value_info(contract.orientation_name, TensorProto.FLOAT, ["N", 2]),
         ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )

@@ -45,7 +45,7 @@ def _answer_as(contract: Contract, response: dict[str, Any]) -> None:
         for prediction in example["value"]["predictions"]:
             if "error" not in prediction:
                 prediction |= prediction_of(
-                    contract, probabilities, usual, prediction["distance"], prediction["timings"]
+                    contract, probabilities, usual, [], prediction["distance"], prediction["timings"]
                 )
             if "explanation" in prediction:
                 prediction["explanation"]["label"] = contract.explained_label(probabilities)

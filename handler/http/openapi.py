@@ -31,6 +31,7 @@ _PREDICTION = {
     "threshold": 0.5,
     "prediction_set": ["B"],
     "uncertain": False,
+    "warnings": [],
     "distance": 11.2,
     "timings": {"decode_ms": 9.1, "inference_ms": 4.7},
 }

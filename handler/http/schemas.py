@@ -69,6 +69,13 @@ class Timings(Strict):
     inference_ms: Milliseconds
 
 
+class ImageWarning(Strict):
+    """What makes an answer less reliable."""
+
+    code: str = Field(description="For programs.", examples=["unlike_training", "mirrored", "grey_range", "forced"])
+    detail: str = Field(description="For people.")
+
+
 class Prediction(Strict):
     label: Label
     probabilities: ByLabel = Field(description="By label, calibrated; they sum to 1.")
@@ -78,6 +85,7 @@ class Prediction(Strict):
         description="The labels that cannot be excluded at the model's `set_coverage`. It can be empty."
     )
     uncertain: bool = Field(description="The prediction set is not `label` alone: have the image read.")
+    warnings: list[ImageWarning] = Field(description="What makes this answer less reliable; empty if nothing does.")
     distance: float = Field(
         ge=0,
         description="How far the image is from the X-rays that the network knows; see `ood_threshold` of the model.",
@@ -138,6 +146,7 @@ class ModelCard(ModelIdentity):
     calibration: LocalCalibration | None = Field(description="Null: the bundle's own.")
     temperature: float
     ood_threshold: float
+    unlike_threshold: float
     input: Input
     metrics: dict[str, object] = Field(description="Measured results by split.")
     intended_use: str

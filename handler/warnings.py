@@ -1,0 +1,68 @@
+"""Warnings: what makes an answer less reliable, although the image is scored."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from handler.classifier import Scores
+from handler.contract import Contract
+from handler.exposure import LEAST_RANGE, MOST_WHITE, grey_range, white_share
+from handler.imaging.decode import Pixels
+
+
+class ImageWarning(TypedDict):
+    """One warning."""
+
+    code: str
+    """For programs, one of `CODES`, or another orientation of the bundle."""
+    detail: str
+    """For people."""
+
+
+_ORIENTATIONS = {
+    "mirrored": "The image seems to be mirrored: left and right are exchanged.",
+    "upside_down": "The image seems to be upside down.",
+    "flipped": "The image seems to be flipped: top and bottom are exchanged.",
+    "turned_left": "The image seems to be turned to the left.",
+    "turned_right": "The image seems to be turned to the right.",
+    "inverted": "The greys seem to be inverted: air should be dark.",
+}
+_UNLIKE = (
+    "The image differs more from the training images than nearly all images of their source do. For such images the "
+    "measured results do not hold."
+)
+_GREY_RANGE = (
+    "The image uses few of its greys, or much of it is white. Export it with the full range of greys, and do not "
+    "photograph a screen."
+)
+_FORCED = "The image was scored although it does not look like a chest X-ray."
+
+CODES = ("unlike_training", *_ORIENTATIONS, "grey_range", "forced")
+"""The codes of the bundles that this release builds."""
+
+
+def warnings_of(contract: Contract, scores: Scores, pixels: Pixels) -> list[ImageWarning]:
+    """The warnings for one image.
+
+    Args:
+        scores: of this image alone.
+        pixels: uint8 `[S, S]`.
+    """
+    found: list[ImageWarning] = []
+    # Each with `not`, so that NaN is a warning.
+    if not scores.distances[0] <= contract.ood_threshold:
+        found.append({"code": "forced", "detail": _FORCED})
+    if not scores.unlike[0] <= contract.unlike_threshold:
+        found.append({"code": "unlike_training", "detail": _UNLIKE})
+    if not scores.orientations[0, 0] >= contract.least_upright:
+        name = _likeliest(contract.orientations, scores.orientations[0])
+        found.append({"code": name, "detail": _ORIENTATIONS.get(name, f"The image seems to be {name}.")})
+    if grey_range(pixels[np.newaxis])[0] < LEAST_RANGE or white_share(pixels[np.newaxis])[0] > MOST_WHITE:
+        found.append({"code": "grey_range", "detail": _GREY_RANGE})
+    return found
+
+
+def _likeliest(names: Sequence[str], probabilities: np.ndarray) -> str:
+    """The most probable orientation but for the first one, which is upright."""
+    return names[1 + int(probabilities[1:].argmax())]
