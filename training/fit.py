@@ -160,7 +160,8 @@ def _run_phase(model: keras.Model, average: keras.Model, training: _Training) ->
         )
         averaging = WeightAverage(model, average, recipe.average_decay, number * len(batches))
         # Keras does not save the random state of dropout, so each epoch sets its own state.
-        model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])
+        if recipe.dropout > 0:
+            model.get_layer("head_dropout").seed_generator.state.assign([recipe.seed, number])
         start = time.monotonic()
         loss = train_epoch(model, batches, averaging, title)
         if not np.isfinite(loss):

@@ -201,7 +201,7 @@ def test_nothing_but_our_own_lines_reaches_the_log(prepared: Path, tmp_path: Pat
     command = [sys.executable, "-m", "training", "fit", "--data", str(prepared), *SMALL, "--sizes", "32x1"]
     done = subprocess.run([*command, "--out", str(tmp_path)], check=True, capture_output=True, text=True)
 
-    own = ("progressive: ", "  loss ", "selecting the operating point", "resampling: ", "predicting: ")
+    own = ("progressive: ", "validation: ", "  loss ", "selecting the operating point", "resampling: ", "predicting: ")
     assert [line for line in done.stderr.splitlines() if not line.startswith((*own, str(prepared)))] == []
 
 
