@@ -45,30 +45,36 @@ def summary(
     decided = decide(probabilities, threshold)
     truth = np.eye(len(names))[labels]
     clipped = np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1 - 1e-7)
-    each = [_one_against_rest(probabilities[:, k], labels == k, decided == k, w) for k in range(len(names))]
+    sensitivity, specificity = _shares_found(labels, decided, w, len(names))
+    counted = [1] if len(names) == 2 else list(range(len(names)))
+    each = [_one_against_rest(probabilities[:, k], labels == k, w) for k in counted]
     found = {"accuracy": float(w[decided == labels].sum() / w.sum())}
     if len(names) == 2:
-        found |= {"sensitivity": each[1]["sensitivity"], "specificity": each[1]["specificity"]}
-    found["balanced_accuracy"] = float(np.mean([one["sensitivity"] for one in each]))
-    counted = each[1:] if len(names) == 2 else each
+        found |= {"sensitivity": sensitivity[1], "specificity": specificity[1]}
+    found["balanced_accuracy"] = float(np.mean(sensitivity))
     for name in ("auc", "average_precision"):
-        found[name] = float(np.mean([one[name] for one in counted]))
+        found[name] = float(np.mean([one[name] for one in each]))
     # Half the sum over classes, which for two classes is the squared error of the positive one.
     found["brier"] = float(np.average(((probabilities - truth) ** 2).sum(axis=1) / 2, weights=w))
-    found["ece"] = float(np.mean([one["ece"] for one in counted]))
+    found["ece"] = float(np.mean([one["ece"] for one in each]))
     found["log_loss"] = float(np.average(-np.log(clipped), weights=w))
     if len(names) > 2:
-        for of in ("sensitivity", "specificity", "auc"):
-            found |= {f"{of}_{name}": one[of] for name, one in zip(names, each, strict=True)}
+        by_class = {"sensitivity": sensitivity, "specificity": specificity, "auc": [one["auc"] for one in each]}
+        for of, values in by_class.items():
+            found |= {f"{of}_{name}": value for name, value in zip(names, values, strict=True)}
     return found
 
 
-def _one_against_rest(
-    probabilities: Array, truth: npt.NDArray[np.bool_], decided: npt.NDArray[np.bool_], weights: Array
-) -> dict[str, float]:
+def _shares_found(labels: Labels, decided: Labels, weights: Array, classes: int) -> tuple[list[float], list[float]]:
+    """Sensitivity and specificity for each class."""
+    cells = np.bincount(labels * classes + decided, weights, classes**2).reshape(classes, classes)
+    right, of_class, called = cells.diagonal(), cells.sum(axis=1), cells.sum(axis=0)
+    rest = cells.sum() - of_class
+    return (right / of_class).tolist(), ((rest - called + right) / rest).tolist()
+
+
+def _one_against_rest(probabilities: Array, truth: npt.NDArray[np.bool_], weights: Array) -> dict[str, float]:
     return {
-        "sensitivity": float(weights[truth & decided].sum() / weights[truth].sum()),
-        "specificity": float(weights[~truth & ~decided].sum() / weights[~truth].sum()),
         "auc": float(roc_auc_score(truth, probabilities, sample_weight=weights)),
         "average_precision": float(average_precision_score(truth, probabilities, sample_weight=weights)),
         "ece": expected_calibration_error(probabilities, truth, weights),
