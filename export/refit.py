@@ -3,6 +3,7 @@ fitted on them is added to it. The trained network is not needed."""
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +121,7 @@ class _Nodes:
         self._graph, self._prefix, self._count = graph, prefix, 0
 
     def __call__(
-        self, operator: str, *inputs: str | npt.NDArray[np.generic] | np.generic, to: str = "", **attributes: int
+        self, operator: str, *inputs: str | npt.NDArray[np.generic] | np.generic, to: str = "", **attributes: Any
     ) -> str:
         names = [each if isinstance(each, str) else self._constant(np.asarray(each)) for each in inputs]
         result = to or self._name()
