@@ -1,5 +1,5 @@
-"""How an image uses its greys. A chest X-ray uses most of them. An image with few of them, or with much white, was badly
-exposed or exported."""
+"""How an image uses its greys. A chest X-ray uses most of them. An image with few of them, or with much white, was
+badly exposed or exported."""
 
 import numpy as np
 import numpy.typing as npt
