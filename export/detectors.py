@@ -11,9 +11,7 @@ import onnx
 from export.refit import add_block_features, add_probes, add_unlike, compute, pooled_features
 from export.run_images import Images
 from handler.contract import ORIENTATION_NAME, UNLIKE_NAME
-from handler.imaging.decode import Pixels
 from training import ood, probes, unlike
-from training.augment import augment, resize
 
 TRAINING_IMAGES, VALIDATION_IMAGES = 2000, 1000
 """Most images that are used. More change little, and each is scored in every orientation."""
@@ -35,13 +33,15 @@ def add_detectors(graph: onnx.ModelProto, train: Images, validation: Images, siz
     turned = probes.oriented(train.pixels, size, seed)
     fitted = probes.fit_probes({name: compute(graph, images, features) for name, images in turned.items()})
     block = add_block_features(graph)
-    both = np.concatenate([_resized(train.pixels, size), _corrupted(train.pixels, size, ood.STRENGTH, seed)])
+    both = np.concatenate(
+        [probes.corrupted(train.pixels, size, 0, seed), probes.corrupted(train.pixels, size, ood.STRENGTH, seed)]
+    )
     add_unlike(graph, unlike.fit_classes(compute(graph, both, block), np.tile(train.labels, 2)))
     add_probes(graph, fitted)
 
-    plain = _resized(validation.pixels, size)
-    lightly = _corrupted(validation.pixels, size, unlike.STRENGTH, seed)
-    strongly = _corrupted(validation.pixels, size, 1.0, seed)
+    plain = probes.corrupted(validation.pixels, size, 0, seed)
+    lightly = probes.corrupted(validation.pixels, size, unlike.STRENGTH, seed)
+    strongly = probes.corrupted(validation.pixels, size, probes.STRENGTH, seed)
     upright = [compute(graph, images, ORIENTATION_NAME)[:, 0] for images in (plain, strongly)]
     distances = [compute(graph, images, UNLIKE_NAME) for images in (plain, lightly)]
     return {
@@ -49,12 +49,3 @@ def add_detectors(graph: onnx.ModelProto, train: Images, validation: Images, siz
         "least_upright": probes.select_least_upright(*upright),
         "unlike_threshold": unlike.select_limit(*distances),
     }
-
-
-def _resized(pixels: Pixels, size: int) -> Pixels:
-    return np.stack([resize(image, size) for image in pixels])
-
-
-def _corrupted(pixels: Pixels, size: int, strength: float, seed: int) -> Pixels:
-    images = (augment(image, np.random.default_rng((seed, i)), strength) for i, image in enumerate(pixels))
-    return np.stack([resize(image, size) for image in images])

@@ -8,10 +8,8 @@ product. Its labels need no annotation: training images are mirrored, turned and
 import dataclasses
 from collections.abc import Callable, Mapping
 
-import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 from handler.imaging.decode import Pixels
 from training.augment import augment, resize
@@ -37,7 +35,7 @@ REGULARISATION = 0.03
 """`C` of scikit-learn's logistic regression, the inverse of the regularisation strength. It was selected on validation
 images."""
 
-_STRENGTH = 1.0
+STRENGTH = 1.0
 """Of the corruption of one copy of each image: without it, a new framing or exposure causes false alarms."""
 
 
@@ -52,6 +50,18 @@ class Probes:
     """`[P]`"""
 
 
+def corrupted(pixels: Pixels, size: int, strength: float, seed: int) -> Pixels:
+    """A corrupted copy of each image, uint8 `[N, size, size]`.
+
+    Args:
+        pixels: uint8 `[N, S, S]`; the corruption happens at this size.
+        strength: see `training.augment.augment`; 0 for the image as it is.
+        seed: the same seed gives the same corruptions.
+    """
+    images = (augment(image, np.random.default_rng((seed, i)), strength) for i, image in enumerate(pixels))
+    return np.stack([resize(image, size) for image in images])
+
+
 def oriented(pixels: Pixels, size: int, seed: int) -> dict[str, Pixels]:
     """The images to fit probes on: each image and a corrupted copy of it, in every orientation.
 
@@ -63,8 +73,7 @@ def oriented(pixels: Pixels, size: int, seed: int) -> dict[str, Pixels]:
     Returns:
         By label: uint8 `[2 N, size, size]`.
     """
-    corrupted = [augment(image, np.random.default_rng((seed, index)), _STRENGTH) for index, image in enumerate(pixels)]
-    images = np.concatenate([pixels, np.stack(corrupted)])
+    images = np.concatenate([pixels, corrupted(pixels, pixels.shape[-1], STRENGTH, seed)])
     return {
         label: np.stack([resize(np.ascontiguousarray(image), size) for image in change(images)])
         for label, change in ORIENTATIONS.items()
@@ -93,17 +102,12 @@ def fit_probes(features: Mapping[str, npt.NDArray[np.floating]]) -> Probes:
     return Probes(weights.astype(np.float32), (fitted.intercept_ - mean @ weights).astype(np.float32))
 
 
-def probabilities(probes: Probes, features: keras.KerasTensor) -> keras.KerasTensor:
-    """The probability of each label: pooled features `[N, D]` to `[N, P]`, rows sum to 1."""
-    return ops.softmax(ops.matmul(features, probes.weights) + probes.bias)
-
-
-def select_least_upright(plain: npt.NDArray[np.floating], corrupted: npt.NDArray[np.floating]) -> float:
+def select_least_upright(plain: npt.NDArray[np.floating], changed: npt.NDArray[np.floating]) -> float:
     """The probability of `UPRIGHT` below which there is a warning, in 0..1. It gives at most the share `FALSE_ALARMS`
     of false alarms on plain and on corrupted images.
 
     Args:
         plain: probabilities `[N]` of `UPRIGHT` for upright validation images.
-        corrupted: the same for corrupted copies of them.
+        changed: the same for corrupted copies of them.
     """
-    return float(min(np.quantile(each, FALSE_ALARMS, method="lower") for each in (plain, corrupted)))
+    return float(min(np.quantile(each, FALSE_ALARMS, method="lower") for each in (plain, changed)))

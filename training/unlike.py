@@ -3,15 +3,12 @@
 The OOD detector must accept every X-ray, so its limit is far out. An X-ray of an adult from another hospital lies
 within it, mostly farther away than a child's from this one. Two things tell them apart better than its distance alone:
 the features of a later block, which depend less on framing and exposure; and one Gaussian for each class, because
-the images of a class vary less than those of all. The result is the root mean square of both distances.
+the images of a class vary less than those of all. The result is the root mean square of both distances, see
+`export.refit`.
 """
 
-from collections.abc import Sequence
-
-import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 from training import ood
 from training.run_folder import OodStatistics
@@ -39,15 +36,6 @@ def fit_classes(features: npt.NDArray[np.floating], labels: npt.NDArray[np.int64
         K statistics.
     """
     return tuple(ood.fit_gaussian(features[labels == label].astype(np.float64)) for label in range(labels.max() + 1))
-
-
-def unlike(
-    distance: keras.KerasTensor, classes: Sequence[OodStatistics], features: keras.KerasTensor
-) -> keras.KerasTensor:
-    """The root mean square of the distance of the OOD detector `[N]` and of that from the nearest class, of features
-    `[N, D]`: `[N]`, about 1 for a typical X-ray."""
-    nearest = ops.min(ops.stack([ood.distance(statistics, features) for statistics in classes]), axis=0)
-    return ops.sqrt((ops.square(distance) + ops.square(nearest)) / 2)
 
 
 def select_limit(plain: npt.NDArray[np.floating], corrupted: npt.NDArray[np.floating]) -> float:

@@ -10,19 +10,26 @@ from onnx import TensorProto, helper, numpy_helper
 from export.convert import run
 from export.errors import ConversionError
 from export.refit import (
-    PROBES_NAME,
-    UNLIKE_NAME,
     add_block_features,
     add_probes,
     add_unlike,
     compute,
     pooled_features,
 )
-from handler.contract import DISTANCE_NAME, EMBEDDED_BUNDLE, INPUT_NAME, MODEL_FILE, OUTPUT_NAME
+from handler.contract import (
+    DISTANCE_NAME,
+    EMBEDDED_BUNDLE,
+    INPUT_NAME,
+    MODEL_FILE,
+    ORIENTATION_NAME,
+    OUTPUT_NAME,
+    UNLIKE_NAME,
+)
+from tests.detectors import probabilities, unlike
 from tests.tiny_bundle import write_tiny_bundle
 from training.phantom import draw
-from training.probes import ORIENTATIONS, Probes, fit_probes, oriented, probabilities
-from training.unlike import fit_classes, unlike
+from training.probes import ORIENTATIONS, Probes, fit_probes, oriented
+from training.unlike import fit_classes
 
 SIZE = 32
 
@@ -68,18 +75,18 @@ def test_the_graph_says_how_an_image_is_turned(model: onnx.ModelProto) -> None:
     )
 
     for index, pixels in enumerate(oriented(chests(range(1000, 1040)), SIZE, 1).values()):
-        (shares,) = run(model, pixels[:40], [PROBES_NAME])
+        (shares,) = run(model, pixels[:40], [ORIENTATION_NAME])
         assert shares.shape == (40, len(ORIENTATIONS))
         assert np.mean(shares.argmax(axis=1) == index) >= 0.95
 
 
-def test_the_graph_computes_what_keras_does(model: onnx.ModelProto) -> None:
+def test_the_graph_computes_the_regression(model: onnx.ModelProto) -> None:
     pixels, probes = chests(range(20)), random_probes(80)
     features = compute(model, pixels, pooled_features(model))
     add_probes(model, probes)
 
     np.testing.assert_allclose(
-        run(model, pixels, [PROBES_NAME])[0], np.asarray(probabilities(probes, features)), rtol=1e-4, atol=1e-6
+        run(model, pixels, [ORIENTATION_NAME])[0], np.asarray(probabilities(probes, features)), rtol=1e-4, atol=1e-6
     )
 
 
@@ -92,7 +99,9 @@ def test_probes_are_added_once(model: onnx.ModelProto) -> None:
 
 @pytest.fixture
 def shipped() -> onnx.ModelProto:
-    return onnx.load(EMBEDDED_BUNDLE / MODEL_FILE)
+    """The shipped graph without its detectors."""
+    graph = onnx.load(EMBEDDED_BUNDLE / MODEL_FILE)
+    return onnx.utils.Extractor(graph).extract_model([INPUT_NAME], [OUTPUT_NAME, DISTANCE_NAME])
 
 
 def test_the_shipped_graph_computes_all_else_as_before(shipped: onnx.ModelProto) -> None:
@@ -105,10 +114,10 @@ def test_the_shipped_graph_computes_all_else_as_before(shipped: onnx.ModelProto)
 
     for expected, found in zip(before, run(shipped, pixels, [OUTPUT_NAME, DISTANCE_NAME]), strict=True):
         np.testing.assert_array_equal(found, expected)
-    assert np.isfinite(run(shipped, pixels, [PROBES_NAME])[0]).all()
+    assert np.isfinite(run(shipped, pixels, [ORIENTATION_NAME])[0]).all()
 
 
-def test_the_graph_is_as_unlike_as_keras(shipped: onnx.ModelProto) -> None:
+def test_the_graph_computes_the_distance(shipped: onnx.ModelProto) -> None:
     size = shipped.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     pixels = np.stack([draw(seed, size=size) for seed in range(80)])
     features = compute(shipped, pixels, add_block_features(shipped))

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from training.unlike import ACCEPTED, fit_classes, select_limit, unlike
+from tests.detectors import unlike
+from training.unlike import ACCEPTED, fit_classes, select_limit
 
 distances = arrays.arrays(np.float32, st.integers(1, 200), elements=st.floats(0, 10, width=32))
 
