@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from handler.calibration import calibrate, fit_scaling
 from handler.contract import decide
 from handler.files import write_atomically
 from training.averaging import WeightAverage
@@ -25,7 +26,7 @@ from training.errors import ConfigError, DataError
 from training.metrics import bootstrap, summary
 from training.network import build, predict_batches, set_trainable
 from training.ood import fit_ood
-from training.operating_point import CORRUPTED_COPIES, calibrate, fit_biases, select
+from training.operating_point import CORRUPTED_COPIES, select
 from training.plots import plot_curves
 from training.prepare import Prepared
 from training.processes import Workers
@@ -267,13 +268,12 @@ def _finish(training: _Training) -> RunMetrics:
     batches = training.corrupted(recipe.size).batches(copies, training.workers)
     shown = progress(batches, "predicting", total=count * (1 + copies), each=len)
     raw = predict_batches(model, shown)
-    biases = fit_biases(raw, np.tile(labels, 1 + copies))
+    temperature, biases = fit_scaling(raw, np.tile(labels, 1 + copies))
     bias = model.get_layer("logits").bias
     bias.assign(keras.ops.convert_to_numpy(bias) + biases.astype(np.float32))
     write_atomically(run.model, model.save)
-    biased = calibrate(raw, biases=biases)
-    point = select(biased, labels, recipe.size)
-    calibrated = calibrate(biased, point.temperature)
+    calibrated = calibrate(raw, temperature, biases)
+    point = select(calibrated, labels, temperature, recipe.size)
     intervals = bootstrap(
         *(calibrated[:count], labels, point.threshold, names, patients),
         rounds=max(100, min(_ROUNDS, _RESAMPLED // (count * len(names)))),

@@ -8,21 +8,15 @@ corrupted validation set: the validation images as they are, and several copies 
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 
+from handler.calibration import Array, Labels, select_set_thresholds, select_threshold
 from handler.imaging.decode import Pixels
 from training.augment import augment
-
-Array = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 
 CORRUPTED_COPIES = 3
 CORRUPTION_STRENGTH = 1.0
 TARGET_SENSITIVITY = 0.95
 SET_COVERAGE = 0.98
-
-_BOUNDS = (np.log(0.1), np.log(10))
-"""Of the logarithm of the temperature."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,143 +44,20 @@ def corrupted(image: Pixels, seed: int, copy: int, index: int) -> Pixels:
     return augment(image, np.random.default_rng((seed, copy - 1, index)), CORRUPTION_STRENGTH) if copy else image
 
 
-def calibrate(probabilities: Array, temperature: float = 1.0, biases: Array | None = None) -> Array:
-    """Calibrated probabilities `[N, K]`, 0..1: the biases are added to the log probabilities, the sums are divided by
-    the temperature, and softmax makes probabilities of them.
+def select(probabilities: Array, labels: Labels, temperature: float, input_size: int) -> OperatingPoint:
+    """All numbers of the operating point, from probabilities of the corrupted validation set.
 
     Args:
-        probabilities: `[N, K]`, 0..1.
-        biases: `[K]`; none by default.
-    """
-    return _softmax((_logits(probabilities) + (0.0 if biases is None else biases)) / temperature)
-
-
-def _logits(probabilities: Array) -> Array:
-    """Log probabilities, clipped to finite values."""
-    return np.asarray(np.log(np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)))
-
-
-def fit_temperature(probabilities: Array, labels: Labels) -> float:
-    """The temperature with the least log loss (Guo et al. 2017, arXiv:1706.04599), all classes with equal weight.
-
-    Args:
-        probabilities: `[N, K]` at temperature 1.
+        probabilities: calibrated, `[N * (1 + CORRUPTED_COPIES), K]`: the images, then the first copy of each, then the
+            second.
         labels: `[N]`, index of the true class.
-    """
-    from scipy.optimize import minimize_scalar
-
-    logits, weights = _logits(probabilities), _balanced_weights(labels)
-    found = minimize_scalar(
-        lambda log_temperature: _log_loss(logits / np.exp(log_temperature), labels, weights),
-        bounds=_BOUNDS,
-        method="bounded",
-    )
-    return float(np.exp(found.x))
-
-
-def fit_biases(probabilities: Array, labels: Labels) -> Array:
-    """The numbers `[K]` to add to the logits of the classes; the first one is 0. With two classes the second one is the
-    bias of Platt scaling (Platt 1999). All classes have equal weight. Distillation and weight averaging leave a bias
-    that temperature scaling cannot correct.
-
-    Args:
-        probabilities: `[N, K]` at temperature 1.
-        labels: `[N]`, index of the true class.
-    """
-    from scipy.optimize import minimize
-
-    logits, weights = _logits(probabilities), _balanced_weights(labels)
-    truth, others = np.eye(logits.shape[1])[labels], logits.shape[1] - 1
-
-    def loss(scaling: Array) -> tuple[float, Array]:
-        """And its gradient."""
-        temperature = np.exp(scaling[0])
-        scaled = (logits + np.append(0.0, scaling[1:])) / temperature
-        slope = weights[:, np.newaxis] * (_softmax(scaled) - truth)
-        gradient = np.append(-(slope * scaled).sum(), slope.sum(axis=0)[1:] / temperature)
-        return _log_loss(scaled, labels, weights), gradient
-
-    found = minimize(loss, np.zeros(1 + others), jac=True, bounds=(_BOUNDS, *[(-5, 5)] * others))
-    return np.append(0.0, found.x[1:])
-
-
-def _balanced_weights(labels: Labels) -> Array:
-    """`[N]`; those of each class sum to 1."""
-    return np.asarray(1 / np.bincount(labels)[labels])
-
-
-def _log_loss(logits: Array, labels: Labels, weights: Array) -> float:
-    own = logits[np.arange(len(labels)), labels]
-    return float((weights * (np.logaddexp.reduce(logits, axis=1) - own)).sum())
-
-
-def _softmax(logits: Array) -> Array:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-def select_threshold(
-    probabilities: Array,
-    labels: Labels,
-    groups: Labels,
-    target: float = TARGET_SENSITIVITY,
-) -> float:
-    """The greatest threshold with the target sensitivity in every group. It may lie above one half: a lower one would
-    give more false positives than the target requires.
-
-    It lies halfway between two neighbouring predictions, so that a rounding error changes no decision.
-
-    Args:
-        probabilities: calibrated, `[N]` of the positive class.
-        labels: `[N]`, 1 for positive; each group has positives.
-        groups: `[N]`, the group of each image. A small group counts as much as a large one.
-        target: least sensitivity, 0..1.
-
-    Returns:
-        A threshold in (0, 1).
-    """
-    limit = 1.0
-    for group in np.unique(groups):
-        positives = np.sort(probabilities[(groups == group) & (labels == 1)])
-        missed = int(len(positives) * (1 - target) + 1e-9)
-        limit = min(limit, float(positives[missed]))
-    below = probabilities[probabilities < limit].max(initial=0.0)
-    return float(np.clip((below + limit) / 2, 1e-6, 1 - 1e-6))
-
-
-def select_set_thresholds(probabilities: Array, labels: Labels, coverage: float = SET_COVERAGE) -> tuple[float, ...]:
-    """By class: the probability from which the class is in the prediction set. Of `n` new images of each class at most
-    `1 - coverage` are expected below it (class-conditional conformal prediction, Sadinle et al. 2019,
-    arXiv:1609.00451). A class with too few images to promise that gets 0: it is always in the set.
-
-    Args:
-        probabilities: calibrated, `[N, K]`.
-        labels: `[N]`, index of the true class.
-    """
-    found = []
-    for label in range(probabilities.shape[1]):
-        own = np.sort(probabilities[labels == label, label])
-        rank = int((len(own) + 1) * (1 - coverage) + 1e-9)
-        found.append(float(own[rank - 1]) if rank else 0.0)
-    return tuple(found)
-
-
-def select(probabilities: Array, labels: Labels, input_size: int) -> OperatingPoint:
-    """All numbers of the operating point, from uncalibrated probabilities of the corrupted validation set.
-
-    Args:
-        probabilities: `[N * (1 + CORRUPTED_COPIES), K]`: the images, then the first copy of each, then the second.
-        labels: `[N]`, index of the true class.
+        temperature: that they were calibrated with.
         input_size: image size in pixels at which they were computed.
     """
     groups = np.repeat([0, 1], [len(labels), len(labels) * CORRUPTED_COPIES])
     labels = np.tile(labels, 1 + CORRUPTED_COPIES)
-    temperature = fit_temperature(probabilities, labels)
-    calibrated = calibrate(probabilities, temperature)
-    thresholds = select_set_thresholds(calibrated, labels)
     threshold = None
-    if calibrated.shape[1] == 2:
-        threshold = select_threshold(calibrated[:, 1], labels, groups)
-        # The label that the threshold gives must be in the set.
-        thresholds = (min(thresholds[0], 1 - threshold), min(thresholds[1], threshold))
+    if probabilities.shape[1] == 2:
+        threshold = select_threshold(probabilities[:, 1], labels, groups, TARGET_SENSITIVITY)
+    thresholds = select_set_thresholds(probabilities, labels, SET_COVERAGE, threshold)
     return OperatingPoint(temperature, threshold, thresholds, SET_COVERAGE, input_size)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from handler.calibration import calibrate
 from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE
 from handler.imaging.decode import Pixels
 from handler.scoring import identity
 from training.backend import load_keras
 from training.errors import RunError
-from training.operating_point import calibrate
 from training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)

@@ -8,18 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.about import about
+from handler.calibration import calibrate, fit_scaling, select_set_thresholds, select_threshold
 from handler.contract import Contract
-from training.operating_point import (
-    CORRUPTED_COPIES,
-    SET_COVERAGE,
-    OperatingPoint,
-    calibrate,
-    fit_biases,
-    fit_temperature,
-    select,
-    select_set_thresholds,
-    select_threshold,
-)
+from training.operating_point import CORRUPTED_COPIES, SET_COVERAGE, OperatingPoint, select
 
 
 def overconfident(seed: int, factor: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +33,7 @@ def drawn(seed: int, classes: int, factor: float, count: int = 20_000) -> tuple[
 
 
 def test_temperature_undoes_overconfidence() -> None:
-    assert fit_temperature(*overconfident(0)) == pytest.approx(3.0, rel=0.05)
+    assert fit_scaling(*overconfident(0))[0] == pytest.approx(3.0, rel=0.05)
 
 
 @given(seed=st.integers(0, 9), bias=st.floats(-3, 3), factor=st.floats(0.5, 3))
@@ -50,11 +41,11 @@ def test_temperature_undoes_overconfidence() -> None:
 def test_the_bias_undoes_a_bias_whatever_the_temperature(seed: int, bias: float, factor: float) -> None:
     probabilities, labels = overconfident(seed, factor)
     biased = calibrate(probabilities, biases=np.array([0, bias]))
-    biases = fit_biases(biased, labels)
+    temperature, biases = fit_scaling(biased, labels)
 
     assert biases[0] == 0
     assert biases[1] == pytest.approx(-bias, abs=0.15 * factor)
-    assert fit_temperature(calibrate(biased, biases=biases), labels) == pytest.approx(factor, rel=0.1)
+    assert temperature == pytest.approx(factor, rel=0.1)
 
 
 @given(seed=st.integers(0, 9), bias=st.floats(-2, 2), factor=st.floats(0.5, 1.5), classes=st.integers(3, 5))
@@ -63,10 +54,10 @@ def test_each_class_has_its_bias(seed: int, bias: float, factor: float, classes:
     probabilities, labels = drawn(seed, classes, factor, count=10_000)
     wrong = np.linspace(0, bias, classes)
     biased = calibrate(probabilities, biases=wrong)
-    biases = fit_biases(biased, labels)
+    temperature, biases = fit_scaling(biased, labels)
 
     np.testing.assert_allclose(biases, -wrong, atol=0.25)
-    assert fit_temperature(calibrate(biased, biases=biases), labels) == pytest.approx(factor, rel=0.1)
+    assert temperature == pytest.approx(factor, rel=0.1)
 
 
 @given(temperature=st.floats(0.2, 5), bias=st.floats(-3, 3), positive=st.floats(1e-6, 1 - 1e-6))
@@ -79,7 +70,7 @@ def test_two_classes_are_calibrated_by_their_log_odds(temperature: float, bias: 
 
 def test_calibrated_probabilities_mean_what_they_say() -> None:
     probabilities, labels = overconfident(1)
-    calibrated = calibrate(probabilities, fit_temperature(probabilities, labels))[:, 1]
+    calibrated = calibrate(probabilities, *fit_scaling(probabilities, labels))[:, 1]
     near = (calibrated > 0.65) & (calibrated < 0.75)
     assert labels[near].mean() == pytest.approx(0.7, abs=0.03)
 
@@ -119,7 +110,7 @@ def test_prediction_sets_hold_the_true_class_as_often_as_promised(count: int) ->
         own = rng.beta(4, 2, len(labels))
         probabilities = np.tile(((1 - own) / 2)[:, np.newaxis], 3)
         probabilities[np.arange(len(labels)), labels] = own
-        thresholds = select_set_thresholds(probabilities, labels)
+        thresholds = select_set_thresholds(probabilities, labels, SET_COVERAGE, None)
         if count < 49:
             assert thresholds == (0, 0, 0), "too few images to promise anything"
         # WHEN new images of the same kind come
@@ -133,15 +124,25 @@ def test_prediction_sets_hold_the_true_class_as_often_as_promised(count: int) ->
 def test_a_contract_takes_every_operating_point(seed: int, classes: int, certainty: float) -> None:
     probabilities, labels = drawn(seed, classes, certainty, count=120)
     labels[:classes] = range(classes)
-    point = select(np.tile(probabilities, (1 + CORRUPTED_COPIES, 1)), labels, 64)
+    temperature, biases = fit_scaling(probabilities, labels)
+    calibrated = calibrate(probabilities, temperature, biases)
+    point = select(np.tile(calibrated, (1 + CORRUPTED_COPIES, 1)), labels, temperature, 64)
     names = tuple("ABCD"[:classes])
 
     assert isinstance(point, OperatingPoint)
     assert point.input_size == 64
     contract = Contract(
-        **dataclasses.asdict(point), name="x", version="1", sha256="", labels=names, ood_threshold=1, about=about(names)
+        **dataclasses.asdict(point),
+        name="x",
+        version="1",
+        sha256="",
+        labels=names,
+        ood_threshold=1,
+        unlike_threshold=1,
+        orientations=("upright", "mirrored"),
+        least_upright=0.1,
+        about=about(names),
     )
-    calibrated = calibrate(probabilities, point.temperature)
     if classes == 2:
         assert all(contract.label(row) in contract.prediction_set(row) for row in calibrated)
     else:
