@@ -35,9 +35,14 @@ RUN if [ -n "$MODEL_REPO" ]; then \
 RUN python -c 'from handler import startup; startup.predictor()' \
     && python -m compileall -q --invalidation-mode unchecked-hash handler && chmod -R a+rX /var/task
 
+FROM task AS bytecode
+COPY infra/precompile.py /build/
+RUN python /build/precompile.py /opt/bytecode
+
 FROM ${BASE} AS serving
 COPY --from=packages /opt/python /opt/python
 COPY --from=task /var/task /var/task
+COPY --from=bytecode /opt/bytecode /
 WORKDIR /var/task
 # Nothing is written but to /tmp, so the root file system may be read-only.
 ENV PYTHONPATH=/opt/python \
@@ -50,6 +55,8 @@ ENV PYTHONPATH=/opt/python \
 USER 10001:10001
 
 FROM serving AS lambda
+# Parameter SnapStart of `template.yaml` decides; Lambda asks images that are not AWS's own whether they bear it.
+LABEL com.amazonaws.lambda.feature.snapstart="Allow"
 COPY infra/lambda-entrypoint.sh /usr/local/bin/lambda-entrypoint
 ENTRYPOINT ["/bin/sh", "/usr/local/bin/lambda-entrypoint"]
 CMD ["handler.lambda_entry.lambda_handler"]
