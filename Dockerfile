@@ -14,6 +14,8 @@
 ARG BASE=public.ecr.aws/docker/library/python:3.13-slim-bookworm
 
 FROM ${BASE} AS packages
+# Compiled modules without columns, which only tracebacks show, are a quarter smaller and faster to load.
+ENV PYTHONNODEBUGRANGES=1
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils >/dev/null
 COPY requirements-image.lock /build/
 RUN python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-cache-dir --no-compile \
@@ -24,7 +26,7 @@ RUN python /build/trim.py /opt/python
 FROM ${BASE} AS task
 COPY --from=packages /opt/python /opt/python
 COPY handler /var/task/handler
-ENV PYTHONPATH=/opt/python PYTHONDONTWRITEBYTECODE=1
+ENV PYTHONPATH=/opt/python PYTHONDONTWRITEBYTECODE=1 PYTHONNODEBUGRANGES=1
 WORKDIR /var/task
 ARG MODEL_REPO=
 ARG MODEL_REVISION=

@@ -42,8 +42,10 @@ import handler.lambda_entry
 """,
     "server": """
 from handler import startup
-from handler.http.app import app
-import handler.http.server
+import uvicorn
+uvicorn.run = lambda *_, **__: None
+from handler.__main__ import main
+main(["serve"])
 """,
 }
 """Python code of each part."""
