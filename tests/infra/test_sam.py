@@ -34,7 +34,7 @@ def built(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module", params=["FrontDoor=REST_API SnapStart=OFF", "FrontDoor=FUNCTION_URL SnapStart=ON"])
 def url(built: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
-    """`sam local start-api`, with the parameters that change most. It serves the REST API whatever the front door is."""
+    """`sam local start-api`. It serves the REST API whatever the front door is."""
     port = free_port()
     log = tmp_path_factory.mktemp("log") / "sam"
     command = [require_tool("sam"), "local", "start-api", *of(built), "--port", port]
