@@ -31,7 +31,7 @@ from types import SimpleNamespace
 
 http = {{"method": "POST", "path": "/v1/predictions", "sourceIp": "127.0.0.1"}}
 event = {{
-    "version": "2.0", "rawPath": http["path"], "rawQueryString": "", "headers": {{"host": "localhost"}},
+    "version": "2.0", "rawPath": http["path"], "rawQueryString": "force=true", "headers": {{"host": "localhost"}},
     "requestContext": {{"http": http}},
     "body": base64.b64encode(pathlib.Path({IMAGE!r}).read_bytes()).decode(), "isBase64Encoded": True,
 }}
@@ -56,7 +56,7 @@ def loaded_modules(cache: Path) -> list[Path]:
     with subprocess.Popen(command, env=environment) as server:  # noqa: S603
         try:
             _ask("/readyz", None)
-            _ask("/v1/predictions", Path(IMAGE).read_bytes())
+            _ask("/v1/predictions?force=true", Path(IMAGE).read_bytes())
         finally:
             server.terminate()
     library = Path(sysconfig.get_path("stdlib"))
