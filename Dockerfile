@@ -14,6 +14,8 @@
 ARG BASE=public.ecr.aws/docker/library/python:3.13-slim-bookworm
 
 FROM ${BASE} AS packages
+# Compiled modules without columns, which only tracebacks show, are a quarter smaller and faster to load.
+ENV PYTHONNODEBUGRANGES=1
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils >/dev/null
 COPY requirements-image.lock /build/
 RUN python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-cache-dir --no-compile \
@@ -24,7 +26,7 @@ RUN python /build/trim.py /opt/python
 FROM ${BASE} AS task
 COPY --from=packages /opt/python /opt/python
 COPY handler /var/task/handler
-ENV PYTHONPATH=/opt/python PYTHONDONTWRITEBYTECODE=1
+ENV PYTHONPATH=/opt/python PYTHONDONTWRITEBYTECODE=1 PYTHONNODEBUGRANGES=1
 WORKDIR /var/task
 ARG MODEL_REPO=
 ARG MODEL_REVISION=
@@ -35,9 +37,14 @@ RUN if [ -n "$MODEL_REPO" ]; then \
 RUN python -c 'from handler import startup; startup.predictor()' \
     && python -m compileall -q --invalidation-mode unchecked-hash handler && chmod -R a+rX /var/task
 
+FROM task AS bytecode
+COPY infra/precompile.py /build/
+RUN python /build/precompile.py /opt/bytecode
+
 FROM ${BASE} AS serving
 COPY --from=packages /opt/python /opt/python
 COPY --from=task /var/task /var/task
+COPY --from=bytecode /opt/bytecode /
 WORKDIR /var/task
 # Nothing is written but to /tmp, so the root file system may be read-only.
 ENV PYTHONPATH=/opt/python \
@@ -50,6 +57,8 @@ ENV PYTHONPATH=/opt/python \
 USER 10001:10001
 
 FROM serving AS lambda
+# Parameter SnapStart of `template.yaml` decides; Lambda asks images that are not AWS's own whether they bear it.
+LABEL com.amazonaws.lambda.feature.snapstart="Allow"
 COPY infra/lambda-entrypoint.sh /usr/local/bin/lambda-entrypoint
 ENTRYPOINT ["/bin/sh", "/usr/local/bin/lambda-entrypoint"]
 CMD ["handler.lambda_entry.lambda_handler"]

@@ -5,6 +5,9 @@ and notifications to `handler.batch`, and a ping keeps the function warm. The mo
 initializes.
 """
 
+# First: it loads the model in a thread while the rest is imported.
+from handler import startup  # isort: skip
+
 import asyncio
 import base64
 import logging
@@ -14,7 +17,6 @@ from typing import Any
 from mangum import Mangum
 from starlette.types import Message, Receive, Scope, Send
 
-from handler import startup
 from handler.batch import Batches
 from handler.errors import HandlerError, MalformedRequest, Unexpected, UnknownEvent
 from handler.http.endpoints import create_service

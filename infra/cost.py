@@ -22,6 +22,25 @@ STANDARD_MILLION_TRANSITIONS = 25.0
 S3_MILLION_GETS = 0.40
 S3_MILLION_PUTS = 5.0
 API_MILLION_REQUESTS = 3.50
+LOGS_GB = 0.50
+XRAY_MILLION_TRACES = 5.0
+DATA_OUT_GB = 0.09
+
+SNAPSHOT_GB_SECOND = 0.0000015046
+SNAPSHOT_RESTORED_GB = 0.0001397998
+"""SnapStart, of the function's memory: while a version exists, and for each instance that starts from it."""
+
+FRONT_DOORS = {"REST_API": API_MILLION_REQUESTS, "FUNCTION_URL": 0.0}
+"""What a million requests cost at each front door of `template.yaml`."""
+
+TRACED = {"REST_API": 0.01, "FUNCTION_URL": 0.0}
+"""The share of requests that `template.yaml` has X-Ray record."""
+
+LOG_BYTES = {"REST_API": 700, "FUNCTION_URL": 610}
+"""The most that is logged for one image: by the function, and by API Gateway."""
+
+ANSWER_BYTES = 1000
+"""About what an answer has, headers included."""
 
 TRANSITIONS_PER_BATCH = 2
 """A child workflow enters one state and leaves it."""

@@ -12,7 +12,10 @@ from handler.commands import run
 from infra.engine import docker
 
 BASE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
-PLACES = ("/opt/python", "/var/task/handler")
+LIBRARY = "/usr/local/lib/python3.13"
+"""The standard library, to which the image adds compiled modules alone."""
+
+PLACES = ("/opt/python", "/var/task/handler", LIBRARY)
 """Where everything lies that the Dockerfile adds; what is written elsewhere shows as unaccounted."""
 
 LEAST = 300_000
@@ -34,7 +37,9 @@ def above_base(image: str, base: str = BASE) -> int:
 
 def contents(image: str) -> dict[str, int]:
     """Bytes by file or folder right below `PLACES`."""
-    find = ("find", *PLACES, "-type", "f", "-printf", "%s\\t%p\\n")
+    source = ("-path", f"{LIBRARY}/*", "-not", "-path", "*/__pycache__/*")
+    theirs = ("(", *source, "-o", "-path", f"{LIBRARY}/site-packages/*", ")")
+    find = ("find", *PLACES, "-type", "f", "-not", *theirs, "-printf", "%s\\t%p\\n")
     listing = docker("run", "--rm", "--network", "none", "--entrypoint", find[0], image, *find[1:])
     found: Counter[str] = Counter()
     for size, _, path in (line.partition("\t") for line in listing.splitlines()):

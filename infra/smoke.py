@@ -3,6 +3,7 @@
 python -m infra.smoke http://localhost:8000
 python -m infra.smoke https://ID.execute-api.REGION.amazonaws.com/prod --iam
 python -m infra.smoke https://ID.execute-api.REGION.amazonaws.com/prod --api-key KEY
+python -m infra.smoke https://ID.lambda-url.REGION.on.aws --iam
 """
 
 import argparse
@@ -83,10 +84,11 @@ def _signed_by_iam(request: urllib.request.Request) -> None:
 
     if (credentials := boto3.Session().get_credentials()) is None:
         raise SystemExit("error: --iam needs AWS credentials: log in, as with `aws configure`")
-    # ID.execute-api.REGION.amazonaws.com
-    region = str(urlsplit(request.full_url).hostname).split(".")[2]
+    # ID.execute-api.REGION.amazonaws.com, or ID.lambda-url.REGION.on.aws
+    _, door, region = str(urlsplit(request.full_url).hostname).split(".")[:3]
+    service = "lambda" if door == "lambda-url" else "execute-api"
     unsigned = AWSRequest(request.get_method(), request.full_url, dict(request.headers), request.data)
-    SigV4Auth(credentials, "execute-api", region).add_auth(unsigned)
+    SigV4Auth(credentials, service, region).add_auth(unsigned)
     for name, value in unsigned.headers.items():
         request.add_header(name, value)
 

@@ -1,4 +1,7 @@
-"""The HTTP service with its description: `python -m handler serve`, or any ASGI server with `handler.http.app:app`."""
+"""The HTTP service with its description, for any ASGI server: `handler.http.app:app`.
+
+`python -m handler serve` and Lambda serve the same endpoints without FastAPI, which takes 0.2 s to import.
+"""
 
 from fastapi import FastAPI
 

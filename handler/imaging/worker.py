@@ -83,6 +83,7 @@ def serve_orders(channel: socket.socket, limits: Limits) -> None:
     _keep_freed_memory()
     warm_up()
     gc.freeze()  # so that garbage collection does not copy this memory, which the workers share
+    gc.enable()  # `handler.startup` forks this process while it is off
     workers: set[int] = set()
     with contextlib.suppress(ConnectionError):
         while order := channel.recv(ORDER.size):

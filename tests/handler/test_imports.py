@@ -61,3 +61,9 @@ def test_the_command_line_loads_the_model_once() -> None:
     )
 
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_garbage_is_collected_again_after_the_start() -> None:
+    code = "import gc, handler.lambda_entry; assert gc.isenabled() and gc.get_freeze_count() > 10_000"
+
+    modules_after(code)

@@ -1,5 +1,6 @@
 """`template.yaml` as CloudFormation sees it once parameters and conditions are known."""
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -36,17 +37,21 @@ def resolved(template: dict[str, Any], **parameters: Any) -> dict[str, Any]:
     return walked(template, "Resources", **parameters)
 
 
-def walked(template: dict[str, Any], section: str, **parameters: Any) -> dict[str, Any]:
-    """A section of the template with every `Fn::If` decided, and without the resources whose condition is false."""
-    values = {name: about["Default"] for name, about in template["Parameters"].items()} | parameters
+def refused(template: dict[str, Any], **parameters: Any) -> list[str]:
+    """What the rules of the template say against these parameters; those left out have their defaults."""
+    holds = _conditions(template, parameters)
+    return [
+        assertion["AssertDescription"]
+        for rule in template["Rules"].values()
+        if holds(rule["RuleCondition"])
+        for assertion in rule["Assertions"]
+        if not holds(assertion["Assert"])
+    ]
 
-    def condition(node: Any) -> bool:
-        match node:
-            case {"Fn::Equals": [left, right]}:
-                return str(scalar(left)) == str(scalar(right))
-            case {"Fn::Not": [inner]}:
-                return not condition(inner)
-        raise NotImplementedError(node)
+
+def _conditions(template: dict[str, Any], parameters: dict[str, Any]) -> Callable[[Any], bool]:
+    """Decides conditions."""
+    values = {name: about["Default"] for name, about in template["Parameters"].items()} | parameters
 
     def scalar(node: Any) -> Any:
         match node:
@@ -56,6 +61,24 @@ def walked(template: dict[str, Any], section: str, **parameters: Any) -> dict[st
                 return separator.join([values[name]] if isinstance(values[name], str) else values[name])
         return node
 
+    def condition(node: Any) -> bool:
+        match node:
+            case {"Fn::Equals": [left, right]}:
+                return str(scalar(left)) == str(scalar(right))
+            case {"Fn::Not": [inner]}:
+                return not condition(inner)
+            case {"Fn::And": parts}:
+                return all(map(condition, parts))
+            case {"Fn::Contains": [members, value]}:
+                return scalar(value) in members
+        raise NotImplementedError(node)
+
+    return condition
+
+
+def walked(template: dict[str, Any], section: str, **parameters: Any) -> dict[str, Any]:
+    """A section of the template with every `Fn::If` decided, and without what has a condition that is false."""
+    condition = _conditions(template, parameters)
     decided = {name: condition(node) for name, node in template["Conditions"].items()}
 
     def walk(node: Any) -> Any:

@@ -3,8 +3,10 @@
 import base64
 import json
 import os
+import re
 import shutil
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,13 +20,14 @@ import pytest
 from export.hub import publish
 from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE, EMBEDDED_BUNDLE, MODEL_FILE, Contract, load_bundle
-from infra.engine import EMULATOR_PLACE, ROOT, docker
+from infra.engine import EMULATOR_PLACE, ROOT, container_log, docker
 from infra.golden import golden
 from infra.layers import above_base, contents, table
 from infra.smoke import smoke
 from tests.handler.costly import jpeg, tall_tiles
 from tests.handler.events import load
 from tests.handler.images import encode, phantom
+from tests.handler.images import jpeg as jpeg_image
 from tests.hub_server import HubServer
 from tests.infra.engine import (
     RUN_READ_ONLY,
@@ -34,12 +37,13 @@ from tests.infra.engine import (
     run,
     wait_until_up,
 )
+from tests.infra.front_door import EVENTS, front_door
 
 pytestmark = pytest.mark.slow
 
 Image = Callable[[str], str]
 
-MAX_ABOVE_BASE = 160_000_000
+MAX_ABOVE_BASE = 150_000_000
 
 INVOKE = """
 import sys, time, urllib.error, urllib.request
@@ -47,6 +51,18 @@ url = "http://127.0.0.1:8080/2015-03-31/functions/function/invocations"
 for attempt in range(100):
     try:
         print(urllib.request.urlopen(url, EVENT, timeout=60).read().decode())
+        break
+    except urllib.error.URLError:  # not up yet
+        time.sleep(0.3)
+"""
+
+ASK_SERVER = """
+import time, urllib.error, urllib.request
+url = "http://127.0.0.1:7860/v1/predictions?force=true"
+for attempt in range(100):
+    try:
+        request = urllib.request.Request(url, {body!r}, {{"Content-Type": "image/jpeg"}})
+        print(urllib.request.urlopen(request, timeout=60).status, end="")
         break
     except urllib.error.URLError:  # not up yet
         time.sleep(0.3)
@@ -83,6 +99,50 @@ def test_lambda_answers_offline_from_a_read_only_file_system(image: Image, class
         assert invoke(identity, load("unknown"))["errorType"] == "UnknownEvent"
         assert docker("exec", identity, "id", "-u") != "0"
         assert run("docker", "exec", identity, "touch", "/var/task/x").returncode != 0
+
+
+@pytest.mark.parametrize("door", EVENTS)
+def test_lambda_passes_the_smoke_test_behind_each_front_door(image: Image, door: str) -> None:
+    emulator = f"{require_emulator()}:{EMULATOR_PLACE}:ro"
+    port = free_port()
+    options = ("--publish", f"127.0.0.1:{port}:8080", "--volume", emulator)
+    one_at_a_time = threading.Lock()  # as an instance works
+
+    def ask(event: dict[str, Any]) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
+        with one_at_a_time, urllib.request.urlopen(url, json.dumps(event).encode(), timeout=60) as answer:
+            return dict(json.load(answer))
+
+    with container(image("lambda"), *RUN_READ_ONLY, *options), front_door(door, ask) as url:
+        wait_until_up(f"http://127.0.0.1:{port}")
+        results = smoke(url, lambda _request: None)
+    assert all(right for _, right, _ in results), results
+
+
+@pytest.mark.parametrize("target", ["lambda", "server"])
+def test_every_module_that_a_cold_start_loads_is_compiled(image: Image, target: str) -> None:
+    # Python says of each module where its code comes from, in all processes.
+    options = [*RUN_READ_ONLY, "--network", "none", "--env", "PYTHONVERBOSE=1"]
+    if target == "lambda":
+        options += ["--volume", f"{require_emulator()}:{EMULATOR_PLACE}:ro"]
+    with container(image(target), *options) as identity:
+        if target == "lambda":
+            assert invoke(identity, load("function_url"))["statusCode"] == 200
+        else:
+            ask = ("python", "-c", ASK_SERVER.format(body=jpeg_image()))
+            assert run("docker", "exec", "--env", "PYTHONVERBOSE=", identity, *ask).stdout == "200"
+        log = container_log(identity)
+    code = re.findall(r"code object from '?([^\s']+)'?", log)
+    assert len(code) > 300
+    assert [path for path in code if not path.endswith(".pyc")] == []
+
+
+def test_lambda_image_may_be_snapshotted(image: Image) -> None:
+    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image("lambda")))
+    assert labels["com.amazonaws.lambda.feature.snapstart"] == "Allow"
+    # What Lambda's runtime client needs to run hooks before a snapshot and after a restore.
+    hooks = "import awslambdaric.lambda_runtime_hooks_runner"
+    docker("run", "--rm", "--network", "none", "--entrypoint", "python", image("lambda"), "-c", hooks)
 
 
 def test_lambda_image_without_emulator_says_what_to_do(image: Image) -> None:

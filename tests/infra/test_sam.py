@@ -32,12 +32,13 @@ def built(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-@pytest.fixture(scope="module")
-def url(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`sam local start-api`."""
+@pytest.fixture(scope="module", params=["FrontDoor=REST_API SnapStart=OFF", "FrontDoor=FUNCTION_URL SnapStart=ON"])
+def url(built: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
+    """`sam local start-api`. It serves the REST API whatever the front door is."""
     port = free_port()
     log = tmp_path_factory.mktemp("log") / "sam"
     command = [require_tool("sam"), "local", "start-api", *of(built), "--port", port]
+    command += ["--parameter-overrides", *request.param.split()]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(part) for part in command],

@@ -78,13 +78,19 @@ def test_without_the_right_one_every_check_fails(
     assert all(line.startswith("FAIL") and "403" in line for line in lines)
 
 
-def test_requests_are_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("address", "service"),
+    [
+        ("https://abc.execute-api.eu-central-1.amazonaws.com/prod", "execute-api"),
+        ("https://abc.lambda-url.eu-central-1.on.aws", "lambda"),
+    ],
+)
+def test_requests_are_signed(address: str, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    url = "https://abc.execute-api.eu-central-1.amazonaws.com/prod/v1/predictions?force=true"
-    request = urllib.request.Request(url, b"bytes", {"Content-Type": "image/png"})
+    request = urllib.request.Request(f"{address}/v1/predictions?force=true", b"bytes", {"Content-Type": "image/png"})
     _signed_by_iam(request)
     signature = str(request.get_header("Authorization"))
     assert signature.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
-    assert "/eu-central-1/execute-api/aws4_request" in signature
+    assert f"/eu-central-1/{service}/aws4_request" in signature
     assert "content-type;host;x-amz-date" in signature

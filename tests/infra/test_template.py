@@ -3,20 +3,28 @@
 import copy
 import json
 import re
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
+from handler.contract import EMBEDDED_BUNDLE, load_bundle
+from handler.http.endpoints import Service
+from handler.scoring import Predictor
 from handler.settings import Settings
 from infra.bulk import BulkRun
+from infra.cost import TRACED
 from infra.engine import ROOT
 from tests.handler.test_telemetry import ACCESS_LOG_BYTES
 from tests.infra.engine import require_tool, run, sam_environment
-from tests.infra.template import load, public_routes, resolved, walked
+from tests.infra.template import load, public_routes, refused, resolved, walked
 from tests.tiny_bundle import LABELS
 
 MODES = ["AWS_IAM", "API_KEY", "JWT", "NONE"]
+DOORS = ["REST_API", "FUNCTION_URL"]
 PREFLIGHT = {"Api options /", "Api options /{proxy+}"}
 
 
@@ -34,6 +42,96 @@ def test_nothing_is_public_unless_it_is_said(template: dict[str, Any]) -> None:
         with_cors = resolved(template, AuthMode=mode, CorsOrigins="https://a.example")
         assert set(public_routes(with_cors)) == PREFLIGHT
     assert len(public_routes(resolved(template, AuthMode="NONE"))) == 2
+    by_url = resolved(template, FrontDoor="FUNCTION_URL", CorsOrigins="https://a.example")
+    assert public_routes(by_url) == []
+    assert public_routes(resolved(template, FrontDoor="FUNCTION_URL", AuthMode="NONE")) == [
+        "FunctionUrl URL",
+        "PublicUrlPermission permission",
+        "PublicInvokePermission permission",
+    ]
+
+
+GATEWAY = ("AWS::ApiGateway::", "AWS::Serverless::Api", "AWS::XRay::")
+
+
+@pytest.mark.parametrize("mode", ["AWS_IAM", "NONE"])
+def test_each_front_door_comes_without_the_other(template: dict[str, Any], mode: str) -> None:
+    rest, url = (resolved(template, FrontDoor=door, AuthMode=mode) for door in DOORS)
+    assert any(resource["Type"].startswith(GATEWAY) for resource in rest.values())
+    assert not any(resource["Type"].startswith(GATEWAY) for resource in url.values())
+    assert "FunctionUrl" not in rest
+    address = url["FunctionUrl"]["Properties"]
+    assert (address["AuthType"], address["Qualifier"]) == (mode, "live")
+    assert "Cors" not in address
+    # Nothing that is left refers to what is not there, but by way of a condition.
+    for door, resources in zip(DOORS, (rest, url), strict=True):
+        outputs = walked(template, "Outputs", FrontDoor=door, AuthMode=mode)
+        named = {name.partition(".")[0] for name in refs([resources, outputs]) | attributes([resources, outputs])}
+        assert not named & (set(template["Resources"]) - set(resources)), door
+
+
+def test_a_function_url_answers_for_cors_in_place_of_the_service(template: dict[str, Any]) -> None:
+    origins = "https://a.example,https://b.example"
+    for door in DOORS:
+        resources = resolved(template, FrontDoor=door, CorsOrigins=origins)
+        inside = resources["InferenceFunction"]["Properties"]["Environment"]["Variables"]["CORS_ORIGINS"]
+        assert (inside == "") == ("Cors" in resources.get("FunctionUrl", {}).get("Properties", {}))
+    cors = resources["FunctionUrl"]["Properties"]["Cors"]
+    assert cors["AllowOrigins"] == {"Fn::Split": [",", {"Ref": "CorsOrigins"}]}
+    [middleware] = [each for each in service(cors_origins=("https://a.example",)) if each.cls is CORSMiddleware]
+    for ours, theirs in (
+        ("allow_methods", "AllowMethods"),
+        ("expose_headers", "ExposeHeaders"),
+    ):
+        assert {each.lower() for each in middleware.kwargs[ours]} == {each.lower() for each in cors[theirs]}
+    # No key is sent to a function URL.
+    assert {each.lower() for each in middleware.kwargs["allow_headers"]} - {"x-api-key"} == set(cors["AllowHeaders"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"FrontDoor": "FUNCTION_URL"}, None),
+        ({"FrontDoor": "FUNCTION_URL", "AuthMode": "NONE", "ReservedConcurrency": 5}, None),
+        ({"FrontDoor": "FUNCTION_URL", "AuthMode": "NONE"}, "ReservedConcurrency"),
+        ({"FrontDoor": "FUNCTION_URL", "AuthMode": "API_KEY"}, "REST_API"),
+        ({"FrontDoor": "FUNCTION_URL", "AuthMode": "JWT", "JwtUserPoolArn": "arn"}, "REST_API"),
+        ({"AuthMode": "API_KEY"}, None),
+        ({"AuthMode": "JWT"}, "JwtUserPoolArn"),
+        ({"SnapStart": "ON"}, None),
+        ({"ProvisionedConcurrency": 2}, None),
+        ({"SnapStart": "ON", "ProvisionedConcurrency": 2}, "SnapStart"),
+        ({"ModelRepo": "a/b"}, "ModelRevision"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    template: dict[str, Any], parameters: dict[str, Any], words: str | None
+) -> None:
+    said = refused(template, **parameters)
+    assert len(said) == (words is not None)
+    assert all(str(words) in each for each in said)
+
+
+def test_snapstart_is_off_unless_it_is_said_and_possible(template: dict[str, Any]) -> None:
+    for state, apply_on in (("OFF", "None"), ("ON", "PublishedVersions")):
+        function = resolved(template, SnapStart=state)["InferenceFunction"]["Properties"]
+        assert function["SnapStart"] == {"ApplyOn": apply_on}
+        # Lambda takes no snapshots with more than the 512 MB that a function has unasked.
+        assert "EphemeralStorage" not in function
+        assert function["VersionDeletionPolicy"] == "Delete"
+    assert template["Parameters"]["SnapStart"]["Default"] == "OFF"
+    stage = (
+        (ROOT / "Dockerfile").read_text(encoding="utf-8").partition("FROM serving AS lambda")[2].partition("FROM ")[0]
+    )
+    assert 'LABEL com.amazonaws.lambda.feature.snapstart="Allow"' in stage
+
+
+def test_traces_are_sampled_at_the_rate_that_the_cost_table_assumes(template: dict[str, Any]) -> None:
+    rule = template["Resources"]["GatewaySampling"]["Properties"]["SamplingRule"]
+    assert (rule["ReservoirSize"], rule["FixedRate"]) == (0, TRACED["REST_API"])
+    assert rule["ServiceName"] == {"Fn::Sub": "${AWS::StackName}/prod"}
+    for door, mode in (("REST_API", "Active"), ("FUNCTION_URL", "PassThrough")):
+        assert walked(template, "Globals", FrontDoor=door)["Function"]["Tracing"] == mode
 
 
 @pytest.mark.parametrize(
@@ -102,6 +200,21 @@ def refs(node: Any) -> set[str]:
     return set(re.findall(r"\$\{([\w.]+)}", node)) if isinstance(node, str) else set()
 
 
+def attributes(node: Any) -> set[str]:
+    """Every resource of which a part of the template takes an attribute."""
+    if isinstance(node, dict):
+        found = node.get("Fn::GetAtt")
+        name = {found[0]} if isinstance(found, list) else set()
+        return name.union(*map(attributes, node.values()))
+    return set().union(*map(attributes, node)) if isinstance(node, list) else set()
+
+
+def service(**changes: Any) -> list[Middleware]:
+    """The middleware of the service with some settings."""
+    contract, _ = load_bundle(EMBEDDED_BUNDLE)
+    return Service(Settings(**changes), cast("Predictor", SimpleNamespace(contract=contract))).middleware
+
+
 def test_a_parameter_that_changes_is_a_new_version(template: dict[str, Any]) -> None:
     function = template["Resources"]["InferenceFunction"]["Properties"]
     kept = [function[name] for name in ("MemorySize", "Timeout", "Environment")] + [template["Globals"]["Function"]]
@@ -111,23 +224,34 @@ def test_a_parameter_that_changes_is_a_new_version(template: dict[str, Any]) -> 
     assert used - {"ModelRepo"} <= refs(function["VersionDescription"])
 
 
-def test_every_alarm_tells_and_those_of_the_function_watch_what_callers_call(template: dict[str, Any]) -> None:
-    alarms = {n: r["Properties"] for n, r in template["Resources"].items() if r["Type"] == "AWS::CloudWatch::Alarm"}
-    assert len(alarms) >= 6
-    function = template["Resources"]["InferenceFunction"]["Properties"]
+@pytest.mark.parametrize("door", DOORS)
+def test_every_alarm_tells_and_those_of_the_function_watch_what_callers_call(
+    template: dict[str, Any], door: str
+) -> None:
+    resources = resolved(template, FrontDoor=door)
+    alarms = {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"}
+    assert len(alarms) == 6
+    function = resources["InferenceFunction"]["Properties"]
     for properties in alarms.values():
         assert properties["AlarmActions"] == [{"Ref": "AlarmTopic"}]
-        dimensions = {each["Name"]: each["Value"] for each in properties["Dimensions"]}
-        if properties["Namespace"] == "AWS/Lambda":
-            assert dimensions["Resource"] == {"Fn::Sub": f"${{InferenceFunction}}:{function['AutoPublishAlias']}"}
-        if properties["Namespace"] == "AWS/ApiGateway":
-            assert dimensions["Stage"] == template["Resources"]["Api"]["Properties"]["StageName"]
+        watched = [part["MetricStat"]["Metric"] for part in properties.get("Metrics", []) if "MetricStat" in part]
+        for metric in watched or [properties]:
+            dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+            if metric["Namespace"] == "AWS/Lambda":
+                assert dimensions["Resource"] == {"Fn::Sub": f"${{InferenceFunction}}:{function['AutoPublishAlias']}"}
+            if metric["Namespace"] == "AWS/ApiGateway":
+                assert dimensions["Stage"] == resources["Api"]["Properties"]["StageName"]
     for alarm in function["DeploymentPreference"]["Alarms"]:
         assert alarm["Ref"] in alarms
 
 
-def test_the_dashboard_is_json_and_shows_this_stack_s_metrics(template: dict[str, Any]) -> None:
-    body = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+@pytest.mark.parametrize(("door", "shown"), [("REST_API", "AWS/ApiGateway"), ("FUNCTION_URL", "UrlRequestCount")])
+def test_the_dashboard_is_json_and_shows_this_stack_s_metrics(template: dict[str, Any], door: str, shown: str) -> None:
+    dashboard = resolved(template, FrontDoor=door)["Dashboard"]["Properties"]["DashboardBody"]
+    body, parts = dashboard["Fn::Sub"]
+    for name, part in parts.items():
+        body = body.replace(f"${{{name}}}", part["Fn::Sub"])
+    assert shown in body
     widgets = json.loads(body)["widgets"]
     assert len(widgets) == 6
     variables = template["Resources"]["InferenceFunction"]["Properties"]["Environment"]["Variables"]
