@@ -148,10 +148,9 @@ def _serve(options: argparse.Namespace) -> NoReturn:
 
     # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
     from handler import startup
-    from handler.http.endpoints import create_service
+    from handler.http.app import app
     from handler.http.server import serve
 
-    app = create_service(startup.settings, startup.predictor())
     serve(app, startup.settings, options.host, options.port)
 
 

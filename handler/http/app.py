@@ -1,7 +1,4 @@
-"""The HTTP service with its description, for any ASGI server: `handler.http.app:app`.
-
-`python -m handler serve` and Lambda serve the same endpoints without FastAPI, which takes 0.2 s to import.
-"""
+"""The HTTP service with its description: `python -m handler serve`, or any ASGI server with `handler.http.app:app`."""
 
 from fastapi import FastAPI
 

@@ -1,5 +1,5 @@
-"""The endpoints of the service and their routes. They need Starlette alone, so that a cold start does not import
-FastAPI (0.2 s). `handler.http.app` serves the same endpoints with FastAPI.
+"""The endpoints of the service and their routes. They need Starlette alone, so that a cold start on Lambda does
+not import FastAPI (0.2 s). `handler.http.app` serves the same endpoints with FastAPI.
 """
 
 from collections.abc import Awaitable, Callable
