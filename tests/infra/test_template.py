@@ -3,16 +3,16 @@
 import copy
 import json
 import re
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from handler.contract import EMBEDDED_BUNDLE, load_bundle
+from handler.classifier import Classifier
 from handler.http.endpoints import Service
+from handler.imaging.decode import decode
 from handler.scoring import Predictor
 from handler.settings import Settings
 from infra.bulk import BulkRun
@@ -211,8 +211,7 @@ def attributes(node: Any) -> set[str]:
 
 def service(**changes: Any) -> list[Middleware]:
     """The middleware of the service with some settings."""
-    contract, _ = load_bundle(EMBEDDED_BUNDLE)
-    return Service(Settings(**changes), cast("Predictor", SimpleNamespace(contract=contract))).middleware
+    return Service(Settings(**changes), Predictor(Classifier(threads=1), decode)).middleware
 
 
 def test_a_parameter_that_changes_is_a_new_version(template: dict[str, Any]) -> None:
