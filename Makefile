@@ -7,7 +7,7 @@ JOBS ?= 2
 
 DATA ?= chest_xray
 BUNDLE ?= handler/model
-VERSION ?= 3.1.0
+VERSION ?= 3.1.1
 
 .PHONY: help serve test model openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
 
