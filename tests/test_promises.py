@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.about import about, read_about
 from handler.classifier import Classifier
 from handler.contract import EMBEDDED_BUNDLE
 from handler.imaging.decode import decode
+from tests.conftest import REPOSITORY
 from training.explanations import evaluate_explanations
 from training.metrics import summary
 from training.prepare import Prepared, load, prepare
@@ -67,3 +69,9 @@ def test_maps_show_what_the_network_uses(split: Prepared, tmp_path: Path) -> Non
     assert result["likeness"]["images"] <= 0.6
     assert abs(result["likeness"]["randomized"]) <= 0.3
     assert result["highest"]["negative"] < result["highest"]["positive"]
+
+
+def test_the_bundle_says_about_itself_what_its_texts_say(classifier: Classifier) -> None:
+    contract = classifier.contract
+
+    assert contract.about == about(contract.labels, **read_about(REPOSITORY / "export" / "kermany.json"))
