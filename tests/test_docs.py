@@ -1,14 +1,19 @@
-"""The documents: links resolve, paths exist, and the changelog names the package's version."""
+"""The documents: links resolve, paths and settings exist, and the changelog names the package's version."""
 
+import dataclasses
 import re
 import string
+import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
+from handler.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.infra.template import load
 
 FOLDERS = ("handler", "training", "export", "infra", "tests", ".github", ".ci")
 DOCUMENTS = sorted(
@@ -102,6 +107,72 @@ def test_a_path_that_is_gone_would_be_noticed() -> None:
     text = "`handler/gone.py`, `handler/imaging/{decode,gone}.py`, `python infra/gone.py x`, handler/prose.py, `a.toml`"
     named = {"handler/gone.py", "handler/imaging/decode.py", "handler/imaging/gone.py", "infra/gone.py", "a.toml"}
     assert paths(text) == named
+
+
+MOST_LINES = 200
+"""Of the top README. Details belong in the README of a package."""
+
+
+def test_the_top_readme_is_short() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) < MOST_LINES
+
+
+def contents(text: str) -> list[str]:
+    """The anchors of a table of contents: a list of links, before the first section."""
+    before = _FENCE.sub("", text).partition("\n## ")[0]
+    return re.findall(r"^- \[[^\]]+\]\(#([^)]+)\)$", before, re.MULTILINE)
+
+
+def sections(text: str) -> list[str]:
+    """The anchors of the sections, in order."""
+    found = re.findall(r"^## .+$", _FENCE.sub("", text), re.MULTILINE)
+    return [anchors(heading).pop() for heading in found]
+
+
+@pytest.mark.parametrize("package", ["handler", "training", "export", "infra"])
+def test_the_readme_of_a_package_begins_with_its_contents(package: str) -> None:
+    text = (REPOSITORY / package / "README.md").read_text(encoding="utf-8")
+    assert contents(text) == sections(text)
+    assert len(sections(text)) > 1
+
+
+def test_a_section_that_the_contents_lack_would_be_noticed() -> None:
+    text = "# Top\n\n- [One](#one)\n\n## One\n\n```\n## Not one\n```\n\n## Two\n\n- [One](#one)\n"
+    assert contents(text) == ["one"]
+    assert sections(text) == ["one", "two"]
+
+
+def shown(field: "dataclasses.Field[Any]") -> str:
+    """The default of a setting, as the tables of `handler/README.md` have it."""
+    if field.name == "workers":
+        return "number of CPUs"
+    value = getattr(Settings(), field.name)
+    if value is None or value in ("", ()) or value == {}:
+        return "not set"
+    return f"`{value}`".replace(f"{REPOSITORY}/", "").replace(tempfile.gettempdir(), "/tmp")
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The rows of all tables, by their first cell: the other cells."""
+    found = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {first: rest for first, *rest in found}
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.metadata["variable"])
+def test_each_setting_is_documented_with_its_default(field: "dataclasses.Field[Any]") -> None:
+    table = rows((REPOSITORY / "handler" / "README.md").read_text(encoding="utf-8"))
+    default, form, wrong = table[f"`{field.metadata['variable']}`"]
+    assert default == shown(field)
+    assert form
+    assert wrong
+
+
+def test_each_parameter_of_the_template_is_documented_with_its_default() -> None:
+    text = (REPOSITORY / "infra" / "README.md").read_text(encoding="utf-8")
+    table = rows(text.partition("\n## Parameters\n")[2].partition("\n## ")[0])
+    documented = {name: default for name, (default, _) in table.items() if name.startswith("`")}
+    defaults = {name: parameter["Default"] for name, parameter in load()["Parameters"].items()}
+    assert documented == {f"`{name}`": f"`{value}`" if value != "" else "empty" for name, value in defaults.items()}
 
 
 def test_every_make_target_that_contributors_type_exists() -> None:
