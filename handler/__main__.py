@@ -138,7 +138,9 @@ def _print_table(results: list[dict[str, Any]], contract: Contract) -> None:
         else:
             doubt = "  uncertain: have it read" if result["uncertain"] else ""
             shown = contract.positive or result["label"]
-            verdict = f"{result['label']:<{longest}}  {shown} {result['probabilities'][shown]:.1%}{doubt}"
+            codes = ", ".join(each["code"] for each in result["warnings"])
+            warning = f"  warning: {codes}" if codes else ""
+            verdict = f"{result['label']:<{longest}}  {shown} {result['probabilities'][shown]:.1%}{doubt}{warning}"
         print(f"{result['file']:<{width}}  {verdict}")
 
 

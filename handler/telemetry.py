@@ -102,7 +102,7 @@ class Telemetry:
         figures: Figures = dict(counts)
         if predictions:
             figures |= {
-                "Score": _values(round(self._score(each), 4) for each in predictions),
+                "Score": _values(round(score_of(self._contract, each), 4) for each in predictions),
                 "Distance": _values(round(each["distance"], 3) for each in predictions),
                 "DecodeMs": _values(each["timings"]["decode_ms"] for each in predictions),
                 "InferenceMs": _values(each["timings"]["inference_ms"] for each in predictions),
@@ -116,19 +116,20 @@ class Telemetry:
             return ["Overloaded"]
         if isinstance(outcome, HandlerError):
             return ["Failed"]
-        return ["Predictions", self._counts[outcome["label"]], *(["Uncertain"] if outcome.get("uncertain") else [])]
-
-    def _score(self, prediction: Prediction) -> float:
-        """The probability of the positive class, or of the label where there are more than two."""
-        labels = self._contract.labels
-        return prediction["probabilities"][labels[-1] if len(labels) == 2 else prediction["label"]]
+        found = ["Predictions", self._counts[outcome["label"]]]
+        if outcome["uncertain"]:
+            found.append("Uncertain")
+        if outcome["warnings"]:
+            found += ["Warned", *(warning_metric(each["code"]) for each in outcome["warnings"])]
+        return found
 
     def _directive(self, figures: Figures) -> dict[str, Any]:
         if not self._in_lambda:
             return {}
         # Without units, which are optional: the names say which are milliseconds, and a unit is 22 bytes of each line.
         metrics = [{"Name": name} for name in figures]
-        directive = {"Namespace": self._namespace, "Dimensions": [["model_version"]], "Metrics": metrics}
+        # By version, and over all versions: an alarm cannot watch a version that it does not name.
+        directive = {"Namespace": self._namespace, "Dimensions": [["model_version"], []], "Metrics": metrics}
         return {"_aws": {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]}}
 
 
@@ -141,6 +142,21 @@ def label_metrics(labels: Sequence[str]) -> dict[str, str]:
     }
 
 
+def score_of(contract: Contract, prediction: Prediction) -> float:
+    """The probability of the positive class, or of the label where there are more than two.
+
+    It assumes equally frequent classes, so that its distribution does not depend on `PREVALENCE`.
+    """
+    prevalence = prediction["prevalence"]
+    shares = {label: share / prevalence[label] for label, share in prediction["probabilities"].items()}
+    return shares[contract.labels[-1] if len(contract.labels) == 2 else prediction["label"]] / sum(shares.values())
+
+
+def warning_metric(code: str) -> str:
+    """Name of the metric that counts the images with a warning."""
+    return f"Warning_{quote(code, safe=' ')}"[:_LONGEST_NAME]
+
+
 def _values(values: Iterator[float]) -> float | list[float]:
     found = list(values)
     return found if len(found) > 1 else found[0]
@@ -150,7 +166,8 @@ def _detail(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, HandlerError):
         return {"problem": kind_of(outcome).slug}
     names = ("label", "probabilities", "uncertain", "distance", "timings")
-    return {name: outcome[name] for name in names if name in outcome}  # type: ignore[literal-required]
+    codes = [each["code"] for each in outcome["warnings"]]
+    return {name: outcome[name] for name in names} | {"warnings": codes}  # type: ignore[literal-required]
 
 
 def _write(line: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from handler.__main__ import main
 from handler.classifier import Classifier
-from tests.handler.images import dicom, jpeg, png
+from tests.handler.images import dicom, jpeg, noise, png
 
 
 @pytest.fixture
@@ -32,6 +32,21 @@ def test_a_table_has_a_line_for_each_file(images: list[str], capsys: pytest.Capt
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == images
     assert all(re.search(r"(NORMAL|PNEUMONIA) .*\d+\.\d%", line) for line in lines)
+
+
+def test_the_table_names_the_warnings_of_each_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, noisy = tmp_path / "a.png", tmp_path / "b.png"
+    plain.write_bytes(png())
+    noisy.write_bytes(noise())
+    assert main(["predict", "--force", "--json", str(plain), str(noisy)]) == 0
+    answers = json.loads(capsys.readouterr().out)["predictions"]
+    codes = [[warning["code"] for warning in answer["warnings"]] for answer in answers]
+    assert "forced" in codes[1]
+
+    assert main(["predict", "--force", str(plain), str(noisy)]) == 0
+
+    for line, found in zip(capsys.readouterr().out.splitlines(), codes, strict=True):
+        assert line.partition("  warning: ")[2] == ", ".join(found)
 
 
 def test_json_is_the_answer_of_the_api_with_file_names(

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,9 @@ from starlette.testclient import TestClient
 
 from handler import lambda_entry
 from handler.batch import Batches
+from handler.classifier import Classifier
 from handler.errors import BucketNotAllowed, HandlerError, MalformedRequest, SettingsError, StorageError
+from handler.imaging.decode import decode
 from handler.notifications import notified
 from handler.scoring import Prediction, Predictor
 from handler.settings import Settings
@@ -320,6 +323,19 @@ def test_a_batch_of_a_distributed_map_is_scored_into_one_object(entry, s3) -> No
     assert [line["error"]["status"] for line in found[2:]] == [415, 404]
     assert all(line["model"]["sha256"] for line in found)
     assert sum("error" in line for line in found) == answer["failed"]
+
+
+def test_the_line_of_an_image_has_its_warnings(s3, classifier: Classifier) -> None:
+    predictor = Predictor(classifier, decode)
+    # At these limits every image is scored, and every image is unlike the training images.
+    predictor.contract = dataclasses.replace(predictor.contract, ood_threshold=math.inf, unlike_threshold=1e-9)
+
+    answer, _ = Batches(SETTINGS, predictor, Storage(SETTINGS)).map_batch(load("map_batch"))
+
+    first, second, *_ = lines(s3, answer["output_key"])
+    for line, data in ((first, jpeg()), (second, png(phantom(seed=2)))):
+        assert "unlike_training" in {warning["code"] for warning in line["warnings"]}
+        assert line["warnings"] == predictor.predict(data)["warnings"]
 
 
 def test_a_batch_that_is_tried_again_changes_nothing(entry, s3) -> None:

@@ -8,20 +8,26 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.contract import CONTRACT_FILE, EMBEDDED_BUNDLE, Contract
+from handler.prevalence import shifted
 from handler.scoring import Prediction
 from handler.settings import Settings
-from handler.telemetry import Telemetry, label_metrics
+from handler.telemetry import Telemetry, label_metrics, score_of, warning_metric
+from handler.warnings import CODES
 from tests.handler.images import noise
 
 EMBEDDED = EMBEDDED_BUNDLE / CONTRACT_FILE
 
 MOST_BYTES = 700
-"""Of all lines about one image."""
+"""Of all lines about one image without warnings."""
+
+WARNED_BYTES, WARNING_BYTES = 30, 64
+"""That an image with warnings adds to its line, and each of them, with a code of up to 15 characters."""
 
 ACCESS_LOG_BYTES = 90
 """Of them the line that API Gateway adds: see `tests/infra/test_template.py`."""
@@ -70,16 +76,21 @@ def test_every_request_has_one_line_that_is_log_and_metrics(written: list[dict])
 
 
 def test_a_line_is_short(written: list[dict]) -> None:
-    cold, *warm = (len(json.dumps(line, separators=(",", ":"))) for line in written)
+    cold, *warm = (len(json.dumps(line, separators=(",", ":"))) - warning_bytes(line) for line in written)
     assert cold <= MOST_BYTES
     assert max(warm) <= MOST_BYTES - ACCESS_LOG_BYTES
+
+
+def warning_bytes(line: dict) -> int:
+    codes = sum(name.startswith("Warning_") for name in line)
+    return WARNED_BYTES * ("Warned" in line) + WARNING_BYTES * codes
 
 
 def test_metrics_are_embedded_as_cloudwatch_wants_them(written: list[dict]) -> None:
     first, second, failed, refused = written
 
     assert directive(first)["Namespace"] == "XrayInference"
-    assert directive(first)["Dimensions"] == [["model_version"]]
+    assert directive(first)["Dimensions"] == [["model_version"], []]
     names = {metric["Name"] for metric in directive(first)["Metrics"]}
     assert {"TotalMs", "ColdStart", "Predictions", "Score", "Distance", "DecodeMs", "InferenceMs"} < names
     assert len({"Predicted_NORMAL", "Predicted_PNEUMONIA"} & names) == 1
@@ -105,16 +116,25 @@ def test_debug_adds_a_line_about_the_images() -> None:
     assert line["level"] == "INFO"
     assert (more["level"], more["request_id"]) == ("DEBUG", line["request_id"])
     [image] = more["images"]
+    assert {f"Warning_{code}" for code in image["warnings"]} == {name for name in line if name.startswith("Warning_")}
     assert image["label"] in image["probabilities"]
     assert set(image["timings"]) == {"decode_ms", "inference_ms"}
 
 
-def prediction(probabilities: dict[str, float]) -> Prediction:
+def prediction(probabilities: dict[str, float], *codes: str, **changes: Any) -> Prediction:
     label = max(probabilities, key=lambda name: probabilities[name])
-    timings = {"decode_ms": 1.0, "inference_ms": 2.0}
-    return Prediction(
-        label=label, probabilities=probabilities, threshold=0.5, uncertain=False, distance=1.0, timings=timings
-    )
+    made: Prediction = {
+        "label": label,
+        "probabilities": probabilities,
+        "prevalence": dict.fromkeys(probabilities, 1 / len(probabilities)),
+        "threshold": 0.5,
+        "prediction_set": [label],
+        "uncertain": False,
+        "warnings": [{"code": code, "detail": "For people."} for code in codes],
+        "distance": 1.0,
+        "timings": {"decode_ms": 1.0, "inference_ms": 2.0},
+    }
+    return made | changes  # type: ignore[return-value]
 
 
 def lines_about(labels: tuple[str, ...], outcomes: list[Prediction], monkeypatch: Any, capsys: Any) -> list[dict]:
@@ -148,6 +168,51 @@ def test_a_batch_has_no_more_values_in_a_line_than_cloudwatch_takes(monkeypatch:
     assert sum(line["Predicted_CATS"] for line in lines) == sum(line["Predicted_DOGS"] for line in lines) == 120
     assert [line.get("status") for line in lines] == [200, None, None]
     assert {line["request_id"] for line in lines} == {"8476a536"}
+
+
+def test_images_with_warnings_are_counted_by_code(monkeypatch: Any, capsys: Any) -> None:
+    shares = {"CATS": 0.7, "DOGS": 0.3}
+    codes: list[tuple[str, ...]] = [("unlike_training", "mirrored"), ("unlike_training",), (), ("grey_range",)]
+    outcomes = [prediction(shares, *each, uncertain=not each) for each in codes]
+    [line] = lines_about(("CATS", "DOGS"), outcomes, monkeypatch, capsys)
+    counted = {name: value for name, value in line.items() if name.startswith("Warn")}
+    assert counted == {"Warned": 3, "Warning_unlike_training": 2, "Warning_mirrored": 1, "Warning_grey_range": 1}
+    assert (line["Predictions"], line["Uncertain"]) == (4, 1)
+    # A detail is for the caller.
+    assert "For people." not in json.dumps(line)
+
+
+def test_an_image_without_warnings_counts_none(monkeypatch: Any, capsys: Any) -> None:
+    [line] = lines_about(("CATS", "DOGS"), [prediction({"CATS": 0.7, "DOGS": 0.3})], monkeypatch, capsys)
+    assert not [name for name in line if name.startswith("Warn")]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_warning_is_few_bytes(code: str, monkeypatch: Any, capsys: Any) -> None:
+    without, warned = (
+        lines_about(("CATS", "DOGS"), [prediction({"CATS": 0.7, "DOGS": 0.3}, *codes)], monkeypatch, capsys)[0]
+        for codes in ((), (code,))
+    )
+    more = set(warned) - set(without)
+    added = json.dumps({name: warned[name] for name in more} | {"_": [{"Name": name} for name in more]})
+    assert len(added.replace(" ", "")) - len('{"_":[]}') <= WARNED_BYTES + WARNING_BYTES
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_every_warning_has_a_metric_that_cloudwatch_takes(code: str) -> None:
+    name = warning_metric(code)
+    assert name.isascii()
+    assert name.isprintable()
+    assert len(name) <= 255
+
+
+@given(st.floats(0.001, 0.999), st.floats(0.01, 0.99))
+def test_a_score_does_not_depend_on_the_prevalence(score: float, share: float) -> None:
+    contract: Any = SimpleNamespace(labels=("CATS", "DOGS"))
+    prevalence = np.array([1 - share, share])
+    shown = shifted(score, prevalence)
+    made = prediction({"CATS": 1 - shown, "DOGS": shown}, prevalence={"CATS": 1 - share, "DOGS": share})
+    assert score_of(contract, made) == pytest.approx(score, abs=1e-6)
 
 
 @given(st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=5, unique=True))

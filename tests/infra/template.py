@@ -1,8 +1,10 @@
 """`template.yaml` as CloudFormation sees it once parameters and conditions are known."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import yaml
 
 from infra.engine import ROOT
@@ -95,6 +97,36 @@ def walked(template: dict[str, Any], section: str, **parameters: Any) -> dict[st
 
     kept = {n: r for n, r in template[section].items() if decided.get(r.get("Condition"), True)}
     return dict(walk(kept))
+
+
+def fires(template: dict[str, Any], alarm: dict[str, Any], metrics: dict[str, float], **parameters: Any) -> bool:
+    """Whether an alarm with a metric math expression fires after one period.
+
+    Args:
+        alarm: its properties.
+        metrics: of the period, by name; what is left out has no data.
+        parameters: those left out have their defaults.
+    """
+    values = {name: about["Default"] for name, about in template["Parameters"].items()} | parameters
+    named = {
+        part["Id"]: np.float64(metrics.get(part["MetricStat"]["Metric"]["MetricName"], np.nan))
+        for part in alarm["Metrics"]
+        if "MetricStat" in part
+    }
+    [text] = [part["Expression"]["Fn::Sub"] for part in alarm["Metrics"] if "Expression" in part]
+    text = re.sub(r"\$\{(\w+)}", lambda found: str(values[found[1]]), text)
+    text = text.replace(" AND ", " and ").replace(" OR ", " or ")
+    functions = {
+        "IF": lambda condition, yes, no: yes if condition else no,
+        "FILL": lambda value, filler: np.float64(filler) if np.isnan(value) else value,
+    }
+    with np.errstate(all="ignore"):
+        found = np.float64(eval(text, {"__builtins__": {}}, functions | named))
+    threshold = alarm["Threshold"]
+    limit = values[threshold["Ref"]] if isinstance(threshold, dict) else threshold
+    breaches = {"GreaterThanThreshold": found > limit, "GreaterThanOrEqualToThreshold": found >= limit}
+    assert alarm["TreatMissingData"] == "notBreaching"  # NaN is no data, and fires nothing
+    return bool(breaches[alarm["ComparisonOperator"]])
 
 
 def public_routes(resources: dict[str, Any]) -> list[str]:

@@ -8,7 +8,10 @@ import pytest
 
 from handler import lambda_entry
 from handler.classifier import Classifier
-from infra.golden import GOLDEN_FILE, golden
+from handler.imaging.decode import decode
+from handler.prevalence import POSITIVE
+from handler.scoring import Predictor
+from infra.golden import GOLDEN_FILE, IMAGE, golden
 from infra.hook import hook
 from tests.handler.events import Context
 
@@ -90,6 +93,25 @@ def test_a_model_from_the_hub_need_only_answer(verdict: Any, monkeypatch: pytest
     monkeypatch.setenv("MODEL_REPO", "radiology/chest")
     assert verdict(spoiled(model=lambda model: model.update(sha256="0" * 64))) == "Succeeded"
     assert verdict({"statusCode": 503, "body": "{}"}) == "Failed"
+
+
+@pytest.mark.parametrize("share", [0.02, 0.9])
+def test_a_version_is_checked_at_any_prevalence(verdict: Any, classifier: Classifier, share: float) -> None:
+    made = Predictor(classifier, decode, {POSITIVE: share}).predict(IMAGE.read_bytes(), force=True)
+    assert made["prevalence"]["PNEUMONIA"] == pytest.approx(share)
+    assert verdict(spoiled(predictions=lambda found: found[0].update(made))) == "Succeeded"
+    # As the same version would answer if it were undecided.
+    undecided = dict(made) | {"probabilities": made["prevalence"]}
+    assert verdict(spoiled(predictions=lambda found: found[0].update(undecided))) == "Failed"
+
+
+def test_with_a_calibration_of_its_own_a_version_need_only_answer(
+    verdict: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = spoiled(predictions=lambda found: found[0]["probabilities"].update(NORMAL=0.5, PNEUMONIA=0.5))
+    assert verdict(other) == "Failed"
+    monkeypatch.setenv("CALIBRATION", "handler/model/calibration.json")
+    assert verdict(other) == "Succeeded"
 
 
 def test_the_golden_image_was_scored_by_the_embedded_bundle(classifier: Classifier) -> None:

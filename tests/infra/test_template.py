@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from handler.classifier import Classifier
+from handler.errors import NotAnXray
 from handler.http.endpoints import Service
 from handler.imaging.decode import decode
 from handler.scoring import Predictor
@@ -18,9 +19,9 @@ from handler.settings import Settings
 from infra.bulk import BulkRun
 from infra.cost import TRACED
 from infra.engine import ROOT
-from tests.handler.test_telemetry import ACCESS_LOG_BYTES
+from tests.handler.test_telemetry import ACCESS_LOG_BYTES, lines_about, prediction
 from tests.infra.engine import require_tool, run, sam_environment
-from tests.infra.template import load, public_routes, refused, resolved, walked
+from tests.infra.template import fires, load, public_routes, refused, resolved, walked
 from tests.tiny_bundle import LABELS
 
 MODES = ["AWS_IAM", "API_KEY", "JWT", "NONE"]
@@ -229,13 +230,13 @@ def test_every_alarm_tells_and_those_of_the_function_watch_what_callers_call(
 ) -> None:
     resources = resolved(template, FrontDoor=door)
     alarms = {n: r["Properties"] for n, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"}
-    assert len(alarms) == 6
+    assert len(alarms) == 10
     function = resources["InferenceFunction"]["Properties"]
     for properties in alarms.values():
         assert properties["AlarmActions"] == [{"Ref": "AlarmTopic"}]
         watched = [part["MetricStat"]["Metric"] for part in properties.get("Metrics", []) if "MetricStat" in part]
         for metric in watched or [properties]:
-            dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+            dimensions = {each["Name"]: each["Value"] for each in metric.get("Dimensions", [])}
             if metric["Namespace"] == "AWS/Lambda":
                 assert dimensions["Resource"] == {"Fn::Sub": f"${{InferenceFunction}}:{function['AutoPublishAlias']}"}
             if metric["Namespace"] == "AWS/ApiGateway":
@@ -244,24 +245,152 @@ def test_every_alarm_tells_and_those_of_the_function_watch_what_callers_call(
         assert alarm["Ref"] in alarms
 
 
+def watching(template: dict[str, Any], **parameters: Any) -> dict[str, dict[str, Any]]:
+    """The alarms on the answers."""
+    return {
+        name: resource["Properties"]
+        for name, resource in resolved(template, **parameters).items()
+        if template["Resources"][name].get("Condition") == "Watches"
+    }
+
+
+def ringing(template: dict[str, Any], metrics: dict[str, float], **parameters: Any) -> set[str]:
+    """Names of the alarms on the answers that fire at these metrics of one period, each by its name."""
+    return {
+        name
+        for name, properties in watching(template, **parameters).items()
+        if fires(template, properties, metrics, **parameters)
+    }
+
+
+def answers(n: int, *, unlike: float = 0, refused: float = 0, uncertain: float = 0, score: float = 0.5) -> dict:
+    """The metrics of a period with `n` images; CloudWatch has no value where nothing was counted."""
+    scored = round(n * (1 - refused))
+    counts = {
+        "Predictions": scored,
+        "Refused": n - scored,
+        "Warning_unlike_training": round(scored * unlike),
+        "Uncertain": round(scored * uncertain),
+    }
+    return {name: count for name, count in counts.items() if count} | ({"Score": score} if scored else {})
+
+
+VALIDATION = {"unlike": 0.032, "refused": 0.0, "uncertain": 0.036, "score": 0.699}
+"""Of the shipped bundle: `python -m infra.watch`."""
+
+
+@pytest.mark.parametrize(
+    ("found", "alarms"),
+    [
+        (answers(0), set()),
+        (answers(1000), set()),
+        (answers(100, **VALIDATION), set()),
+        # The means of both classes on the official test images.
+        (answers(1000, score=0.118), set()),
+        (answers(1000, score=0.958), set()),
+        (answers(1000, **VALIDATION | {"unlike": 0.2}), {"UnlikeAlarm"}),
+        (answers(1000, **VALIDATION | {"refused": 0.065}), {"RefusalAlarm"}),
+        (answers(1000, refused=1), {"RefusalAlarm"}),
+        (answers(1000, **VALIDATION | {"uncertain": 0.2}), {"UncertainAlarm"}),
+        (answers(1000, **VALIDATION | {"score": 0.99}), {"ScoreAlarm"}),
+        (answers(1000, **VALIDATION | {"score": 0.001}), {"ScoreAlarm"}),
+        # A few images say nothing.
+        (answers(99, unlike=1, uncertain=1, score=0.999), set()),
+        (answers(1, refused=1), set()),
+        (answers(100, unlike=1, uncertain=1, score=0.999), {"UnlikeAlarm", "UncertainAlarm", "ScoreAlarm"}),
+    ],
+)
+def test_an_alarm_on_the_answers_fires_when_they_change(
+    template: dict[str, Any], found: dict[str, float], alarms: set[str]
+) -> None:
+    assert ringing(template, found) == alarms
+
+
+def test_the_limits_of_the_alarms_are_parameters(template: dict[str, Any]) -> None:
+    few = answers(20, unlike=0.1, refused=0.05, uncertain=0.1, score=0.5)
+    assert ringing(template, few, WatchImages=10) == set()
+    limits = {"MostUnlike": 0.05, "MostRefused": 0.01, "MostUncertain": 0.05, "MostMeanScore": 0.4}
+    assert ringing(template, few, WatchImages=10, **limits) == set(watching(template))
+    assert ringing(template, few, WatchImages=0, **limits) == set()
+    for properties in watching(template).values():
+        for part in properties["Metrics"][1:]:
+            assert part["MetricStat"]["Period"] == {"Ref": "WatchPeriod"}
+
+
+def test_the_alarms_on_the_answers_can_be_switched_off(template: dict[str, Any]) -> None:
+    assert len(watching(template)) == 4
+    assert watching(template, WatchImages=0) == {}
+
+
+def test_the_function_writes_the_metrics_that_are_watched(
+    template: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = [prediction({"A": 0.7, "B": 0.3}, "unlike_training", uncertain=True), NotAnXray("no X-ray")]
+    [line] = lines_about(("A", "B"), outcomes, monkeypatch, capsys)
+    watched = {
+        part["MetricStat"]["Metric"]["MetricName"]: part["MetricStat"]["Metric"]
+        for properties in watching(template).values()
+        for part in properties["Metrics"]
+        if "MetricStat" in part
+    }
+    assert set(watched) == {"Predictions", "Refused", "Uncertain", "Warning_unlike_training", "Score"}
+    assert set(watched) <= {metric["Name"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    # Over all versions of the model: without dimensions.
+    assert [] in line["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
+    assert all(set(metric) == {"Namespace", "MetricName"} for metric in watched.values())
+
+
+@pytest.mark.parametrize("name", ["Calibration", "Prevalence"])
+def test_a_calibration_and_a_prevalence_reach_the_function(template: dict[str, Any], name: str) -> None:
+    variables = template["Resources"]["InferenceFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables[name.upper()] == {"Ref": name}
+    assert template["Parameters"][name]["Default"] == ""
+
+
+def test_the_hook_knows_when_a_calibration_changes_the_answer(template: dict[str, Any]) -> None:
+    variables = template["Resources"]["GoldenImageHook"]["Properties"]["Environment"]["Variables"]
+    assert variables["CALIBRATION"] == {"Ref": "Calibration"}
+
+
+def test_the_description_of_a_version_has_room_for_what_is_said(template: dict[str, Any]) -> None:
+    parameters = template["Parameters"]
+    text = template["Resources"]["InferenceFunction"]["Properties"]["VersionDescription"]["Fn::Sub"][0]
+    longest = {
+        "MemorySize": "10240",
+        "Timeout": "120",
+        "ModelRevision": "a" * 40,
+        **{
+            name: max(parameters[name]["AllowedValues"], key=len)
+            for name in ("Architecture", "LogLevel", "FrontDoor", "SnapStart")
+        },
+    }
+    fixed = re.sub(r"\$\{(\w+)}", lambda found: longest.get(found[1], ""), text)
+    said = int(re.findall(r"at most (\d+) characters", parameters["AllowedBuckets"]["Description"])[0])
+    assert len(fixed) + said <= 256
+
+
 @pytest.mark.parametrize(("door", "shown"), [("REST_API", "AWS/ApiGateway"), ("FUNCTION_URL", "UrlRequestCount")])
 def test_the_dashboard_is_json_and_shows_this_stack_s_metrics(template: dict[str, Any], door: str, shown: str) -> None:
     dashboard = resolved(template, FrontDoor=door)["Dashboard"]["Properties"]["DashboardBody"]
     body, parts = dashboard["Fn::Sub"]
     for name, part in parts.items():
         body = body.replace(f"${{{name}}}", part["Fn::Sub"])
+    limits = [name for name in template["Parameters"] if f"${{{name}}}" in body]
+    assert {"MostUnlike", "MostRefused", "MostUncertain", "LeastMeanScore", "MostMeanScore"} <= set(limits)
+    for name in limits:
+        body = body.replace(f"${{{name}}}", str(template["Parameters"][name]["Default"]))
     assert shown in body
     widgets = json.loads(body)["widgets"]
-    assert len(widgets) == 6
+    assert len(widgets) == 9
     variables = template["Resources"]["InferenceFunction"]["Properties"]["Environment"]["Variables"]
     assert variables["METRICS_NAMESPACE"] == {"Ref": "AWS::StackName"}
     searches = [
         metric[0]["expression"]
         for widget in widgets
         for metric in widget["properties"]["metrics"]
-        if isinstance(metric[0], dict)
+        if isinstance(metric[0], dict) and "id" not in metric[0]
     ]
-    assert len(searches) == 2
+    assert len(searches) == 3
     assert all(text.startswith('SEARCH(\'{"${AWS::StackName}",model_version} ') for text in searches)
     assert refs(body) <= {*template["Resources"], "ArrivalQueue.QueueName", "DeadLetterQueue.QueueName"}
 
