@@ -73,9 +73,11 @@ def _elsewhere(address: str, url: str) -> bool:
 
 
 def drawn(brightness: int, size: tuple[int, int] = (120, 150)) -> bytes:
-    """A PNG around a grey value (24 to 231); it has a gradient, so that it passes for an X-ray."""
-    values = np.linspace(brightness - 24, brightness + 24, size[0])
-    return png(np.tile(values.round(), (size[1], 1)))
+    """A PNG with a median grey value (24 to 231). It has a gradient, so that it passes for an X-ray, and a black and a
+    white edge, so that it uses all greys."""
+    values = np.linspace(brightness - 24, brightness + 24, size[0]).round()
+    values[:4], values[-4:] = 0, 255
+    return png(np.tile(values, (size[1], 1)))
 
 
 def png(values: np.ndarray) -> bytes:
