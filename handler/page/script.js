@@ -14,9 +14,11 @@ let card = {}; // what v1/model says, once it has said it
 // ---------- words and numbers
 
 const percent = (p) => (p > 0.9995 ? ">\u00a099.9\u00a0%" : p > 0 && p < 0.0005 ? "<\u00a00.1\u00a0%" : `${(p * 100).toFixed(1)}\u00a0%`);
-const round = (p) => `${+(p * 100).toFixed(1)}\u00a0%`;
+const round = (p) => `${+(p < 0.1 ? (p * 100).toPrecision(2) : (p * 100).toFixed(1))}\u00a0%`;
 const megabytes = (bytes) => (bytes < 1e5 ? `${Math.ceil(bytes / 1e3)}\u00a0kB` : `${(bytes / 1e6).toFixed(1)}\u00a0MB`);
 const alternatives = new Intl.ListFormat("en", { type: "disjunction" });
+const together = new Intl.ListFormat("en", { type: "conjunction" });
+const twoDigits = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 
 /** The model card, unless another model made this prediction. */
 const cardOf = ({ model }) => (model?.sha256 === card.sha256 ? card : {});
@@ -24,22 +26,72 @@ const cardOf = ({ model }) => (model?.sha256 === card.sha256 ? card : {});
 const labelsOf = (item) => cardOf(item).labels ?? Object.keys(item.prediction.probabilities);
 /** Two labels have a threshold on the positive one. */
 const isBinary = ({ prediction }) => typeof prediction.threshold === "number";
-/** The label whose probability stands for an answer: the positive one of two, or the most probable one of more. */
+/** The label whose probability stands for an answer: the positive one of two, or the answer with more. */
 const mainLabel = (item) => (isBinary(item) ? (cardOf(item).positive_label ?? item.prediction.explanation?.label ?? labelsOf(item).at(-1)) : item.prediction.label);
 
-/** Of two labels: the probabilities of the positive one between which neither can be excluded. */
+/** Whether the probabilities assume equally frequent classes, as the card's `set_thresholds` do. */
+function areEquallyFrequent({ prediction }) {
+  const shares = Object.values(prediction.prevalence);
+  return Math.max(...shares) - Math.min(...shares) < 1e-6;
+}
+
+/** Of two labels: the probabilities of the positive one between which neither can be excluded, for the prevalence that
+ * the answer assumes. */
 function bandOf(item) {
   const least = cardOf(item).set_thresholds;
   if (!least) return null;
   const [negative, positive] = labelsOf(item);
   const band = [least[positive], 1 - least[negative]];
-  return band[0] < band[1] ? band : null;
+  const q = item.prediction.prevalence[positive];
+  return band[0] < band[1] ? band.map((p) => (p * q) / (p * q + (1 - p) * (1 - q))) : null;
 }
 
 /** Which labels remain, as a sentence. */
 function remaining({ prediction_set: labels = [] }) {
   if (labels.length) return `${alternatives.format(labels)} cannot be excluded.`;
   return "Every class can be excluded: the image may differ from the training images.";
+}
+
+/** For which frequencies of the classes, and with whose images, the probabilities are calibrated. */
+function assumed(item) {
+  const { prevalence } = item.prediction;
+  const { calibration } = cardOf(item);
+  const label = mainLabel(item);
+  const [subject, rest] = isBinary(item)
+    ? ["The probability is", ` Where ${label} is rarer, the probability is lower.`]
+    : ["The probabilities are", ""];
+  const shares = (isBinary(item) ? [label] : labelsOf(item)).map((name) => `${round(prevalence[name])} ${name}`);
+  const frequencies = areEquallyFrequent(item)
+    ? `${subject} given as if all classes were equally frequent.${rest}`
+    : `${subject} for ${shares.length > 1 ? "shares" : "a share"} of ${together.format(shares)}.`;
+  return calibration ? `${frequencies} Calibrated with ${total(calibration.images)} images of this place.` : frequencies;
+}
+
+const total = (images) => Object.values(images).reduce((sum, count) => sum + count, 0);
+
+/** The largest fall of the log odds in an explanation. */
+const strongest = ({ map }) => Math.max(...map.flat());
+/** The explanation of an item if it marks anything. */
+function marksOf({ state, prediction }) {
+  const explanation = state === "done" ? prediction.explanation : null;
+  return explanation && strongest(explanation) >= explanation.floor ? explanation : null;
+}
+
+/** Where the strongest mark is, for those who do not see it. */
+function placeOf({ map }) {
+  const most = strongest({ map });
+  const row = map.findIndex((values) => values.includes(most));
+  const third = (index, count, names) => names[Math.floor((3 * (index + 0.5)) / count)];
+  const [down, across] = [third(row, map.length, ["upper", "middle", "lower"]), third(map[row].indexOf(most), map[row].length, ["left", "centre", "right"])];
+  return `${down} ${across}`;
+}
+
+/** What the map shows, in plain sentences. */
+function meaning(explanation) {
+  const { label, floor } = explanation;
+  const most = strongest(explanation);
+  if (most < floor) return `No single region changes the answer much: blurring one lowers the log odds of ${label} by less than ${floor}. An empty map does not mean that the image is normal.`;
+  return `Blurring the region of the strongest mark lowers the log odds of ${label} by ${most.toFixed(1)}: the odds become ${twoDigits.format(Math.exp(most))} times smaller. The marks are coarse and do not outline disease.`;
 }
 
 /** What is to be said about an item in one word and one sentence, and in which tone. */
@@ -104,8 +156,8 @@ async function ask(item) {
   if (!response.ok) throw asProblem(response.status, body, response.headers);
   const prediction = body?.predictions?.[0];
   if (prediction?.error) throw asProblem(prediction.error.status, prediction.error, response.headers);
-  if (!prediction?.probabilities) {
-    throw { title: "The answer could not be understood", detail: "Something between this page and the service changed it.", status: response.status };
+  if (!prediction?.probabilities || !prediction.prevalence || !prediction.warnings) {
+    throw { title: "The answer could not be understood", detail: "Something between this page and the service changed it, or the service has been updated: reload the page.", status: response.status };
   }
   return { prediction, model: body.model, request: body.request_id };
 }
@@ -194,7 +246,8 @@ function announce(item) {
   const { long, p, label } = summary(item);
   const open = items.filter(({ state }) => state === "waiting" || state === "scoring").length;
   const doubt = item.prediction?.uncertain ? ` ${remaining(item.prediction)}` : "";
-  const result = item.state === "done" ? `${long}.${doubt} ${percent(p)} probability of ${label}.` : `Not scored. ${long}. ${item.problem.detail}`;
+  const warnings = (item.prediction?.warnings ?? []).map(({ detail }) => ` Warning: ${detail}`).join("");
+  const result = item.state === "done" ? `${long}.${doubt} ${percent(p)} probability of ${label}.${warnings}` : `Not scored. ${long}. ${item.problem.detail}`;
   say(`${item.name}: ${result}${open ? ` ${open} to go.` : ""}`);
 }
 
@@ -244,6 +297,9 @@ function paintRow(item) {
   const find = (selector) => item.row.querySelector(selector);
   find(".row").className = `row ${tone}`;
   find(".row").ariaCurrent = item === selected;
+  const count = (item.state === "done" && item.prediction.warnings.length) || 0;
+  find(".row-warnings").hidden = !count;
+  find(".row-warnings span").textContent = count === 1 ? "1 warning" : `${count} warnings`;
   find(".tag use").setAttribute("href", `#i-${tone}`);
   find(".tag span").textContent = tag;
   find(".row-percent").textContent = shown ? percent(p) : words;
@@ -290,10 +346,35 @@ function paintAnswer(item, { tone, long, label, p }) {
   $("more").hidden = isBinary(item);
   if (isBinary(item)) paintTwo(item, label, p);
   else paintMore(item, label);
-  $("forced").hidden = !item.force;
-  $("map").hidden = !prediction.explanation?.overlay;
-  $("map-hint").textContent = `Brightest where this image has most evidence for ${prediction.explanation?.label ?? label}, however little that is: do not compare images by it. It is coarse, and no outline of disease.`;
+  $("assumed").textContent = assumed(item);
+  paintWarnings(item);
+  paintMap(item);
   paintFacts(item);
+  paintValues(item);
+}
+
+function paintWarnings({ prediction }) {
+  $("warnings").hidden = !prediction.warnings.length;
+  $("warnings").replaceChildren(
+    ...prediction.warnings.map(({ detail }) => {
+      const warning = $("warning").content.firstElementChild.cloneNode(true);
+      warning.querySelector("span").textContent = detail;
+      return warning;
+    }),
+  );
+}
+
+/** What the heat map means, with its scale and controls if there is anything to see. */
+function paintMap(item) {
+  const { explanation } = item.prediction;
+  $("map").hidden = !explanation;
+  if (!explanation) return;
+  const { floor, full } = explanation;
+  $("map-tools").hidden = !marksOf(item);
+  $("map-hint").textContent = meaning(explanation);
+  $("map-floor").textContent = `${floor}, less is not shown`;
+  $("map-full").textContent = `${full} or more`;
+  $("map").style.setProperty("--start", floor / full);
 }
 
 /** Two labels: one bar for the positive one, with the threshold and the band in which neither can be excluded. */
@@ -315,7 +396,8 @@ function paintTwo(item, label, p) {
 /** More labels: a bar for each, with a mark where it enters the prediction set. */
 function paintMore(item, mostProbable) {
   const { prediction } = item;
-  const { set_thresholds: least, set_coverage: coverage } = cardOf(item);
+  const { set_thresholds: least, set_coverage: coverage, calibration } = cardOf(item);
+  const equal = areEquallyFrequent(item);
   $("more").replaceChildren(
     ...labelsOf(item).map((label) => {
       const row = $("class").content.firstElementChild.cloneNode(true);
@@ -325,24 +407,27 @@ function paintMore(item, mostProbable) {
       row.querySelector(".class-percent").textContent = percent(p);
       const bar = row.querySelector(".bar");
       bar.ariaLabel = `probability of ${label}`;
-      paintMeter(bar, p, least?.[label]);
+      paintMeter(bar, p, equal ? least?.[label] : undefined);
       return row;
     }),
   );
   $("rule").textContent = prediction.uncertain
-    ? `${remaining(prediction)} The most probable class is ${mostProbable}.`
-    : `${mostProbable} is the most probable class, and the only one that cannot be excluded.`;
-  show("band", least ? `From its mark upwards, a class cannot be excluded. This keeps the right class for ${round(coverage)} of the validation images of each class.` : "");
+    ? `${remaining(prediction)} ${equal ? "The most probable class is" : "With equally frequent classes, the most probable one is"} ${mostProbable}.`
+    : `${mostProbable} is ${equal ? "the most probable class, and " : ""}the only ${equal ? "one" : "class"} that cannot be excluded.`;
+  if (least && !equal) show("band", "Which classes are excluded is decided as if all were equally frequent, so the bars have no marks.");
+  else show("band", least ? `From its mark upwards, a class cannot be excluded. This keeps the right class for ${round(coverage)} of the ${calibration ? "calibration" : "validation"} images of each class.` : "");
 }
 
 function paintFacts(item) {
   const { file, prediction, size, request, model } = item;
+  const { calibration } = cardOf(item);
   const ms = (value) => (value === undefined ? "" : `${value.toFixed(1)} ms`);
   const facts = [
     ...labelsOf(item).map((label) => [label, percent(prediction.probabilities[label])]),
     ["File", [megabytes(file.size), size].filter(Boolean).join(", ")],
     ["Decoding", ms(prediction.timings?.decode_ms)],
     ["Inference", ms(prediction.timings?.inference_ms)],
+    ["Calibration", calibration ? `${together.format(Object.entries(calibration.images).map(([label, count]) => `${count} ${label}`))}, images of this place` : calibration === null ? "Validation images of the model" : ""],
     ["Model", [model?.name, model?.version].filter(Boolean).join(" ")],
     ["SHA-256", model?.sha256],
     ["Request", request],
@@ -355,6 +440,35 @@ function paintFacts(item) {
       return [term, description];
     }),
   );
+}
+
+/** Two labels: how often each is right, by prevalence. */
+function paintValues(item) {
+  const { predictive_values: rows = [], labels, calibration } = cardOf(item);
+  const table = $("values");
+  table.hidden = !rows.length;
+  if (!rows.length) return;
+  const [negative, positive] = labels;
+  const texts = rows.map((row) => [round(row.prevalence), percent(row.positive_predictive_value), percent(row.negative_predictive_value)]);
+  const [share, right, excluded] = texts[Math.floor(texts.length / 2)];
+  table.caption.textContent =
+    `Where ${share} of the images are ${positive}, ${right} of the answers ${positive} and ${excluded} of the answers ${negative} are right. ` +
+    `This follows from the sensitivity and specificity in the model card${calibration ? ", which are those before the calibration with images of this place" : ""}.`;
+  table.tHead.replaceChildren(tableRow(["th", "th", "th"], [`Share of ${positive}`, `${positive} is right`, `${negative} is right`]));
+  table.tBodies[0].replaceChildren(...texts.map((row) => tableRow(["th", "td", "td"], row)));
+}
+
+function tableRow(names, texts) {
+  const row = document.createElement("tr");
+  row.append(
+    ...names.map((name, i) => {
+      const cell = document.createElement(name);
+      if (name === "th") cell.scope = names.every((other) => other === "th") ? "col" : "row";
+      cell.textContent = texts[i];
+      return cell;
+    }),
+  );
+  return row;
 }
 
 function paintProblem({ problem, file }) {
@@ -375,21 +489,21 @@ function paintProblem({ problem, file }) {
 }
 
 function paintImage() {
-  const { preview, ratio, state, prediction, name, dicom } = selected;
-  const overlay = (state === "done" && prediction.explanation?.overlay) || "";
-  const shown = overlay && $("map-on").checked;
+  const { preview, ratio, name, dicom } = selected;
+  const marks = marksOf(selected);
+  const shown = marks && $("map-on").checked;
   $("stack").style.setProperty("--ratio", ratio ?? 1);
   $("stack").classList.toggle("mapped", Boolean(shown));
   $("preview").alt = `Preview of ${name}`;
   show("no-preview", preview === false ? `${dicom ? "Browsers cannot show DICOM" : "This browser cannot show this file"}. ${shown ? "The map stands alone." : ""}` : "");
-  const source = `data:image/png;base64,${overlay}`;
-  if (overlay && $("overlay").src !== source) $("overlay").src = source; // decoded once, not at every step of the slider
-  $("overlay").alt = `Heat map of the evidence in ${name}`;
+  const source = `data:image/png;base64,${marks?.overlay}`;
+  if (marks && $("overlay").src !== source) $("overlay").src = source; // decoded once, not at every step of the slider
+  $("overlay").alt = marks ? `Heat map of ${name}: strongest at the ${placeOf(marks)}` : "";
   $("overlay").hidden = !shown;
   $("opacity").disabled = !$("map-on").checked;
   $("opacity-value").textContent = `${$("opacity").value} %`;
   $("opacity").setAttribute("aria-valuetext", `${$("opacity").value} percent`);
-  $("stack").style.setProperty("--opacity", $("opacity").value / 100);
+  $("viewer").style.setProperty("--opacity", $("opacity").value / 100);
 }
 
 // ---------- wiring

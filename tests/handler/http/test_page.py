@@ -19,17 +19,24 @@ from starlette.routing import Mount
 from export.about import about
 from handler.classifier import Scores
 from handler.contract import Contract
+from handler.explain import FLOOR, FULL
+from handler.explain import overlay as overlay_of
 from handler.http.app import create_app
 from handler.imaging.decode import decode
+from handler.local_calibration import LocalCalibration
 from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.http.pages import CHECKS, PREDICTIONS, choose, drawn, expect, png, scored, serving, upload
 
 LABELS = ("NORMAL", "PNEUMONIA")
+SPOT = 4.0
+"""A spot multiplies the odds by this."""
 
 
 class Brightness:
-    """A network for which a bright image is a sick one, and an even grey is no X-ray."""
+    """A network for which a bright image is a sick one, the more so with a spot. An even grey is no X-ray."""
+
+    calibration: LocalCalibration | None = None
 
     contract = Contract(
         name="brightness",
@@ -42,27 +49,70 @@ class Brightness:
         set_coverage=0.98,
         temperature=1.0,
         ood_threshold=10.0,
+        unlike_threshold=5.0,
+        orientations=("upright", "mirrored"),
+        least_upright=0.5,
         about=about(LABELS),
+        metrics={"test": {"sensitivity": 0.9, "specificity": 0.8}},
     )
 
-    def score(self, pixels: np.ndarray, *, explain: bool = False) -> Scores:
-        positive = pixels.mean(axis=(1, 2)) / 255
+    def score(self, pixels: np.ndarray) -> Scores:
+        inner = pixels[:, 4:-4, 4:-4].astype(float)
+        median = np.median(inner, axis=(1, 2))
+        odds = median / (255 - median) * np.where(inner.max(axis=(1, 2)) > median + 40, SPOT, 1)
+        positive = odds / (1 + odds)
         distances = np.where(pixels.std(axis=(1, 2)) < 1, 99.0, 0.0)
-        maps = np.zeros((len(pixels), 4, 4), np.float32)
-        maps[:, 2, 1] = 1.0
-        return Scores(np.stack([1 - positive, positive], axis=-1), distances, maps if explain else None)
+        upright = (inner[:, :, 0] <= inner[:, :, -1]).all(axis=1)
+        orientations = np.stack([upright, ~upright], axis=-1)
+        return Scores(np.stack([1 - positive, positive], axis=-1), distances, distances, orientations)
+
+
+LOCAL = LocalCalibration(
+    sha256="5" * 64,
+    labels=LABELS,
+    temperature=1.0,
+    biases=(0.0, 0.0),
+    threshold=0.43,
+    set_thresholds=(0.4, 0.3),
+    set_coverage=0.95,
+    ood_threshold=10.0,
+    images={"NORMAL": 80, "PNEUMONIA": 120},
+    measured={},
+)
+
+
+class LocalBrightness(Brightness):
+    calibration = LOCAL
+
+
+def deployed(classifier: type[Brightness] = Brightness, **prevalence: float) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("url", [(classifier, prevalence)], indirect=True, ids=[""])
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    app = create_app(Settings(), Predictor(Brightness(), decode))
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    classifier, prevalence = getattr(request, "param", (Brightness, {}))
+    app = create_app(Settings(), Predictor(classifier(), decode, prevalence))
     with serving(Starlette(routes=[Mount("/stage", app), Mount("/", app)])) as address:
         yield address
+
+
+def spotted(brightness: int) -> bytes:
+    """A drawn image with a white spot in its lower left."""
+    values = np.asarray(Image.open(io.BytesIO(drawn(brightness)))).copy()
+    values[105:120, 24:36] = 255
+    return png(values)
+
+
+def mirrored(brightness: int) -> bytes:
+    return png(np.asarray(Image.open(io.BytesIO(drawn(brightness))))[:, ::-1])
 
 
 SICK = upload("sick.png", drawn(229))
 WELL = upload("well.png", drawn(26))
 DOUBTFUL = upload("doubtful.png", drawn(128))
+SPOTTED = upload("spotted.png", spotted(110))
+MIRRORED = upload("mirrored.png", mirrored(229))
 BLANK = upload("blank.png", png(np.full((64, 64), 90)))
 DICOM = upload("scan.dcm", bytes(128) + b"DICM" + bytes(64), "")
 
@@ -81,6 +131,8 @@ def test_upload_gives_label_probability_and_threshold(page: Any) -> None:
     expect(meter).to_have_attribute("aria-valuenow", "89.8")
     expect(page.get_by_role("status")).to_have_text("sick.png: PNEUMONIA. 89.8 % probability of PNEUMONIA.")
     expect(page.locator("header")).to_contain_text("brightness 1.2.3")
+    expect(page.locator("#warnings")).to_be_hidden()
+    expect(page.locator(".row-warnings")).to_be_hidden()
 
 
 def test_a_healthy_image_is_normal(page: Any) -> None:
@@ -105,9 +157,9 @@ def test_details_name_the_model_and_the_request(page: Any) -> None:
 
 
 def test_heat_map_covers_the_image_and_obeys_switch_and_slider(page: Any) -> None:
-    choose(page, SICK)
-    overlay = page.get_by_alt_text("Heat map of the evidence in sick.png")
-    preview = page.get_by_alt_text("Preview of sick.png")
+    choose(page, SPOTTED)
+    overlay = page.get_by_alt_text("Heat map of spotted.png: strongest at the lower left")
+    preview = page.get_by_alt_text("Preview of spotted.png")
     expect(overlay).to_be_visible()
     expect(page.locator("#stack")).to_have_css("aspect-ratio", "0.8 / 1")
     assert overlay.bounding_box() == preview.bounding_box()
@@ -117,6 +169,97 @@ def test_heat_map_covers_the_image_and_obeys_switch_and_slider(page: Any) -> Non
     page.get_by_role("switch", name="Heat map").uncheck()
     expect(overlay).to_be_hidden()
     expect(page.get_by_label("Opacity")).to_be_disabled()
+
+
+def test_the_heat_map_says_what_it_means_and_has_a_scale(page: Any) -> None:
+    choose(page, SPOTTED)
+    expect(page.locator("#map-hint")).to_contain_text(
+        "lowers the log odds of PNEUMONIA by 1.4: the odds become 4 times smaller."
+    )
+    expect(page.get_by_text("Fall of the log odds if a region is blurred")).to_be_visible()
+    expect(page.locator(".ends span")).to_have_text([f"{FLOOR}, less is not shown", f"{FULL:g} or more"])
+
+
+def test_the_scale_has_the_colours_of_the_map(page: Any) -> None:
+    """At the floor, in the middle, and at the full strength."""
+    choose(page, SPOTTED)
+    page.get_by_label("Opacity").fill("100")
+    page.locator(".ramp").evaluate("ramp => ramp.style.borderRadius = 0")
+    ramp = np.asarray(Image.open(io.BytesIO(page.locator(".ramp").screenshot())).convert("RGB")).astype(float)
+    for strength in (FLOOR, (FLOOR + FULL) / 2, FULL):
+        mark = np.asarray(Image.open(io.BytesIO(overlay_of(np.full((6, 6), strength + 1e-4, np.float32), 8))))[4, 4]
+        opacity = mark[3] / 255
+        column = round((strength - FLOOR) / (FULL - FLOOR) * (ramp.shape[1] - 3)) + 1
+        expected = mark[:3] * opacity + 138 * (1 - opacity)
+        np.testing.assert_allclose(ramp[ramp.shape[0] // 2, column], expected, atol=6)
+
+
+def test_an_empty_heat_map_is_said_to_be_empty(page: Any) -> None:
+    choose(page, SICK)
+    expect(page.locator("#map-hint")).to_have_text(
+        f"No single region changes the answer much: blurring one lowers the log odds of PNEUMONIA by less than "
+        f"{FLOOR}. An empty map does not mean that the image is normal."
+    )
+    expect(page.locator("#overlay")).to_be_hidden()
+    expect(page.get_by_role("switch", name="Heat map")).to_be_hidden()
+    expect(page.locator(".legend")).to_be_hidden()
+
+
+def test_a_warning_is_in_the_answer_the_list_and_the_status(page: Any) -> None:
+    choose(page, MIRRORED)
+    warning = "The image seems to be mirrored: left and right are exchanged."
+    expect(page.get_by_role("list", name="Warnings").get_by_role("listitem")).to_have_text([warning])
+    expect(page.locator("#verdict")).to_have_text("PNEUMONIA")
+    expect(page.get_by_role("button", name="mirrored.png 1 warning")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text(
+        f"mirrored.png: PNEUMONIA. 89.8 % probability of PNEUMONIA. Warning: {warning}"
+    )
+
+
+@deployed(PNEUMONIA=0.1, NORMAL=0.9)
+def test_another_prevalence_shifts_threshold_and_band_and_is_said(page: Any) -> None:
+    choose(page, SICK)
+    expect(page.locator("#percent")).to_have_text("49.5 %")
+    expect(page.locator("#verdict")).to_have_text("PNEUMONIA")
+    expect(page.get_by_text("threshold 7.7 %", exact=True)).to_be_visible()
+    expect(page.locator("#band")).to_have_text("Hatched, 4.5 % to 14.3 %: uncertain, have it read.")
+    expect(page.locator("#assumed")).to_have_text("The probability is for a share of 10 % PNEUMONIA.")
+    choose(page, DOUBTFUL)
+    expect(page.locator("#rule")).to_contain_text("hatched band, 4.5 % to 14.3 %")
+
+
+def test_equally_frequent_classes_are_said_to_be_assumed(page: Any) -> None:
+    choose(page, SICK)
+    expect(page.locator("#assumed")).to_have_text(
+        "The probability is given as if all classes were equally frequent. "
+        "Where PNEUMONIA is rarer, the probability is lower."
+    )
+
+
+def test_predictive_values_are_a_table_in_the_details(page: Any) -> None:
+    choose(page, SICK)
+    page.get_by_text("Details").click()
+    table = page.get_by_role("table")
+    expect(table.get_by_role("columnheader")).to_have_text(
+        ["Share of PNEUMONIA", "PNEUMONIA is right", "NORMAL is right"]
+    )
+    expect(table.get_by_role("rowheader")).to_have_text(["1 %", "5 %", "10 %", "25 %", "50 %"])
+    # Of 1000 images with 100 positive ones: 90 found, 10 missed, 180 false alarms, 720 cleared.
+    expect(table.get_by_role("row").nth(3)).to_have_text("10 %33.3 %98.6 %")
+    expect(table.get_by_role("caption")).to_have_text(
+        "Where 10 % of the images are PNEUMONIA, 33.3 % of the answers PNEUMONIA and 98.6 % of the answers NORMAL are "
+        "right. This follows from the sensitivity and specificity in the model card."
+    )
+    expect(page.locator("#facts")).to_contain_text("Validation images of the model")
+
+
+@deployed(LocalBrightness)
+def test_a_calibration_of_this_place_is_said(page: Any) -> None:
+    choose(page, SICK)
+    expect(page.locator("#assumed")).to_contain_text("Calibrated with 200 images of this place.")
+    page.get_by_text("Details").click()
+    expect(page.locator("#facts")).to_contain_text("80 NORMAL and 120 PNEUMONIA, images of this place")
+    expect(page.get_by_role("caption")).to_contain_text("before the calibration with images of this place")
 
 
 def test_several_files_are_answered_in_order_and_two_at_a_time(page: Any) -> None:
@@ -172,7 +315,10 @@ def test_no_xray_can_be_scored_all_the_same(page: Any) -> None:
     expect(page.locator("#problem-detail")).not_to_contain_text("force")  # which is for programs
     page.get_by_role("button", name="Score it anyway").click()
     expect(page.locator("#verdict")).to_have_text("Uncertain: have it read")
-    expect(page.get_by_text("did not take it for a chest X-ray")).to_be_visible()
+    expect(page.get_by_role("list", name="Warnings").get_by_role("listitem").first).to_have_text(
+        "The image was scored although it does not look like a chest X-ray."
+    )
+    expect(page.get_by_role("button", name="blank.png 3 warnings")).to_be_visible()
     expect(page.locator("#reading")).to_be_focused()
 
 
@@ -226,12 +372,20 @@ def test_dicom_has_a_placeholder_and_then_its_map(page: Any) -> None:
         "threshold": 0.43,
         "prediction_set": ["PNEUMONIA"],
         "uncertain": False,
-        "explanation": {"label": "PNEUMONIA", "map": [[1]], "overlay": base64.b64encode(file.getvalue()).decode()},
+        "prevalence": {"NORMAL": 0.5, "PNEUMONIA": 0.5},
+        "warnings": [],
+        "explanation": {
+            "label": "PNEUMONIA",
+            "map": [[1]],
+            "floor": 0.3,
+            "full": 1,
+            "overlay": base64.b64encode(file.getvalue()).decode(),
+        },
     }
     answers_with(page, 200, json.dumps({"model": {}, "request_id": "x", "predictions": [prediction]}))
     choose(page, DICOM)
     expect(page.get_by_text("Browsers cannot show DICOM. The map stands alone.")).to_be_visible()
-    expect(page.get_by_alt_text("Heat map of the evidence in scan.dcm")).to_be_visible()
+    expect(page.get_by_alt_text("Heat map of scan.dcm: strongest at the middle centre")).to_be_visible()
     expect(page.locator("#stack")).to_have_css("aspect-ratio", "0.8 / 1")
     page.get_by_role("switch", name="Heat map").uncheck()
     expect(page.locator("#no-preview")).to_have_text("Browsers cannot show DICOM.")
@@ -278,7 +432,7 @@ def test_the_embedded_network_answers_the_phantom(browser: Any) -> None:
         page.get_by_role("button", name="Try the synthetic phantom").click()
         scored(page, 1, of=1)
         expect(page.locator("#percent")).to_contain_text("%")
-        expect(page.locator("#overlay")).to_be_visible()
+        expect(page.locator("#map-hint")).to_contain_text("log odds of PNEUMONIA")
 
 
 def test_nothing_is_kept_and_file_names_stay_here(page: Any) -> None:
@@ -320,7 +474,7 @@ def test_keyboard_alone(page: Any) -> None:
         expect(page.get_by_text("Choose images")).to_have_css("outline-style", "solid")
         # WHEN an image is chosen with it
         keys.press("Space")
-    chooser.value.set_files([SICK, BLANK])
+    chooser.value.set_files([SPOTTED, BLANK])
     scored(page, 1, of=2)
     # THEN what follows is reached in the order of reading
     for focused in (
@@ -329,7 +483,7 @@ def test_keyboard_alone(page: Any) -> None:
         page.get_by_label("Opacity"),
         page.locator("summary"),
         page.get_by_role("button", name="Clear"),
-        page.get_by_role("button", name="sick.png"),
+        page.get_by_role("button", name="spotted.png"),
         page.get_by_role("button", name="blank.png"),
     ):
         keys.press("Tab")
@@ -344,6 +498,10 @@ def test_keyboard_alone(page: Any) -> None:
     keys.press("Enter")
     expect(page.locator("#verdict")).to_have_text("Uncertain: have it read")
     keys.press("Tab")
+    expect(page.locator("summary")).to_be_focused()
+    page.get_by_role("button", name="spotted.png").press("Enter")
+    page.locator("#reading").focus()
+    keys.press("Tab")
     keys.press("Space")
     expect(page.get_by_role("switch", name="Heat map")).not_to_be_checked()
     keys.press("Space")
@@ -352,10 +510,10 @@ def test_keyboard_alone(page: Any) -> None:
     expect(page.locator("#opacity-value")).to_have_text("75 %")
 
 
-@pytest.mark.parametrize("options", [{"viewport": {"width": width, "height": 640}} for width in (320, 375, 768)])
+@pytest.mark.parametrize("options", [{"viewport": {"width": width, "height": 640}} for width in (320, 375, 768, 1920)])
 def test_no_width_scrolls_sideways(page: Any) -> None:
-    choose(page, upload("a-very-long-name-without-any-blank-" * 4 + ".png", drawn(229)), BLANK, DICOM)
-    scored(page, 1, of=3)
+    choose(page, upload("a-very-long-name-without-any-blank-" * 4 + ".png", mirrored(229)), BLANK, DICOM, SPOTTED)
+    scored(page, 2, of=4)
     page.get_by_text("Details").click()
     rows = page.get_by_role("list").get_by_role("button")
     for row in rows.all():
@@ -377,8 +535,9 @@ def test_on_a_phone_the_answer_is_in_sight(page: Any) -> None:
     "options", [{"color_scheme": scheme, "reduced_motion": "reduce"} for scheme in ("light", "dark")], ids=str
 )
 def test_text_stands_out_in_both_schemes(page: Any, options: dict[str, Any]) -> None:
-    choose(page, SICK, WELL, DOUBTFUL, BLANK, DICOM)
-    scored(page, 3, of=5)
+    choose(page, SPOTTED, WELL, DOUBTFUL, MIRRORED, BLANK, DICOM)
+    scored(page, 4, of=6)
+    page.locator("summary").evaluate("summary => summary.parentElement.open = true")
     for row in page.get_by_role("list").get_by_role("button").all():
         row.click()
         found = page.evaluate(f"{CHECKS}.contrast()")
@@ -387,8 +546,8 @@ def test_text_stands_out_in_both_schemes(page: Any, options: dict[str, Any]) -> 
 
 def test_controls_have_names_and_the_page_a_structure(page: Any) -> None:
     assert page.evaluate(f"{CHECKS}.structure()") == []
-    choose(page, SICK, BLANK)
-    scored(page, 1, of=2)
+    choose(page, SPOTTED, MIRRORED, BLANK)
+    scored(page, 2, of=3)
     for row in page.get_by_role("list").get_by_role("button").all():
         row.click()
         assert page.evaluate(f"{CHECKS}.structure()") == []

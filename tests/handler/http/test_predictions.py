@@ -3,10 +3,12 @@
 import base64
 import dataclasses
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
@@ -53,7 +55,7 @@ def test_an_image_is_uncertain_if_only_another_label_than_the_most_probable_one_
     )
 
     def decided(*probabilities: float) -> tuple[str, list[str], bool]:
-        prediction = prediction_of(contract, np.array(probabilities), np.full(3, 1 / 3), distance=1.0, timings={})
+        prediction = prediction_of(contract, np.array(probabilities), np.full(3, 1 / 3), [], distance=1.0, timings={})
         return prediction["label"], prediction["prediction_set"], prediction["uncertain"]
 
     assert decided(0.7, 0.2, 0.1) == ("A", ["A"], False)
@@ -146,6 +148,45 @@ def test_what_is_no_xray_is_refused_unless_forced(client: TestClient) -> None:
     assert refused.json()["type"].endswith(":not-an-xray")
     assert "force=true" in refused.json()["detail"]
     assert len(answered(client.post(PATH, content=noise()))) == 1
+
+
+def test_a_forced_answer_carries_a_warning(client: TestClient) -> None:
+    [prediction] = answered(client.post(PATH, content=noise()))
+
+    assert "forced" in codes(prediction)
+    assert all(warning["detail"].endswith(".") for warning in prediction["warnings"])
+
+
+@pytest.fixture(scope="module")
+def training_xrays(xrays: Path) -> list[Image.Image]:
+    """Two X-rays of each class."""
+    folders = sorted((xrays / "train").iterdir())
+    return [Image.open(file).convert("L") for folder in folders for file in sorted(folder.glob("*.jpeg"))[:2]]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (ImageOps.mirror, "mirrored"),
+        (ImageOps.flip, "flipped"),
+        (ImageOps.invert, "inverted"),
+        (lambda image: image.point(lambda grey: 90 + grey // 4), "grey_range"),
+    ],
+    ids=["mirrored", "flipped", "inverted", "low contrast"],
+)
+def test_a_changed_xray_gets_its_warning(
+    client: TestClient, training_xrays: list[Image.Image], change: Callable[[Image.Image], Image.Image], code: str
+) -> None:
+    for image in training_xrays:
+        [plain] = answered(client.post("/v1/predictions", content=encode(image, "PNG")))
+        [changed] = answered(client.post(PATH, content=encode(change(image), "PNG")))
+
+        assert plain["warnings"] == []
+        assert code in codes(changed)
+
+
+def codes(prediction: dict) -> list[str]:
+    return [warning["code"] for warning in prediction["warnings"]]
 
 
 def test_a_real_xray_is_accepted(client: TestClient, xray: bytes) -> None:
