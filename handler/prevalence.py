@@ -36,8 +36,8 @@ def prevalence_of(shares: Mapping[str, float], contract: Contract) -> Array:
         return np.array([1 - shares[POSITIVE], shares[POSITIVE]])
     if shares.keys() != set(labels) or not 0.999 < sum(shares.values()) < 1.001:
         example = ",".join(f"{label}={1 / len(labels):.2g}" for label in labels)
-        short = f" or the share of {contract.positive}, such as 0.1," if contract.positive else ""
-        raise SettingsError(f"PREVALENCE must be{short} a share for each label that sum to 1, such as {example}")
+        short = f"the share of {contract.positive}, such as 0.1, or " if contract.positive else ""
+        raise SettingsError(f"PREVALENCE must be {short}a share for each label with a sum of 1, such as {example}")
     found = np.array([shares[label] for label in labels])
     return np.asarray(found / found.sum())
 

@@ -56,6 +56,7 @@ OUT_OF_EACH = [
     "training prune --run {data} --data {data} --out {out}",
     "training evaluate --model {bundle} --data {data}/test --out {out}",
     "training robustness --model {bundle} --data {data} --out {out}",
+    "training explanations --model {bundle} --data {data} --out {out}",
     "training phantom --out {out}/phantom.png",
     "export build --model {data} --calibration {data} --out {out}",
     "export fetch --repo a/b --revision c --out {out}",

@@ -6,6 +6,7 @@ python -m training prune --run runs/vgg19 --data data/prepared --out runs/pruned
 python -m training compare runs/vgg19 runs/pruned
 python -m training evaluate --model runs/vgg19 --data chest_xray
 python -m training robustness --model runs/pruned --data data/prepared
+python -m training explanations --model handler/model --data data/prepared
 """
 
 import argparse
@@ -25,7 +26,7 @@ from training.errors import TrainingError
 from training.images import open_data, open_prepared
 from training.layout import is_prepared
 from training.prepare import SIZE, Prepared, load, prepare
-from training.recipe import RECIPES, Phase
+from training.recipe import RECIPES
 from training.run_folder import RunFolder
 
 
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "robustness", help="evaluate a model on images that are framed, exposed or sharpened otherwise"
         )
     )
+    _explanations_arguments(commands.add_parser("explanations", help="evaluate whether a bundle's explanations hold"))
     _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample image"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -125,7 +127,7 @@ def _fit(options: argparse.Namespace) -> None:
     usual = {"scratch": "scratch", "hed": "transfer"}.get(options.init, "baseline")
     recipe = RECIPES[options.recipe or usual](**_choices(options))
     if options.sizes:
-        recipe = dataclasses.replace(recipe, phases=tuple(_resized(phase, options.sizes) for phase in recipe.phases))
+        recipe = dataclasses.replace(recipe, phases=tuple(phase.with_sizes(options.sizes) for phase in recipe.phases))
     data = _prepared(options, recipe.size)
     load_keras()  # only once the data is known to be good
     from training.fit import fit
@@ -227,13 +229,6 @@ def _compare(options: argparse.Namespace) -> None:
         print(f"left out, for they are no finished runs: {', '.join(map(str, others))}", file=sys.stderr)
 
 
-def _resized(phase: Phase, sizes: tuple[int, ...]) -> Phase:
-    """The phase with other epochs. A schedule that would end before they do ends with them."""
-    planned = phase.schedule_epochs
-    schedule = planned if planned and planned > len(sizes) else None
-    return dataclasses.replace(phase, sizes=sizes, schedule_epochs=schedule)
-
-
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
     add_data_arguments(parser, purpose="; its test part, or its validation images if it is prepared")
@@ -272,6 +267,20 @@ def _robustness(options: argparse.Namespace) -> None:
     from training.robustness import evaluate_robustness, table
 
     print(table(evaluate_robustness(options.model, open_data(options.data, reading(options)), options.out)))
+    print(f"numbers and plot are in {options.out}")
+
+
+def _explanations_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, required=True, help="a bundle folder")
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder, whose validation images are used")
+    parser.add_argument("--out", type=Path, default=Path("runs/explanations"), help="for numbers and plot")
+    parser.set_defaults(run=_explanations)
+
+
+def _explanations(options: argparse.Namespace) -> None:
+    from training.explanations import evaluate_explanations, table
+
+    print(table(evaluate_explanations(options.model, open_prepared(options.data), options.out)))
     print(f"numbers and plot are in {options.out}")
 
 

@@ -72,7 +72,7 @@ def conclusion(run: RunFolder, data: Path) -> str:
         f"results: {run.model}, {run.curves.name}, {run.history.name} and {run.log.name} in {run.path}",
         "next:",
         f"  python -m training evaluate --model {path} --data {source}",
-        f"  python -m export build --model {path} --calibration {source} --out {shlex.quote(f'bundles/{run.name}')}",
+        f"  python -m export build --model {path} --data {source} --out {shlex.quote(f'bundles/{run.name}')}",
     ]
     if len(config.labels) > 2:
         lines.insert(1, "  (AUC and the like are means over the classes, each against the others)")

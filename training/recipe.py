@@ -34,6 +34,12 @@ class Phase:
     patience: int = 8
     """The phase ends after this many epochs at the final size without a better AUC on the corrupted validation set."""
 
+    def with_sizes(self, sizes: tuple[int, ...]) -> Self:
+        """The phase with other epochs. A schedule that would end before they do ends with them."""
+        planned = self.schedule_epochs
+        schedule = planned if planned and planned > len(sizes) else None
+        return dataclasses.replace(self, sizes=sizes, schedule_epochs=schedule)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:

@@ -63,7 +63,7 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
     assert not [*run.glob("checkpoint-*"), *run.glob("*.weights.h5")], "those are only for resuming"
     said = capsys.readouterr().out
     assert f"python -m training evaluate --model {run} --data {phantoms}" in said
-    assert f"python -m export build --model {run} --calibration {phantoms}" in said
+    assert f"python -m export build --model {run} --data {phantoms}" in said
     assert "this is little to judge by" in said
     assert "CHANCE" not in said
     assert RunFolder(run).read_metrics().useless == ""
