@@ -1,0 +1,98 @@
+"""The figures that the alarms on the answers are set against."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handler.classifier import Classifier
+from handler.errors import FolderError
+from handler.imaging.decode import decode
+from handler.scoring import Predictor
+from infra.watch import expected, images_of, main
+from tests.handler.images import noise, phantom, png
+
+LABELS = ["NORMAL", "PNEUMONIA"]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """A prepared data set of four drawn chests."""
+    pixels = [np.asarray(phantom(224, 224, seed=seed)) for seed in range(4)]
+    np.save(tmp_path / "validation.npy", np.stack(pixels))
+    rows = [{"file": f"{index}.png", "label": index % 2} for index in range(4)]
+    (tmp_path / "split.json").write_text(json.dumps({"names": LABELS, "validation": rows}))
+    return tmp_path
+
+
+def files_in(folder: Path) -> Path:
+    """The same images as files."""
+    for label in LABELS:
+        (folder / label).mkdir(parents=True)
+    for seed in range(4):
+        (folder / LABELS[seed % 2] / f"{seed}.png").write_bytes(png(phantom(224, 224, seed=seed)))
+    return folder
+
+
+def test_both_forms_of_a_folder_give_the_same_figures(prepared: Path, tmp_path: Path, classifier: Classifier) -> None:
+    predictor = Predictor(classifier, decode)
+    one, two = (
+        expected(predictor, images_of(folder, predictor.contract))
+        for folder in (prepared, files_in(tmp_path / "files"))
+    )
+    assert one == pytest.approx(two, nan_ok=True)
+    assert one["n"] == 4
+
+
+def test_what_is_refused_is_no_part_of_the_other_shares(tmp_path: Path, classifier: Classifier) -> None:
+    folder = files_in(tmp_path / "files")
+    predictor = Predictor(classifier, decode)
+    before = expected(predictor, images_of(folder, predictor.contract))
+    for index in range(4):
+        (folder / "NORMAL" / f"noise{index}.png").write_bytes(noise())
+    (folder / "NORMAL" / "text.png").write_bytes(b"text")
+
+    after = expected(predictor, images_of(folder, predictor.contract))
+
+    assert after["n"] == 8
+    assert after["refused"] == pytest.approx((before["refused"] * 4 + 4) / 8)
+    same = {name for name in before if name not in ("n", "refused")}
+    assert {name: after[name] for name in same} == pytest.approx({name: before[name] for name in same}, nan_ok=True)
+
+
+def test_a_score_is_the_probability_of_the_positive_class(prepared: Path, classifier: Classifier) -> None:
+    predictor = Predictor(classifier, decode)
+    images = list(images_of(prepared, predictor.contract))
+    shares = [predictor.predict(source(), force=True)["probabilities"]["PNEUMONIA"] for source, _ in images]
+
+    found = expected(predictor, iter(images))
+
+    assert found["score"] == pytest.approx(np.mean(shares))
+    assert found["score NORMAL"] == pytest.approx(np.mean(shares[::2]))
+
+
+def test_the_prevalence_changes_no_figure(prepared: Path, classifier: Classifier) -> None:
+    one, two = (
+        expected(predictor, images_of(prepared, predictor.contract))
+        for predictor in (Predictor(classifier, decode), Predictor(classifier, decode, {"": 0.03}))
+    )
+    assert one == pytest.approx(two, abs=1e-5)
+
+
+def test_another_model_s_data_are_refused(prepared: Path, classifier: Classifier) -> None:
+    about = json.loads((prepared / "split.json").read_text())
+    (prepared / "split.json").write_text(json.dumps(about | {"names": ["CATS", "DOGS"]}))
+    with pytest.raises(FolderError, match="CATS"):
+        images_of(prepared, classifier.contract)
+
+
+def test_the_command_prints_a_line_for_each_figure(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(prepared)]) == 0
+    names = [line.rsplit(maxsplit=1)[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["n", "refused", "unlike", "uncertain", "warned", "score", "score NORMAL", "score PNEUMONIA"]
+
+
+def test_a_folder_without_images_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 1
+    assert "has no folder NORMAL/" in capsys.readouterr().err
