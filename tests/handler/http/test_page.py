@@ -58,7 +58,7 @@ class Brightness:
 
     def score(self, pixels: np.ndarray) -> Scores:
         inner = pixels[:, 4:-4, 4:-4].astype(float)
-        median = np.median(inner, axis=(1, 2))
+        median = np.median(inner[:, 8], axis=1)  # of a row that the spot does not touch
         odds = median / (255 - median) * np.where(inner.max(axis=(1, 2)) > median + 40, SPOT, 1)
         positive = odds / (1 + odds)
         distances = np.where(pixels.std(axis=(1, 2)) < 1, 99.0, 0.0)
