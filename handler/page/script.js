@@ -90,7 +90,7 @@ function placeOf({ map }) {
 function meaning(explanation) {
   const { label, floor } = explanation;
   const most = strongest(explanation);
-  if (most < floor) return `No single region changes the answer much: blurring one lowers the log odds of ${label} by less than ${floor}. An empty map does not mean that the image is normal.`;
+  if (most < floor) return `The map is empty: no single region changes the answer much. Blurring one lowers the log odds of ${label} by less than ${floor}. An empty map does not mean that the image is normal.`;
   return `Blurring the region of the strongest mark lowers the log odds of ${label} by ${most.toFixed(1)}: the odds become ${twoDigits.format(Math.exp(most))} times smaller. The marks are coarse and do not outline disease.`;
 }
 

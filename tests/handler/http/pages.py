@@ -74,10 +74,11 @@ def _elsewhere(address: str, url: str) -> bool:
 
 def drawn(brightness: int, size: tuple[int, int] = (120, 150)) -> bytes:
     """A PNG with a median grey value (24 to 231). It has a gradient, so that it passes for an X-ray, and a top that
-    is half black and half white, so that it uses all greys."""
+    is half white and half black, so that it uses all greys."""
     values = np.tile(np.linspace(brightness - 24, brightness + 24, size[0]).round(), (size[1], 1))
     top = size[1] // 18
-    values[:top, : size[0] // 2], values[:top, size[0] // 2 :] = 0, 255
+    # White where the gradient is dark: a column of nearly equal pixels would be cut off as a frame.
+    values[:top, : size[0] // 2], values[:top, size[0] // 2 :] = 255, 0
     return png(values)
 
 
