@@ -35,7 +35,7 @@ def card(predictor: Predictor, settings: Settings) -> dict[str, Any]:
         "set_thresholds": dict(zip(contract.labels, contract.set_thresholds, strict=True)),
         "set_coverage": contract.set_coverage,
         "prevalence": dict(zip(contract.labels, predictor.prevalence.tolist(), strict=True)),
-        "predictive_values": predictive_values(contract),
+        "predictive_values": predictive_values(contract, local),
         "calibration": {"images": dict(local.images), "measured": dict(local.measured)} if local else None,
         "temperature": contract.temperature,
         "ood_threshold": contract.ood_threshold,

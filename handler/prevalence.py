@@ -12,6 +12,7 @@ import numpy as np
 from handler.calibration import Array, shift_prevalence
 from handler.contract import Contract
 from handler.errors import SettingsError
+from handler.local_calibration import LocalCalibration
 
 POSITIVE = ""
 """Stands for the positive label in the setting, so that two labels need one number alone."""
@@ -42,11 +43,15 @@ def prevalence_of(shares: Mapping[str, float], contract: Contract) -> Array:
     return np.asarray(found / found.sum())
 
 
-def predictive_values(contract: Contract) -> list[dict[str, float]]:
+def predictive_values(contract: Contract, local: LocalCalibration | None = None) -> list[dict[str, float]]:
     """Positive and negative predictive value of two labels at each of `EXAMPLES`, from the sensitivity and specificity
-    that the bundle records: on the test split, or else on validation. Empty with more labels, or without results."""
+    that the bundle records: on the test split, or else on validation. With a calibration of the deployment, from its
+    own results. Empty with more labels, or without results."""
     metrics = contract.metrics
     measured: Any = metrics.get("test") or metrics.get("validation_int8") or {}
+    if local and contract.positive:
+        negative, positive = (local.measured["after"]["correct"][label][0] for label in contract.labels)
+        measured = {"sensitivity": positive, "specificity": negative}
     if contract.positive is None or not {"sensitivity", "specificity"} <= measured.keys():
         return []
     sensitivity, specificity = measured["sensitivity"], measured["specificity"]

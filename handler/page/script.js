@@ -453,7 +453,7 @@ function paintValues(item) {
   const [share, right, excluded] = texts[Math.floor(texts.length / 2)];
   table.caption.textContent =
     `Where ${share} of the images are ${positive}, ${right} of the answers ${positive} and ${excluded} of the answers ${negative} are right. ` +
-    `This follows from the sensitivity and specificity in the model card${calibration ? ", which are those before the calibration with images of this place" : ""}.`;
+    `This follows from the sensitivity and specificity ${calibration ? "that were measured with images of this place" : "in the model card"}.`;
   table.tHead.replaceChildren(tableRow(["th", "th", "th"], [`Share of ${positive}`, `${positive} is right`, `${negative} is right`]));
   table.tBodies[0].replaceChildren(...texts.map((row) => tableRow(["th", "td", "td"], row)));
 }

@@ -17,6 +17,7 @@ from handler.files import write_json
 from handler.imaging.decode import decode
 from handler.loading import load
 from handler.local_calibration import LocalCalibration, fit_local, load_calibration
+from handler.prevalence import predictive_values
 from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.images import png
@@ -142,3 +143,14 @@ def test_it_is_fitted_by_the_command_line_and_served(tmp_path: Path, capsys: pyt
         assert "has no folder NORMAL/" in capsys.readouterr().err
         assert main(["calibrate", str(tmp_path / "ours"), "--out", str(out), "--coverage", "0.99"]) == 2
         assert "NORMAL has 60 images" in capsys.readouterr().err
+
+
+def test_predictive_values_are_those_of_the_calibration(tmp_path: Path) -> None:
+    contract = contract_of(tmp_path, 2)
+    local = fitted(contract)
+    sensitivity, specificity = (local.measured["after"]["correct"][label][0] for label in reversed(contract.labels))
+
+    half = predictive_values(contract, local)[-1]
+
+    assert half["prevalence"] == 0.5
+    assert half["positive_predictive_value"] == pytest.approx(sensitivity / (sensitivity + 1 - specificity))
