@@ -259,7 +259,7 @@ def test_a_calibration_of_this_place_is_said(page: Any) -> None:
     expect(page.locator("#assumed")).to_contain_text("Calibrated with 200 images of this place.")
     page.get_by_text("Details").click()
     expect(page.locator("#facts")).to_contain_text("80 NORMAL and 120 PNEUMONIA, images of this place")
-    expect(page.get_by_role("caption")).to_contain_text("before the calibration with images of this place")
+    expect(page.get_by_role("caption")).to_contain_text("measured with images of this place")
 
 
 def test_several_files_are_answered_in_order_and_two_at_a_time(page: Any) -> None:
