@@ -21,6 +21,7 @@ HandlerError
 │   └── StorageError      S3 did not answer
 ├── FolderError           a folder of images that is not there or is laid out otherwise
 ├── SettingsError         an environment variable; the service refuses to start
+│   └── LocalCalibrationError  the calibration of a deployment cannot be fitted, read or used
 ├── Unexpected            a bug met by one image of a batch; its cause is for the log alone
 ├── UnknownEvent          Lambda was invoked with something that is no event of these kinds
 └── BundleError           the model on disk; the service refuses to start
