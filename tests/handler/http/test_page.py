@@ -77,7 +77,7 @@ LOCAL = LocalCalibration(
     set_coverage=0.95,
     ood_threshold=10.0,
     images={"NORMAL": 80, "PNEUMONIA": 120},
-    measured={},
+    measured={"after": {"correct": {"NORMAL": [0.8, 0.7, 0.9], "PNEUMONIA": [0.9, 0.8, 0.95]}}},
 )
 
 
