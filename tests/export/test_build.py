@@ -55,7 +55,7 @@ def test_calibration_finds_classes_in_any_case(phantoms: Path, tmp_path: Path) -
     shutil.copytree(phantoms / "train/NORMAL", tmp_path / "train/Normal")
     files = tuple(path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.glob("train/*/*")))
 
-    found = RunImages(tmp_path, ("Normal", "PNEUMONIA"), 32).read(files)
+    found = RunImages(tmp_path, ("Normal", "PNEUMONIA")).read(files, 32)
 
     assert found.labels.tolist() == [int("pneumonia" in name) for name in files]
     assert found.pixels.shape == (len(files), 32, 32)
