@@ -20,7 +20,6 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
-from tqdm import tqdm
 
 from export.convert import run
 from export.errors import QuantizationError
@@ -29,6 +28,7 @@ from export.weights import store_in_eight_bits
 from handler.contract import decide
 from handler.imaging.decode import Pixels
 from training.metrics import summary
+from training.progress import progress
 
 MAX_AUC_DROP = 0.002
 MAX_FLIPPED = 0.01
@@ -229,7 +229,7 @@ def _worst(
 ) -> str:
     """The convolution whose return to float brings the probabilities closest to the float ones."""
     errors: dict[str, float] = {}
-    for name in tqdm(names, desc="finding the layer that int8 hurts most", unit="layer", leave=False):
+    for name in progress(names, "finding the layer that int8 hurts most", unit="layer"):
         (found,) = run(attempt([*excluded, name]), pixels, [output])
         errors[name] = float(np.abs(found - expected).mean())
     return min(errors, key=errors.__getitem__)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
 from export.errors import CalibrationError
 from handler.files import read
@@ -15,6 +14,7 @@ from handler.imaging.decode import Pixels, decode, squared
 from training.dataset import AS_IT_IS, DataSet, Reading, matched
 from training.images import open_data
 from training.prepare import SIZE, Prepared
+from training.progress import progress
 
 Source = Path | Pixels
 """A file, or prepared pixels uint8 `[S, S]`."""
@@ -77,7 +77,7 @@ class RunImages:
                     "on, with the same options"
                 )
             found.append(image)
-        bar = tqdm(found, desc="reading images", unit="image", leave=False)
+        bar = progress(found, "reading images")
         return Images(
             np.stack([pixels_of(source, size) for source, _ in bar]),
             np.array([self._labels[label] for _, label in found]),

@@ -20,7 +20,6 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
 from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE, MODEL_FILE, load_bundle
@@ -31,6 +30,7 @@ from handler.scoring import identity
 from training.augment import resize
 from training.errors import DataError
 from training.prepare import Prepared
+from training.progress import progress
 
 POSITIVES, NEGATIVES = 150, 60
 """Most validation images of each class that are explained. They are drawn at random."""
@@ -202,7 +202,7 @@ def _draw(data: Prepared, label: int, most: int, size: int) -> Pixels:
 
 def _maps(score: Score, pixels: Pixels) -> tuple[Maps, float]:
     """The maps of images, and the median CPU time of one in seconds."""
-    found = [_timed(occlusion_map, score, image) for image in tqdm(pixels, "maps", leave=False)]
+    found = [_timed(occlusion_map, score, image) for image in progress(pixels, "explaining")]
     maps, seconds = zip(*found, strict=True)
     return np.stack(maps), float(np.median(seconds))
 
