@@ -89,7 +89,7 @@ def test_the_graph_is_a_plain_int8_vgg19(bundle: Path) -> None:
 
     assert kinds.count("Conv") == 16
     assert [node.name for node in graph.graph.input] == ["pixels"]
-    assert {node.name for node in graph.graph.output} == {"probabilities", "distance"}
+    assert {node.name for node in graph.graph.output} == {"probabilities", "distance", "unlike", "orientation"}
     assert not {"BatchNormalization", "Transpose"} & set(kinds)
     excluded = json.loads((bundle / "model.json").read_text())["metrics"]["export"]["excluded"]
     assert quantized_convolutions(graph) == 15 - len(excluded), "all but the first"
