@@ -1,5 +1,6 @@
 """What the shipped bundle promises, measured anew on the validation images that its run held out."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,12 @@ def test_the_recorded_metrics_are_those_of_the_shipped_weights(
 
 
 def test_maps_show_what_the_network_uses(split: Prepared, tmp_path: Path) -> None:
-    result = evaluate_explanations(EMBEDDED_BUNDLE, split, tmp_path)
+    labels = split.labels["validation"]
+    some = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label, count in ((0, 24), (1, 60))]))
+    fewer = dataclasses.replace(
+        split, pixels={"validation": split.pixels["validation"][some]}, labels={"validation": labels[some]}
+    )
+    result = evaluate_explanations(EMBEDDED_BUNDLE, fewer, tmp_path)
     lowered = {name: found["mean"] for name, found in result["lowered"].items()}
     assert lowered["marked"] >= 1.2
     assert lowered["marked"] >= 4 * abs(lowered["random"])

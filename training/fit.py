@@ -32,7 +32,7 @@ from training.prepare import Prepared
 from training.processes import Workers
 from training.progress import logged_to, progress
 from training.recipe import Phase, Recipe
-from training.run_folder import RunConfig, RunFolder, RunMetrics, RunSplit, RunState
+from training.run_folder import NO_AUC, RunConfig, RunFolder, RunMetrics, RunSplit, RunState
 from training.transfer import initialise
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ def _train(training: _Training) -> None:
             model = _reopen(whole, phase, recipe, training.classes, len(data.labels["train"]))
             average.load_weights(averaged)
         _run_phase(model, average, training)
-        state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, 0.0, 0
+        state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, NO_AUC, 0
         run.write_state(state)
 
 

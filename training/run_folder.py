@@ -47,6 +47,7 @@ _OOD = "ood.npz"
 _IMPORTANCE = "importance.npz"
 _CHECKPOINT = "checkpoint-"
 
+NO_AUC = -1.0  # less than any: before the first epoch of a phase
 _ANOTHER_FOLDER = "give another --out, or delete the folder"
 
 
@@ -84,7 +85,7 @@ class RunState:
     """Index of the phase."""
     epoch: int = 0
     """Index within the phase of the next epoch to train."""
-    best: float = 0.0
+    best: float = NO_AUC
     """Greatest AUC of the phase so far on the corrupted validation set. Log loss would also depend on the class
     balance, which the operating point corrects afterwards."""
     stale: int = 0

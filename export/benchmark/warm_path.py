@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -58,8 +58,10 @@ def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 200) -> dict[str,
     def add(part: str, milliseconds: float) -> None:
         times.setdefault(part, []).append(milliseconds)
 
-    with pinned(threads), tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as log:
-        answer, isolated_decode = _service(bundle, log)
+    # Writing the log takes part of the time of a request, but the lines must not go to the output.
+    log = Path(os.devnull).open("w")  # noqa: SIM115  # closed by the next statement
+    with pinned(threads), tempfile.TemporaryDirectory() as folder, log, contextlib.redirect_stdout(log):
+        answer, isolated_decode = _service(bundle)
         event = json.loads(write_event(Path(folder)).read_bytes())
         for _ in tqdm(range(WARM_UP + rounds), desc="rounds", leave=False):
             add("decode", _timed(lambda: decode(jpeg, contract.input_size))[0])
@@ -84,13 +86,11 @@ def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 200) -> dict[str,
     }
 
 
-def _service(bundle: Path, log: TextIO) -> tuple[Callable[[Any, Any], dict[str, Any]], Callable[[bytes, int], Pixels]]:
-    """The entry as Lambda imports it, and the decoder that it uses. Writing the log takes part of the time of a
-    request, but the lines go to `log` and not to the output.
-    """
+def _service(bundle: Path) -> tuple[Callable[[Any, Any], dict[str, Any]], Callable[[bytes, int], Pixels]]:
+    """The entry as Lambda imports it, and the decoder that it uses."""
     os.environ["MODEL_BUNDLE"] = str(bundle.resolve())
-    with contextlib.redirect_stdout(log):
-        from handler import lambda_entry, startup
+    from handler import lambda_entry, startup
+
     return lambda_entry.lambda_handler, startup.decoder.decode
 
 

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from export.convert import run
 from export.errors import QuantizationError
 from export.quantize import PRESETS, compare, quantize, quantize_and_verify, quantized_convolutions
 from export.run_images import Images
@@ -71,35 +72,53 @@ def test_an_excluded_convolution_stays_float(tmp_path: Path) -> None:
     assert quantized_convolutions(found) == 1
 
 
+NAMES = ("a", "b")
+
+
+def both(positive: list[float]) -> np.ndarray:
+    """Probabilities of both classes."""
+    return np.stack([1 - np.array(positive), positive], axis=1)
+
+
 def test_agreement_counts_flips_and_largest_difference() -> None:
-    expected, found = np.array([0.2, 0.6, 0.9, 0.4]), np.array([0.3, 0.4, 0.9, 0.45])
-    agreement = compare(expected, found, np.array([0, 1, 1, 0]), 0.5, ["x"])
+    expected, found = both([0.2, 0.6, 0.9, 0.4]), both([0.3, 0.4, 0.9, 0.45])
+    images = Images(some_pixels(4), np.array([0, 1, 1, 0]), NAMES)
+    agreement = compare(expected, found, images, 0.5, ["x"])
 
     assert agreement.flipped == 0.25
     assert agreement.max_difference == pytest.approx(0.2)
     assert agreement.auc_float == 1.0
     assert not agreement.good(images=1000)
-    perfect = compare(expected, expected, np.array([0, 1, 1, 0]), 0.5, [])
+    perfect = compare(expected, expected, images, 0.5, [])
     assert perfect.good(images=1000)
     one_in_forty = dataclasses.replace(perfect, flipped=1 / 40)
     assert one_in_forty.good(images=40), "one image may flip, however few there are"
     assert not one_in_forty.good(images=80)
+    little = dataclasses.replace(perfect, auc_int8=perfect.auc_float - 0.99 / 40)
+    assert little.good(images=40), "an AUC of few images may fall as much"
+    assert not little.good(images=80)
+
+
+def test_more_than_two_classes_agree_by_the_most_probable_one() -> None:
+    expected = np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.1, 0.4, 0.5]])
+    found = np.array([[0.5, 0.3, 0.2], [0.5, 0.2, 0.3], [0.1, 0.4, 0.5]])
+
+    agreement = compare(expected, found, Images(some_pixels(3), np.arange(3), ("a", "b", "c")), None, [])
+
+    assert agreement.flipped == pytest.approx(1 / 3)
 
 
 def test_layers_are_left_out_until_int8_agrees_and_the_report_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, pixels = small_graph(3), some_pixels(60, 1)
-    from export.convert import positive_probabilities
-
-    middle = float(np.median(positive_probabilities(graph, pixels, "probabilities")))
-    labels = (positive_probabilities(graph, pixels, "probabilities") > middle).astype(np.int64)
+    positive = run(graph, pixels, ["probabilities"])[0][:, 1]
+    middle = float(np.median(positive))
+    images = Images(pixels, (positive > middle).astype(np.int64), NAMES)
     # Noise images all score nearly alike, so at their median any rounding flips some.
-    _, agreement = quantize_and_verify(
-        graph, pixels[:8], Images(pixels, labels), "probabilities", middle, PRESETS["any-cpu"]
-    )
+    _, agreement = quantize_and_verify(graph, pixels[:8], images, "probabilities", middle, PRESETS["any-cpu"])
     assert set(agreement.excluded) <= {"second", "third"}
     assert agreement.excluded
     assert agreement.flipped <= 1 / len(pixels)
 
     monkeypatch.setattr("export.quantize.MAX_EXCLUDED", 0)
     with pytest.raises(QuantizationError, match="train longer"):
-        quantize_and_verify(graph, pixels[:8], Images(pixels, labels), "probabilities", middle, PRESETS["any-cpu"])
+        quantize_and_verify(graph, pixels[:8], images, "probabilities", middle, PRESETS["any-cpu"])

@@ -19,6 +19,8 @@ from training.prepare import Prepared
 
 def _prepared(pixels: np.ndarray, labels: list[int]) -> Prepared:
     return Prepared(
+        folder=Path(),
+        names=("NORMAL", "PNEUMONIA"),
         pixels={"train": pixels[:0], "validation": pixels},
         labels={"train": np.zeros(0, np.int64), "validation": np.array(labels)},
         files={"train": [], "validation": []},
