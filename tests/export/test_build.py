@@ -243,3 +243,18 @@ def test_an_unfinished_run_is_refused(tmp_path: Path, phantoms: Path, capsys: py
 
     assert main(command) == 1
     assert "training fit" in capsys.readouterr().err
+
+
+def test_a_network_that_is_no_better_than_chance_is_refused(
+    scratch_run: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(scratch_run, tmp_path / "run"))
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"useless": "it calls every validation image NORMAL"}))
+
+    assert main(["build", "--model", str(run), "--data", str(phantoms), "--out", str(tmp_path / "bundle")]) == 1
+
+    said = capsys.readouterr().err
+    assert "no better than chance (it calls every validation image NORMAL)" in said
+    assert "--force" in said
+    assert not (tmp_path / "bundle").exists()
