@@ -20,6 +20,7 @@ from handler.contract import EMBEDDED_BUNDLE, Contract
 from handler.imaging.decode import decode
 from handler.scoring import Predictor
 from handler.settings import Settings
+from tests.handler.images import png
 from tests.phantoms import write_data_set
 from training.__main__ import main as train
 from training.prepare import load, prepare
@@ -229,13 +230,15 @@ def test_transfer_from_vgg_weights_runs_from_start_to_end(
 def test_images_that_the_run_was_not_trained_on_are_refused(
     scratch_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "empty").mkdir()
+    for name in ("NORMAL", "PNEUMONIA"):
+        (tmp_path / "others" / name).mkdir(parents=True)
+        (tmp_path / "others" / name / "other.png").write_bytes(png())
     out = tmp_path / "bundle"
-    command = ["build", "--model", str(scratch_run), "--calibration", str(tmp_path / "empty"), "--out", str(out)]
+    command = ["build", "--model", str(scratch_run), "--data", str(tmp_path / "others"), "--out", str(out)]
 
     assert main(command) == 1
-    assert "the data set that the run was trained on" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == [tmp_path / "empty"], "nothing half-written"
+    assert "the data set that the run was trained on" in capsys.readouterr().err.replace("\n", " ")
+    assert list(tmp_path.iterdir()) == [tmp_path / "others"], "nothing half-written"
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path, phantoms: Path, capsys: pytest.CaptureFixture[str]) -> None:
