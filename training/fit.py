@@ -86,7 +86,7 @@ def fit(
         log.info("%s is finished", run.path)
         run.delete_intermediate()
         return run.read_metrics()
-    with logged_to(run.log), Workers(workers) as pool:
+    with logged_to(run.log), Workers(workers, len(data.labels["train"])) as pool:
         if (devices := use_all_devices()) > 1:
             log.info("training on %d devices", devices)
         keras.utils.set_random_seed(recipe.seed)

@@ -54,11 +54,13 @@ class Workers:
     """Processes that prepare images ahead of the network. To be used as a context manager.
 
     Args:
-        count: number of processes; None for as many as there are cores. One is a thread of this process instead.
+        count: number of processes; None for as many as there are cores and images are worth it. One is a thread of this
+            process instead.
+        images: how many there are in an epoch.
     """
 
-    def __init__(self, count: int | None = None) -> None:
-        self._count = count or granted_threads()
+    def __init__(self, count: int | None = None, images: int = _LEAST) -> None:
+        self._count = count or max(1, min(granted_threads(), images // _LEAST))
         self._executor: Executor = ThreadPoolExecutor(1) if self._count == 1 else _pool(self._count)
 
     def __enter__(self) -> Self:
