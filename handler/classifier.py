@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 # A medical service phones nobody. Read by ONNX Runtime when it is imported, hence before it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -13,8 +14,10 @@ import onnxruntime as ort
 from handler.contract import EMBEDDED_BUNDLE, MODEL_FILE, Contract, load_bundle
 from handler.errors import BundleError, ContractError
 from handler.imaging.decode import Pixels
-from handler.local_calibration import LocalCalibration
 from handler.settings import granted_threads
+
+if TYPE_CHECKING:
+    from handler.local_calibration import LocalCalibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Classifier:
         bundle: str | os.PathLike[str] = EMBEDDED_BUNDLE,
         *,
         threads: int | None = None,
-        calibration: LocalCalibration | None = None,
+        calibration: "LocalCalibration | None" = None,
     ) -> None:
         contract, weights = load_bundle(bundle)
         self.calibration = calibration

@@ -5,14 +5,16 @@ shifted to them. The labels and prediction sets stay as they are: they do not de
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from handler.calibration import Array, shift_prevalence
 from handler.contract import Contract
 from handler.errors import SettingsError
-from handler.local_calibration import LocalCalibration
+
+if TYPE_CHECKING:
+    from handler.local_calibration import LocalCalibration
 
 POSITIVE = ""
 """Stands for the positive label in the setting, so that two labels need one number alone."""
@@ -43,7 +45,7 @@ def prevalence_of(shares: Mapping[str, float], contract: Contract) -> Array:
     return np.asarray(found / found.sum())
 
 
-def predictive_values(contract: Contract, local: LocalCalibration | None = None) -> list[dict[str, float]]:
+def predictive_values(contract: Contract, local: "LocalCalibration | None" = None) -> list[dict[str, float]]:
     """Positive and negative predictive value of two labels at each of `EXAMPLES`, from the sensitivity and specificity
     that the bundle records: on the test split, or else on validation. With a calibration of the deployment, from its
     own results. Empty with more labels, or without results."""

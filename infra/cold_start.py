@@ -20,7 +20,7 @@ from handler.commands import run
 from infra.engine import LOCKED_DOWN, EngineError, docker
 
 LEAST = "NumPy, ONNX Runtime, Pillow, session, one image"
-"""The least that can score an image. The other parts are held against it."""
+"""The least that can score an image. The other parts are compared with it."""
 
 PARTS = {
     "interpreter": "pass",

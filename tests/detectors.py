@@ -1,4 +1,4 @@
-"""What the detectors compute, in NumPy: the graph is held against this."""
+"""What the detectors compute, in NumPy. The graph is compared with this."""
 
 from collections.abc import Sequence
 

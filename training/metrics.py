@@ -1,7 +1,7 @@
 """Metrics of a classifier, with intervals that take into account that images of one patient are alike.
 
 Of two classes the second is the positive one, and the metrics are those of a binary classifier. With more classes, each
-class is held against all others, and the unnamed metrics are means over classes.
+class is compared with all others, and the unnamed metrics are means over classes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
