@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from export.about import about, read_about
 from handler.classifier import Classifier
 from handler.contract import EMBEDDED_BUNDLE
-from handler.imaging.decode import decode
+from handler.imaging.decode import decode, squared
 from tests.conftest import REPOSITORY
 from training.explanations import evaluate_explanations
 from training.metrics import summary
 from training.prepare import Prepared, load, prepare
+from training.scorer import open_scorer
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +77,17 @@ def test_maps_show_what_the_network_uses(split: Prepared, tmp_path: Path) -> Non
     assert result["likeness"]["images"] <= 0.6
     assert abs(result["likeness"]["randomized"]) <= 0.3
     assert result["highest"]["negative"] < result["highest"]["positive"]
+
+
+def test_mirrored_images_get_a_warning_and_upright_ones_hardly_ever(split: Prepared) -> None:
+    scorer = open_scorer(EMBEDDED_BUNDLE)
+    some = split.pixels["validation"][::4]
+    assert scorer.warned is not None
+    for change, least, most in ((np.asarray, 0, 0.08), (np.fliplr, 0.9, 1)):
+        pixels = np.stack(
+            [squared(Image.fromarray(np.ascontiguousarray(change(image))), scorer.size) for image in some]
+        )
+        assert least <= scorer.warned(pixels).mean() <= most
 
 
 def test_the_bundle_says_about_itself_what_its_texts_say(classifier: Classifier) -> None:

@@ -107,6 +107,12 @@ CHANGES: dict[str, Change] = {
 }
 """By name. Images are square and grey. `handler.imaging.decode.squared` is applied after each change."""
 
+_COLUMNS = {
+    "changed": "decisions changed",
+    "warned": "warned or refused",
+    "unwarned": "changed without a warning",
+}
+
 
 def evaluate_robustness(model: Path, data: Prepared | DataSet, out: Path) -> dict[str, dict[str, Any]]:
     """Evaluate a model under each of `CHANGES`; save `robustness.json` and `robustness.png`.
@@ -117,8 +123,9 @@ def evaluate_robustness(model: Path, data: Prepared | DataSet, out: Path) -> dic
         out: folder for the two files.
 
     Returns:
-        By change: the metrics of `training.metrics.summary` at the model's threshold, and the share of decisions that
-        are `changed`, 0 to 1.
+        By change: the metrics of `training.metrics.summary` at the model's threshold, and shares, 0 to 1: of decisions
+        that are `changed`; of a bundle also of images that are `warned` of or refused, and of decisions that are
+        changed `unwarned`.
 
     Raises:
         RunError: `model` is not one of these.
@@ -133,14 +140,18 @@ def evaluate_robustness(model: Path, data: Prepared | DataSet, out: Path) -> dic
     result: dict[str, dict[str, Any]] = {}
     unchanged = None
     for name, change in progress(CHANGES.items(), "changing images", unit="change"):
-        changed = [squared(change(Image.fromarray(image)), scorer.size) for image in images.pixels]
-        probabilities = scorer.probabilities(np.stack(changed))
+        pixels = np.stack([squared(change(Image.fromarray(image)), scorer.size) for image in images.pixels])
+        probabilities = scorer.probabilities(pixels)
         decisions = decide(probabilities, scorer.threshold)
         unchanged = decisions if unchanged is None else unchanged
+        changed = decisions != unchanged
         result[name] = {
             **summary(probabilities, labels, scorer.threshold, names),
-            "changed": float(np.mean(decisions != unchanged)),
+            "changed": float(np.mean(changed)),
         }
+        if scorer.warned:
+            warned = scorer.warned(pixels)
+            result[name] |= {"warned": float(np.mean(warned)), "unwarned": float(np.mean(changed & ~warned))}
     about = {"model": dict(scorer.about), "labels": names, "threshold": scorer.threshold, "split": images.part}
     write_json(out / "robustness.json", about | {"changes": result})
     from training.plots import plot_robustness
@@ -151,10 +162,13 @@ def evaluate_robustness(model: Path, data: Prepared | DataSet, out: Path) -> dic
 
 def table(result: Mapping[str, Mapping[str, float]]) -> str:
     """The result of `evaluate_robustness` as a Markdown table."""
-    shown = shares(next(iter(result.values())))
-    titles = ["change", "AUC", *(name.replace("_", " ") for name in shown), "decisions changed"]
+    first = next(iter(result.values()))
+    columns = {name: name.replace("_", " ") for name in shares(first)} | {
+        name: title for name, title in _COLUMNS.items() if name in first
+    }
+    titles = ["change", "AUC", *columns.values()]
     lines = [f"| {' | '.join(titles)} |", "| --- |" + " ---: |" * (len(titles) - 1)]
     for name, metrics in result.items():
-        cells = [f"{metrics[of]:.1%}".replace("%", " %") for of in (*shown, "changed")]
+        cells = [f"{metrics[of]:.1%}".replace("%", " %") for of in columns]
         lines.append(f"| {name} | {metrics['auc']:.4f} | {' | '.join(cells)} |")
     return "\n".join(lines)

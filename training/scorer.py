@@ -17,6 +17,7 @@ from handler.classifier import Classifier
 from handler.contract import CONTRACT_FILE
 from handler.imaging.decode import Pixels
 from handler.scoring import identity
+from handler.warnings import warnings_of
 from training.backend import load_keras
 from training.errors import RunError
 from training.run_folder import RunFolder
@@ -43,6 +44,8 @@ class Scorer:
     """Width and height of the images in pixels."""
     predict: Callable[[Pixels], npt.NDArray[np.float64]]
     """uint8 `[N, S, S]` to calibrated probabilities `[N, K]`, 0..1."""
+    warned: Callable[[Pixels], npt.NDArray[np.bool_]] | None = None
+    """uint8 `[N, S, S]` to whether each image gets a warning or is refused; None for models that are no bundle."""
 
     def probabilities(
         self, pixels: Pixels, progress: Callable[[range], Iterable[int]] = iter, batch: int = 32
@@ -78,6 +81,11 @@ def open_scorer(path: Path) -> Scorer:
 def _open_bundle(folder: Path) -> Scorer:
     classifier = Classifier(folder)
     contract = classifier.contract
+
+    def warned(pixels: Pixels) -> npt.NDArray[np.bool_]:
+        scored = ((classifier.score(pixels[i : i + 1]), pixels[i]) for i in range(len(pixels)))
+        return np.array([bool(warnings_of(contract, scores, image)) for scores, image in scored])
+
     return Scorer(
         about=identity(contract),
         kind="a bundle",
@@ -85,6 +93,7 @@ def _open_bundle(folder: Path) -> Scorer:
         threshold=contract.threshold,
         size=contract.input_size,
         predict=lambda pixels: classifier.score(pixels).probabilities.astype(np.float64),
+        warned=warned,
     )
 
 

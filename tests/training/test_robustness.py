@@ -35,3 +35,8 @@ def test_a_frame_changes_hardly_anything(result: dict, frame: str) -> None:
     assert result["none"]["changed"] == 0
     assert result[frame]["changed"] < 0.05
     assert abs(result[frame]["log_loss"] - result["none"]["log_loss"]) < 0.1
+
+
+def test_a_decision_changes_unwarned_only_where_it_changes_and_is_not_warned_of(result: dict) -> None:
+    assert all(found["unwarned"] <= min(found["changed"], 1 - found["warned"]) for found in result.values())
+    assert "warned or refused" in table(result)
