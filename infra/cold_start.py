@@ -13,11 +13,15 @@ import json
 import statistics
 import subprocess
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from handler.commands import run
-from infra.engine import LOCKED_DOWN, EngineError, docker
+from handler.files import write_json
+from infra.engine import LOCKED_DOWN, EngineError, machine, model_in
 
 LEAST = "NumPy, ONNX Runtime, Pillow, session, one image"
 """The least that can score an image. The other parts are compared with it."""
@@ -68,18 +72,23 @@ print(json.dumps(found))
 """
 
 
-def measure(images: list[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Median CPU time in ms of each part in each image.
+def measure(images: list[str], rounds: int) -> dict[str, Any]:
+    """Measure the images in turns.
+
+    Returns:
+        `date`, `machine`, and `images`: by name the `model` and `cpu_ms`, the CPU time of each part in each round.
 
     Raises:
         EngineError: an image is missing, or a part fails in it.
     """
     found: dict[str, dict[str, list[float]]] = {image: {part: [] for part in PARTS} for image in images}
+    about = {"date": datetime.now(UTC).date().isoformat(), "machine": machine()}
+    models = {image: model_in(image) for image in images}
     with tqdm([image for _ in range(rounds) for image in images], desc="rounds", leave=False) as bar:
         for image in bar:
             for part, ms in _once(image).items():
-                found[image][part].append(ms)
-    return {image: {part: statistics.median(ms) for part, ms in parts.items()} for image, parts in found.items()}
+                found[image][part].append(round(ms, 2))
+    return about | {"images": {image: {"model": models[image], "cpu_ms": found[image]} for image in images}}
 
 
 def _once(image: str) -> dict[str, float]:
@@ -93,11 +102,13 @@ def _once(image: str) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
-def table(found: dict[str, dict[str, float]]) -> str:
-    """Markdown: CPU ms, and how many times the least of the same image that is."""
-    lines = [f"| CPU ms | {' | '.join(found)} |", f"| --- |{' ---: |' * len(found)}"]
+def table(result: dict[str, Any]) -> str:
+    """Markdown: median CPU ms, and how many times the least of the same image that is."""
+    images = result["images"]
+    medians = [{part: statistics.median(ms) for part, ms in found["cpu_ms"].items()} for found in images.values()]
+    lines = [f"| CPU ms | {' | '.join(images)} |", f"| --- |{' ---: |' * len(images)}"]
     for part in PARTS:
-        cells = [f"{parts[part]:.0f} ({parts[part] / parts[LEAST]:.2f})" for parts in found.values()]
+        cells = [f"{parts[part]:.0f} ({parts[part] / parts[LEAST]:.2f})" for parts in medians]
         lines.append(f"| {part} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -107,14 +118,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures there")
     options = parser.parse_args(arguments)
     return run(lambda: _print(options), refused=(EngineError,), failed=2)
 
 
 def _print(options: argparse.Namespace) -> None:
-    for image in options.images:
-        docker("image", "inspect", image)
-    sys.stdout.write(table(measure(options.images, options.rounds)) + "\n")
+    result = measure(options.images, options.rounds)
+    sys.stdout.write(table(result) + "\n")
+    if options.out:
+        write_json(options.out, result)
+        sys.stdout.write(f"the figures are in {options.out}\n")
 
 
 if __name__ == "__main__":

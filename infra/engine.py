@@ -1,11 +1,14 @@
 """The Docker engine and the tools of AWS that run the images on this machine."""
 
 import contextlib
+import json
+import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,6 +39,36 @@ def container_log(identity: str) -> str:
         EngineError: there is no such container.
     """
     return _docker("logs", identity, stderr=subprocess.STDOUT)
+
+
+def machine() -> dict[str, Any]:
+    """What a measurement depends on: `cpu`, `cores` of the engine, `load` (average of the last minute), `system` and
+    `engine`.
+
+    Raises:
+        EngineError: there is no engine.
+    """
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cores": int(docker("info", "--format", "{{.NCPU}}")),
+        "load": os.getloadavg()[0],
+        "system": platform.platform(),
+        "engine": docker("version", "--format", "{{.Server.Version}}"),
+    }
+
+
+def model_in(image: str) -> dict[str, str]:
+    """`name`, `version` and `sha256` of the bundle in one of the images.
+
+    Raises:
+        EngineError: the image is missing or has no bundle.
+    """
+    docker("image", "inspect", image)  # `docker run` would look for it on the network
+    contract = json.loads(docker("run", "--rm", "--entrypoint", "cat", image, "handler/model/model.json"))
+    return {name: contract[name] for name in ("name", "version", "sha256")}
 
 
 @contextlib.contextmanager
@@ -72,8 +105,8 @@ def emulator() -> Path:
         EngineError: SAM is not installed, or brings none for this machine.
     """
     environment = tool("sam").resolve().parents[1]
-    machine = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine(), "none")
-    found = list(environment.glob(f"lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"))
+    suffix = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine(), "none")
+    found = list(environment.glob(f"lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{suffix}"))
     if not found:
         raise EngineError(f"this SAM brings no emulator for {platform.machine()}: install a newer one")
     return found[0]

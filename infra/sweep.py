@@ -14,8 +14,6 @@ start also fetches the image. Below one vCPU the tail depends on how CPU time is
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -28,7 +26,7 @@ from tqdm import tqdm
 
 from handler.commands import run
 from handler.files import read
-from infra.engine import EngineError, docker, emulator
+from infra.engine import EngineError, docker, emulator, machine, model_in
 from infra.golden import IMAGE, request_event
 from infra.instance import instance, vcpus
 from infra.sizing import WITHIN, Size, recommended, size
@@ -129,12 +127,12 @@ def sweep(options: argparse.Namespace) -> Sweep:
         raise ValueError(f"{options.xray} is too large: Lambda takes 6 MB, about 4.5 MB of X-ray; send a smaller")
     name, architecture = docker("image", "inspect", "--format", "{{.Id}} {{.Architecture}}", options.image).split()
     architecture = {"amd64": "x86_64"}.get(architecture, architecture)
-    cores = int(docker("info", "--format", "{{.NCPU}}"))
+    about = machine()
+    cores = about["cores"]
     if all(vcpus(memory) > cores for memory in options.sizes):
         raise ValueError(
             f"the engine has {cores} cores, too few for any of these sizes: name smaller ones with --sizes"
         )
-    load = os.getloadavg()[0]
     measured = measure(
         options.image,
         options.sizes,
@@ -146,26 +144,14 @@ def sweep(options: argparse.Namespace) -> Sweep:
     )
     return Sweep(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine={
-            "cpu": _cpu(),
-            "cores": cores,
-            "load": load,
-            "system": platform.platform(),
-            "engine": docker("version", "--format", "{{.Server.Version}}"),
-        },
+        machine=about,
+        model=model_in(options.image),
         image={"name": options.image, "id": name, "architecture": architecture},
         xray_bytes=len(data),
         within=options.within,
         recommended_mb=recommended(measured, architecture, options.within).memory_mb,
         sizes=measured,
     )
-
-
-def _cpu() -> str:
-    cpus = Path("/proc/cpuinfo")
-    lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _sizes(text: str) -> list[int]:

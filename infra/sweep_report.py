@@ -20,6 +20,9 @@ class Sweep:
     machine: dict[str, Any]
     """`cpu`, `cores`, `load` (average of the minute before), `system` and `engine`."""
 
+    model: dict[str, str]
+    """`name`, `version` and `sha256`."""
+
     image: dict[str, str]
     """`name`, `id` and `architecture`, as Lambda calls it."""
 
@@ -60,7 +63,7 @@ def table(sweep: Sweep) -> str:
 def _notes(sweep: Sweep) -> list[str]:
     machine, first = sweep.machine, sweep.sizes[0]
     notes = [
-        f"{machine['cpu']}, {machine['cores']} cores, {sweep.date[:10]}; an X-ray of "
+        f"Model {sweep.model['version']}; {machine['cpu']}, {machine['cores']} cores, {sweep.date[:10]}; an X-ray of "
         f"{sweep.xray_bytes / 1000:.0f} kB; of each size, cold starts: {first.cold_starts}, warm predictions: "
         f"{first.predictions}.",
         f"Dollars by {PRICES}; API Gateway takes ${API_MILLION_REQUESTS:.2f} per million more.",

@@ -1,7 +1,7 @@
 """What the alarms on the answers are set against: how often each kind of answer occurs for known images.
 
 python -m infra.watch data/prepared
-python -m infra.watch FOLDER
+python -m infra.watch FOLDER --out runs/watch.json
 
 The first form takes the validation images of a prepared data set, the second a folder as for
 `python -m handler calibrate`. The settings are those of a deployment, such as MODEL_BUNDLE and CALIBRATION.
@@ -12,6 +12,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +23,10 @@ from handler.calibrate import labelled_files
 from handler.commands import run
 from handler.contract import Contract
 from handler.errors import FolderError, NotAnXray
-from handler.files import read
+from handler.files import read, write_json
 from handler.imaging.decode import decode
 from handler.loading import load
-from handler.scoring import Predictor
+from handler.scoring import Predictor, identity
 from handler.settings import Settings
 from handler.telemetry import score_of
 
@@ -95,16 +96,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="prepared data set, or one folder of images for each label")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures there")
     options = parser.parse_args(arguments)
-    return run(lambda: _print(options.folder))
+    return run(lambda: _print(options.folder, options.out))
 
 
-def _print(folder: Path) -> None:
+def _print(folder: Path, out: Path | None) -> None:
     settings = Settings.from_environment()
     predictor = Predictor(load(settings), decode, settings.prevalence)
     found = expected(predictor, images_of(folder, predictor.contract))
     width = max(map(len, found))
     sys.stdout.write("".join(f"{name:<{width}}  {value:.4g}\n" for name, value in found.items()))
+    if out:
+        about = {"date": datetime.now(UTC).date().isoformat(), "model": identity(predictor.contract)}
+        write_json(out, {**about, "data": folder.resolve().name, "figures": found})
+        sys.stdout.write(f"the figures are in {out}\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handler.contract import EMBEDDED_BUNDLE, load_bundle
 from infra.cost import LAMBDA_GB_SECOND, LAMBDA_MILLION_REQUESTS, PRICES
 from infra.engine import docker
 from infra.instance import vcpus
@@ -136,11 +137,13 @@ def test_a_run_on_containers_measures_and_recommends(
     assert main(wanted) == 0
     printed = capsys.readouterr().out
     kept = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
-    assert set(kept) == {"date", "machine", "image", "xray_bytes", "within", "recommended_mb", "sizes", "prices"}
+    assert list(kept)[:4] == ["date", "machine", "model", "image"]
+    assert set(kept) >= {"xray_bytes", "within", "recommended_mb", "sizes", "prices"}
     assert kept["machine"]["cores"] == cores
     assert kept["machine"]["cpu"]
     assert ("The machine was busy" in printed) == (kept["machine"]["load"] > cores / 4)
     assert kept["image"]["name"] == name
+    assert kept["model"]["version"] == load_bundle(EMBEDDED_BUNDLE)[0].version
     assert kept["prices"] == PRICES
     one, all_of_it = kept["sizes"]
     assert (one["memory_mb"], all_of_it["memory_mb"]) == (1769, 10240)

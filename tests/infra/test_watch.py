@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from handler.classifier import Classifier
+from handler.contract import EMBEDDED_BUNDLE, load_bundle
 from handler.errors import FolderError
 from handler.imaging.decode import decode
-from handler.scoring import Predictor
+from handler.scoring import Predictor, identity
 from infra.watch import expected, images_of, main
 from tests.handler.images import noise, phantom, png
 
@@ -91,6 +92,13 @@ def test_the_command_prints_a_line_for_each_figure(prepared: Path, capsys: pytes
     assert main([str(prepared)]) == 0
     names = [line.rsplit(maxsplit=1)[0] for line in capsys.readouterr().out.splitlines()]
     assert names == ["n", "refused", "unlike", "uncertain", "warned", "score", "score NORMAL", "score PNEUMONIA"]
+
+
+def test_the_figures_are_written_with_the_model_that_they_are_of(prepared: Path, tmp_path: Path) -> None:
+    assert main([str(prepared), "--out", str(tmp_path / "watch.json")]) == 0
+    written = json.loads((tmp_path / "watch.json").read_text())
+    assert written["model"] == identity(load_bundle(EMBEDDED_BUNDLE)[0])
+    assert written["figures"]["n"] == 4
 
 
 def test_a_folder_without_images_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
