@@ -4,14 +4,15 @@ python -m infra.watch data/prepared
 python -m infra.watch FOLDER --out runs/watch.json
 
 The first form takes the validation images of a prepared data set, the second a folder as for
-`python -m handler calibrate`. The settings are those of a deployment, such as MODEL_BUNDLE and CALIBRATION.
+`python -m handler calibrate`, or a folder of images without labels. The settings are those of a deployment, such as
+MODEL_BUNDLE and CALIBRATION.
 """
 
 import argparse
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,19 +32,20 @@ from handler.settings import Settings
 from handler.telemetry import score_of
 
 
-def expected(predictor: Predictor, images: Iterator[tuple[Callable[[], bytes], int]]) -> dict[str, float]:
+def expected(predictor: Predictor, images: Iterable[tuple[Callable[[], bytes], int | None]]) -> dict[str, float]:
     """Shares and mean scores, each as the alarm of the same figure computes it.
 
     Args:
-        images: each with the index of its label.
+        images: each with the index of its label, or None.
 
     Returns:
         Number of images `n`; shares `refused`, and, of the images that are scored, `unlike`, `uncertain` and `warned`;
-        and `score`, with `score LABEL` for the images of each label. Images that cannot be read are left out.
+        and `score`, with `score LABEL` for the images of each label that occurs. Images that cannot be read are left
+        out.
     """
     labels = predictor.contract.labels
     refused, unlike, uncertain, warned = 0, [], [], []
-    scores: list[list[float]] = [[] for _ in labels]
+    scores: dict[str, list[float]] = {}
     for source, label in images:
         outcome = predictor.score_or_error(source)
         if isinstance(outcome, NotAnXray):
@@ -53,7 +55,8 @@ def expected(predictor: Predictor, images: Iterator[tuple[Callable[[], bytes], i
             unlike.append("unlike_training" in codes)
             warned.append(bool(codes))
             uncertain.append(outcome["uncertain"])
-            scores[label].append(score_of(predictor.contract, outcome))
+            name = "score" if label is None else f"score {labels[label]}"
+            scores.setdefault(name, []).append(score_of(predictor.contract, outcome))
     count = refused + len(warned)
     return {
         "n": count,
@@ -61,25 +64,27 @@ def expected(predictor: Predictor, images: Iterator[tuple[Callable[[], bytes], i
         "unlike": _mean(unlike),
         "uncertain": _mean(uncertain),
         "warned": _mean(warned),
-        "score": _mean([score for found in scores for score in found]),
-        **{f"score {label}": _mean(found) for label, found in zip(labels, scores, strict=True)},
+        "score": _mean([score for found in scores.values() for score in found]),
+        **{name: _mean(scores[name]) for name in sorted(scores) if name != "score"},
     }
 
 
-def images_of(folder: Path, contract: Contract) -> Iterator[tuple[Callable[[], bytes], int]]:
-    """The images of a folder in either form, each with the index of its label.
+def images_of(folder: Path, contract: Contract) -> Iterable[tuple[Callable[[], bytes], int | None]]:
+    """The images of a folder in any of the forms, each with the index of its label, or None.
 
     Raises:
-        FolderError: it has neither form, or its labels are not those of the contract.
+        FolderError: it has none of the forms, or its labels are not those of the contract.
     """
     pixels = folder / "validation.npy"
     if not pixels.is_file():
-        return iter([(partial(read, path), label) for path, label in labelled_files(folder, contract)])
+        files = [path for path in sorted(folder.glob("*")) if path.is_file() and not path.name.startswith(".")]
+        labelled = [(path, None) for path in files] or labelled_files(folder, contract)
+        return [(partial(read, path), label) for path, label in labelled]
     about = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     if tuple(about["names"]) != contract.labels:
         raise FolderError(f"{folder} has the labels {about['names']}, the model has {list(contract.labels)}", folder)
     rows = zip(np.load(pixels, mmap_mode="r"), about["validation"], strict=True)
-    return ((partial(_png, image), row["label"]) for image, row in rows)
+    return ((partial(_png, image), int(row["label"])) for image, row in rows)
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -95,7 +100,7 @@ def _mean(values: list[bool] | list[float]) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="prepared data set, or one folder of images for each label")
+    parser.add_argument("folder", type=Path, help="prepared data set, images, or one folder of images for each label")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures there")
     options = parser.parse_args(arguments)
     return run(lambda: _print(options.folder, options.out))

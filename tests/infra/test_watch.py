@@ -46,6 +46,18 @@ def test_both_forms_of_a_folder_give_the_same_figures(prepared: Path, tmp_path: 
     assert one["n"] == 4
 
 
+def test_images_without_labels_have_the_same_figures_but_none_by_label(
+    prepared: Path, tmp_path: Path, classifier: Classifier
+) -> None:
+    predictor = Predictor(classifier, decode)
+    labelled = expected(predictor, images_of(prepared, predictor.contract))
+    for path in list(files_in(tmp_path / "files").rglob("*.png")):
+        path.rename(tmp_path / "files" / f"{path.parent.name}{path.name}")
+    unlabelled = expected(predictor, images_of(tmp_path / "files", predictor.contract))
+    assert unlabelled == pytest.approx({name: labelled[name] for name in unlabelled}, nan_ok=True)
+    assert set(labelled) - set(unlabelled) == {"score NORMAL", "score PNEUMONIA"}
+
+
 def test_what_is_refused_is_no_part_of_the_other_shares(tmp_path: Path, classifier: Classifier) -> None:
     folder = files_in(tmp_path / "files")
     predictor = Predictor(classifier, decode)
@@ -67,7 +79,7 @@ def test_a_score_is_the_probability_of_the_positive_class(prepared: Path, classi
     images = list(images_of(prepared, predictor.contract))
     shares = [predictor.predict(source(), force=True)["probabilities"]["PNEUMONIA"] for source, _ in images]
 
-    found = expected(predictor, iter(images))
+    found = expected(predictor, images)
 
     assert found["score"] == pytest.approx(np.mean(shares))
     assert found["score NORMAL"] == pytest.approx(np.mean(shares[::2]))
