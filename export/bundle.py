@@ -26,6 +26,7 @@ from export.errors import UselessModel
 from export.fold import folded_weights, plain_vgg19
 from export.quantize import PRESETS, Agreement, quantize_and_verify
 from export.run_images import RunImages, sample
+from handler.calibration import select_ood_threshold
 from handler.contract import (
     CONTRACT_FILE,
     DISTANCE_NAME,
@@ -37,7 +38,6 @@ from handler.contract import (
 from handler.files import replace_folder, require_replaceable, write_atomically
 from handler.imaging.decode import Pixels
 from training.dataset import AS_IT_IS, Reading
-from training.ood import select_threshold
 from training.run_folder import RunConfig, RunFolder, RunMetrics
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def build(
         name=name,
         version=version,
         sha256="",
-        ood_threshold=select_threshold(distances),
+        ood_threshold=select_ood_threshold(distances),
         **detectors,
         labels=config.labels,
         about=about(config.labels, **(texts or {})),

@@ -26,6 +26,14 @@ separated, the best temperature would be 0."""
 _STEEPEST = 10.0
 """The inverse temperature lies between 1 / this and this."""
 
+_ACCEPTED = 0.995
+"""Share of chest X-rays that must lie within the OOD threshold, before the margin."""
+
+_MARGIN = 1.2
+"""Factor on the OOD threshold: X-rays of other hospitals are a little farther away."""
+
+ECE_BINS = 10
+
 
 def calibrate(probabilities: Array, temperature: float = 1.0, biases: Array | None = None) -> Array:
     """Calibrated probabilities `[N, K]`: the softmax of `(log p + biases) / temperature`.
@@ -141,22 +149,30 @@ def shift_prevalence(probabilities: Array, prevalence: Array) -> Array:
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
-def calibration_error(probabilities: Array, labels: Labels, weights: Array, bins: int = 10) -> float:
-    """The expected calibration error (Naeini et al. 2015): the gap between the mean probability of a class and its
-    share, over equal bins of probability, weighted by images; the mean over the classes.
+def calibration_error(
+    probabilities: Array, truth: npt.NDArray[np.bool_] | Labels, weights: Array | None = None
+) -> float:
+    """The expected calibration error of one class (Naeini et al. 2015, for the probability of that class): the gap
+    between its mean probability and its share, over equal bins of probability, weighted by images.
 
     Args:
-        probabilities: `[N, K]`.
-        labels: `[N]`, 0 to K - 1.
-        weights: `[N]`, the weight of each image.
+        probabilities: `[N]` of the class, 0..1.
+        truth: `[N]`, 1 for images of the class.
+        weights: `[N]`, the weight of each image; by default equal.
     """
-    errors = []
-    for index in range(probabilities.shape[1]):
-        own = probabilities[:, index]
-        filled = np.minimum((own * bins).astype(np.int64), bins - 1)
-        gaps = np.bincount(filled, weights=weights * (own - (labels == index)), minlength=bins)
-        errors.append(np.abs(gaps).sum() / weights.sum())
-    return float(np.mean(errors))
+    w = np.ones(len(truth)) if weights is None else weights
+    gaps = np.bincount(ece_bins(probabilities), weights=w * (probabilities - truth), minlength=ECE_BINS)
+    return float(np.abs(gaps).sum() / w.sum())
+
+
+def ece_bins(probabilities: Array) -> Labels:
+    """Which of `ECE_BINS` equal bins `[N]` each probability falls into."""
+    return np.minimum((probabilities * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+
+
+def select_ood_threshold(distances: npt.NDArray[np.floating]) -> float:
+    """The distance above which an image is out of distribution, from those `[N]` of chest X-rays."""
+    return float(np.quantile(distances, _ACCEPTED)) * _MARGIN
 
 
 def least_images(coverage: float) -> int:

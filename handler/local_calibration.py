@@ -21,6 +21,7 @@ from handler.calibration import (
     calibration_error,
     fit_scaling,
     least_images,
+    select_ood_threshold,
     select_set_thresholds,
     select_threshold,
 )
@@ -30,9 +31,6 @@ from handler.strict import parsed
 
 FOLDS = 5
 """The results of a calibration are measured on images that it was not fitted on: one of this many folds at a time."""
-
-_OOD_QUANTILE, _OOD_MARGIN = 0.995, 1.2
-"""As for the bundle itself, see `training.ood`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +142,7 @@ def fit_local(
         threshold=threshold,
         set_thresholds=sets,
         set_coverage=coverage,
-        ood_threshold=float(np.quantile(distances, _OOD_QUANTILE)) * _OOD_MARGIN,
+        ood_threshold=select_ood_threshold(distances),
         images=dict(zip(contract.labels, counts.tolist(), strict=True)),
         measured=_measured(contract, probabilities, labels, coverage, sensitivity),
     )
@@ -193,7 +191,7 @@ def _results(contract: Contract, probabilities: Array, labels: Labels, given: La
     rows = np.arange(len(labels))
     result: dict[str, Any] = {
         "log_loss": float(weights @ -np.log(np.clip(probabilities[rows, labels], 1e-7, 1))),
-        "ece": calibration_error(probabilities, labels, weights),
+        "ece": float(np.mean([calibration_error(of, labels == k, weights) for k, of in enumerate(probabilities.T)])),
         "correct": {},
         "covered": {},
     }

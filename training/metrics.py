@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from handler.calibration import calibration_error
 from handler.contract import decide
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
-
-ECE_BINS = 10
 
 
 def summary(
@@ -77,7 +76,7 @@ def _one_against_rest(probabilities: Array, truth: npt.NDArray[np.bool_], weight
     return {
         "auc": float(roc_auc_score(truth, probabilities, sample_weight=weights)),
         "average_precision": float(average_precision_score(truth, probabilities, sample_weight=weights)),
-        "ece": expected_calibration_error(probabilities, truth, weights),
+        "ece": calibration_error(probabilities, truth, weights),
     }
 
 
@@ -85,27 +84,6 @@ def shares(metrics: Mapping[str, float]) -> list[str]:
     """Which metrics of a `summary` tell about decisions class by class: of two classes sensitivity and specificity, of
     more the sensitivity for each class."""
     return [name for name in metrics if name in ("sensitivity", "specificity") or name.startswith("sensitivity_")]
-
-
-def expected_calibration_error(
-    probabilities: Array, truth: npt.NDArray[np.bool_] | Labels, weights: Array | None = None
-) -> float:
-    """Mean gap between predicted and observed share of one class over ten equal bins of probability, weighted by how
-    many images fall into each (Naeini et al. 2015, for the probability of that class).
-
-    Args:
-        probabilities: `[N]` of the class, 0..1.
-        truth: `[N]`, 1 for images of the class.
-        weights: `[N]` how often each image counts.
-    """
-    w = np.ones(len(truth)) if weights is None else weights
-    gaps = np.bincount(ece_bins(probabilities), weights=w * (probabilities - truth), minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / w.sum())
-
-
-def ece_bins(probabilities: Array) -> Labels:
-    """Which of `ECE_BINS` equal bins `[N]` each probability falls into."""
-    return np.minimum((probabilities * ECE_BINS).astype(np.int64), ECE_BINS - 1)
 
 
 def confusion(probabilities: Array, labels: Labels, threshold: float | None) -> list[list[int]]:

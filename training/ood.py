@@ -25,12 +25,6 @@ IMAGES = 600
 COMPONENTS = 32
 STRENGTH = 0.5
 
-ACCEPTED = 0.995
-"""Share of validation X-rays that must lie within the threshold, before the margin."""
-
-MARGIN = 1.2
-"""Factor on the threshold: X-rays of other hospitals are a little farther away than validation X-rays."""
-
 
 def fit_ood(model: keras.Model, pixels: Pixels, size: int, seed: int) -> OodStatistics:
     """Fit the statistics on training images and on a corrupted copy of each, so that another framing or exposure or
@@ -77,11 +71,6 @@ def distance(statistics: OodStatistics, features: keras.KerasTensor) -> keras.Ke
     square = ops.sum(ops.square(centred), axis=-1) / statistics.noise
     square = square + ops.sum(ops.square(along) * statistics.gains, axis=-1)
     return ops.sqrt(ops.maximum(square / len(statistics.mean), 0.0))
-
-
-def select_threshold(distances: npt.NDArray[np.float32]) -> float:
-    """The distance above which an image is taken for an OOD image, from those `[N]` of validation X-rays."""
-    return float(np.quantile(distances, ACCEPTED)) * MARGIN
 
 
 def pooled_features(model: keras.Model, pixels: Pixels, batch: int = 32) -> npt.NDArray[np.float64]:

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
+from handler.calibration import ECE_BINS, ece_bins
 from handler.contract import decide
 from handler.files import write_atomically
-from training.metrics import ECE_BINS, confusion, ece_bins, shares
+from training.metrics import confusion, shares
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

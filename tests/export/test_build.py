@@ -212,8 +212,8 @@ def test_transfer_from_vgg_weights_runs_from_start_to_end(
     prepare(phantoms, tmp_path / "data", size=32, validation=0.25)
     head, upper = baseline_recipe().phases
     phases = (
-        Phase(name=head.name, trainable=head.trainable, sizes=(32,) * 8, learning_rate=1e-4),
-        Phase(name=upper.name, trainable=upper.trainable, sizes=(32,) * 2, learning_rate=1e-5),
+        Phase(name=head.name, trainable=head.trainable, sizes=(32,) * 2, learning_rate=1e-4),
+        Phase(name=upper.name, trainable=upper.trainable, sizes=(32,), learning_rate=1e-5),
     )
     recipe = baseline_recipe(phases=phases, augmentation=0.0)
     fit(load(tmp_path / "data"), tmp_path / "run", recipe, str(vgg19_weights) if init == "file" else init)

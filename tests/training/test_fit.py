@@ -248,7 +248,7 @@ def test_early_stopping_ends_a_phase_that_no_longer_improves(prepared: Path, tmp
     from training.fit import fit
 
     # A step this small changes nothing that the validation loss would show for long.
-    phase = Phase(name="stuck", trainable="head", sizes=(48,) * 40, learning_rate=1e-12, patience=2)
+    phase = Phase(name="stuck", trainable="head", sizes=(32,) * 40, learning_rate=1e-12, patience=2)
     fit(load(prepared), tmp_path, Recipe(phases=(phase,), batch_norm=False, width=0.05), "scratch")
 
     assert len(json.loads((tmp_path / "state.json").read_text())["history"]) < 40
@@ -309,7 +309,7 @@ def test_the_next_phase_begins_again_where_the_last_one_ended(
     """Interrupted in the first epoch of a phase after its weights were saved, but before its checkpoint was."""
     from training.fit import fit
 
-    phases = tuple(Phase(name=name, trainable="all", sizes=(48, 48), learning_rate=1e-3) for name in ("one", "two"))
+    phases = tuple(Phase(name=name, trainable="all", sizes=(32, 32), learning_rate=1e-3) for name in ("one", "two"))
     recipe = Recipe(phases=phases, batch_norm=True, width=0.05, batch_size=48)
     fit(load(prepared), tmp_path / "whole", recipe, "scratch")
 

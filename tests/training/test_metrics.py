@@ -18,7 +18,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from training.metrics import bootstrap, confusion, expected_calibration_error, shares, summary
+from handler.calibration import calibration_error
+from training.metrics import bootstrap, confusion, shares, summary
 
 NAMES = ("no", "yes")
 LABELS = np.array([0, 0, 1, 1])
@@ -57,8 +58,8 @@ def test_an_image_exactly_at_the_threshold_is_positive() -> None:
 
 
 def test_calibration_error_is_the_gap_between_said_and_seen() -> None:
-    assert expected_calibration_error(np.full(10, 0.85), np.array([1] * 8 + [0] * 2)) == pytest.approx(0.05)
-    assert expected_calibration_error(np.array([0.0, 1.0]), np.array([0, 1])) == 0.0
+    assert calibration_error(np.full(10, 0.85), np.array([1] * 8 + [0] * 2)) == pytest.approx(0.05)
+    assert calibration_error(np.array([0.0, 1.0]), np.array([0, 1])) == 0.0
 
 
 @settings(max_examples=30)
@@ -74,7 +75,7 @@ def test_of_two_classes_the_second_is_the_positive_one(positive: npt.NDArray[np.
     assert found["auc"] == pytest.approx(roc_auc_score(labels, positive))
     assert found["average_precision"] == pytest.approx(average_precision_score(labels, positive))
     assert found["brier"] == pytest.approx(brier_score_loss(labels, positive))
-    assert found["ece"] == expected_calibration_error(positive, labels)
+    assert found["ece"] == calibration_error(positive, labels)
 
 
 @st.composite
