@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from handler.commands import run
 from handler.files import write_json
+from infra import markdown
 from infra.engine import LOCKED_DOWN, EngineError, machine, model_in
 
 LEAST = "NumPy, ONNX Runtime, Pillow, session, one image"
@@ -106,11 +107,8 @@ def table(result: dict[str, Any]) -> str:
     """Markdown: median CPU ms, and how many times the least of the same image that is."""
     images = result["images"]
     medians = [{part: statistics.median(ms) for part, ms in found["cpu_ms"].items()} for found in images.values()]
-    lines = [f"| CPU ms | {' | '.join(images)} |", f"| --- |{' ---: |' * len(images)}"]
-    for part in PARTS:
-        cells = [f"{parts[part]:.0f} ({parts[part] / parts[LEAST]:.2f})" for parts in medians]
-        lines.append(f"| {part} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = [[part, *(f"{parts[part]:.0f} ({parts[part] / parts[LEAST]:.2f})" for parts in medians)] for part in PARTS]
+    return markdown.table(["CPU ms", *images], rows)
 
 
 def main(arguments: list[str] | None = None) -> int:

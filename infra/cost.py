@@ -11,6 +11,7 @@ import dataclasses
 import sys
 
 from handler.commands import run
+from infra import markdown
 from infra.bulk import BATCH_SIZE, CONCURRENCY
 
 PRICES = "list prices of us-east-1, 2026-11, without free tiers"
@@ -103,19 +104,38 @@ def estimate(
     )
 
 
-def table(estimates: list[Estimate]) -> str:
-    """A Markdown table, one column for each run."""
-    services = list(estimates[0].dollars)
-    rows = [
-        ["", *(f"{e.images / 1e6:g} million" for e in estimates)],
-        ["---", *("---:" for _ in estimates)],
-        ["batches at once", *(f"{e.concurrency:,}" for e in estimates)],
-        ["hours", *(f"{e.hours:.2f}" for e in estimates)],
-        *([f"{name}, $", *(f"{e.dollars[name]:,.2f}" for e in estimates)] for name in services),
-        ["**in all, $**", *(f"**{e.total:,.2f}**" for e in estimates)],
-        ["per million, $", *(f"{e.total / e.images * 1e6:,.2f}" for e in estimates)],
+RUNS = ((1_000_000, CONCURRENCY), (10_000_000, 500), (100_000_000, 1000))
+"""Images, and batches at once, of the columns of the table."""
+
+
+def table(
+    ms: float,
+    *,
+    memory: int = 1769,
+    architecture: str = "x86_64",
+    batch_size: int = BATCH_SIZE,
+    concurrency: int | None = None,
+) -> str:
+    """A Markdown table, one column for each of `RUNS`; the arguments are those of `estimate`."""
+    runs = [
+        estimate(
+            images,
+            ms,
+            memory=memory,
+            architecture=architecture,
+            batch_size=batch_size,
+            concurrency=concurrency or usual,
+        )
+        for images, usual in RUNS
     ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [
+        ["batches at once", *(f"{run.concurrency:,}" for run in runs)],
+        ["hours", *(f"{run.hours:.2f}" for run in runs)],
+        *([f"{name}, $", *(f"{run.dollars[name]:,.2f}" for run in runs)] for name in runs[0].dollars),
+        ["**in all, $**", *(f"**{run.total:,.2f}**" for run in runs)],
+        ["per million, $", *(f"{run.total / run.images * 1e6:,.2f}" for run in runs)],
+    ]
+    return markdown.table(["", *(f"{run.images / 1e6:g} million" for run in runs)], rows)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -131,18 +151,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print(options: argparse.Namespace) -> None:
-    runs = [
-        estimate(
-            images,
-            options.ms,
-            memory=options.memory,
-            architecture=options.architecture,
-            batch_size=options.batch_size,
-            concurrency=options.concurrency or usual,
-        )
-        for images, usual in ((1_000_000, CONCURRENCY), (10_000_000, 500), (100_000_000, 1000))
-    ]
-    sys.stdout.write(f"{table(runs)}\n\n{PRICES}\n")
+    text = table(
+        options.ms,
+        memory=options.memory,
+        architecture=options.architecture,
+        batch_size=options.batch_size,
+        concurrency=options.concurrency,
+    )
+    sys.stdout.write(f"{text}\n\n{PRICES}\n")
 
 
 if __name__ == "__main__":

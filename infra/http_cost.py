@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from handler.commands import run
+from infra import markdown
 from infra.cost import (
     ANSWER_BYTES,
     DATA_OUT_GB,
@@ -61,9 +62,8 @@ def table(*, ms: float, init_ms: float, memory: int = 1769) -> str:
         cold: [million(*pair, ms=ms, init_ms=init_ms, cold=cold, memory=memory) for pair in pairs]
         for cold in COLD_SHARES
     }
+    heads = ["$ per million predictions", *(f"{door}, {architecture}" for door, architecture in pairs)]
     rows = [
-        ["$ per million predictions", *(f"{door}, {architecture}" for door, architecture in pairs)],
-        ["---", *("---:" for _ in pairs)],
         *(
             [f"{part}, 1 % cold" if part == "initialization" else part, *(f"{each[part]:.2f}" for each in sums[0.01])]
             for part in sums[0.01][0]
@@ -73,7 +73,7 @@ def table(*, ms: float, init_ms: float, memory: int = 1769) -> str:
             for cold, found in sums.items()
         ),
     ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown.table(heads, rows)
 
 
 def snapstart(*, init_ms: float, memory: int = 1769, architecture: str = "x86_64") -> str:

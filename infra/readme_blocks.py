@@ -5,11 +5,12 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from infra import cold_start, http_cost
-from infra.cost import PRICES, estimate
+from infra import cold_start, cost, http_cost, sweep_report
+from infra.cost import PRICES
 from infra.engine import ROOT
 from infra.http_cost import million
 from infra.markdown import table
+from infra.sweep_report import Sweep
 
 MODEL = ROOT / "handler" / "model" / "model.json"
 
@@ -108,44 +109,18 @@ def robustness() -> str:
     return table(heads, [[name, *(_percent(row[column]) for column in columns)] for name, row in found.items()])
 
 
-def _alarm(name: str, share: str, fires: str, value: float, digits: int) -> list[str]:
-    return [f"`{name}`", share, fires, f"{value:.{digits}f}"]
-
-
 def alarms() -> str:
     """What the alarms on the answers are set against."""
     known = figures("answers")["figures"]
-    rows = [
-        _alarm(
-            "UnlikeAlarm",
-            "share of scored images with the warning `unlike_training`",
-            "above `MostUnlike`, 0.15",
-            known["unlike"],
-            3,
-        ),
-        _alarm(
-            "RefusalAlarm",
-            "share of images that are refused as no chest X-rays",
-            "above `MostRefused`, 0.05",
-            known["refused"],
-            3,
-        ),
-        _alarm(
-            "UncertainAlarm",
-            "share of scored images with an uncertain answer",
-            "above `MostUncertain`, 0.15",
-            known["uncertain"],
-            3,
-        ),
-        _alarm(
-            "ScoreAlarm",
-            "mean score",
-            "below `LeastMeanScore`, 0.02, or above `MostMeanScore`, 0.97",
-            known["score"],
-            2,
-        ),
-    ]
-    return table(["alarm", "figure", "fires", f"validation, n = {known['n']}"], rows, left=3)
+    rows = (
+        ("UnlikeAlarm", "share of scored images with `unlike_training`", "unlike", "above `MostUnlike`, 0.15"),
+        ("RefusalAlarm", "share of images that are refused as no X-rays", "refused", "above `MostRefused`, 0.05"),
+        ("UncertainAlarm", "share of scored images that are uncertain", "uncertain", "above `MostUncertain`, 0.15"),
+        ("ScoreAlarm", "mean score", "score", "below `LeastMeanScore`, 0.02, or above `MostMeanScore`, 0.97"),
+    )
+    heads = ["alarm", "figure", "fires", f"validation, n = {known['n']}"]
+    cells = [[f"`{alarm}`", title, fires, f"{known[name]:.3f}"] for alarm, title, name, fires in rows]
+    return table(heads, cells, left=3)
 
 
 def billed_ms() -> tuple[float, int]:
@@ -157,17 +132,18 @@ def billed_ms() -> tuple[float, int]:
 
 def init_ms() -> float:
     """CPU milliseconds of an initialization on Lambda."""
-    return round(statistics.median(figures("images")["images"][LAMBDA_IMAGE]["cpu_ms"][ENTRY]))
+    times: list[float] = figures("images")["images"][LAMBDA_IMAGE]["cpu_ms"][ENTRY]
+    return round(statistics.median(times))
 
 
-def cost() -> str:
+def costs() -> str:
     """A million predictions, in one line."""
     ms, memory = billed_ms()
     dollars = [
         sum(million(door, "x86_64", ms=ms, init_ms=init_ms(), cold=0.01, memory=memory).values())
         for door in ("REST_API", "FUNCTION_URL")
     ]
-    bulk = estimate(1_000_000, ms, memory=memory).total
+    bulk = cost.estimate(1_000_000, ms, memory=memory).total
     heads = ["REST API, 1 % cold starts", "function URL, 1 % cold starts", "bulk"]
     return table(heads, [[f"${value:.2f}" for value in (*dollars, bulk)]], left=0)
 
@@ -183,21 +159,13 @@ def http_costs() -> str:
 
 def bulk_costs() -> str:
     """Bulk runs."""
-    from infra.cost import CONCURRENCY
-    from infra.cost import table as bulk_table
-
     ms, memory = billed_ms()
-    runs = [
-        estimate(images, ms, memory=memory, concurrency=concurrency)
-        for images, concurrency in ((1_000_000, CONCURRENCY), (10_000_000, 500), (100_000_000, 1000))
-    ]
-    return f"`python -m infra.cost --ms {ms:g}`, for {memory} MB ({PRICES}):\n\n{bulk_table(runs)}"
+    return f"`python -m infra.cost --ms {ms:g}`, for {memory} MB ({PRICES}):\n\n{cost.table(ms, memory=memory)}"
 
 
 def snapstart() -> str:
     """What SnapStart costs."""
-    ms, memory = billed_ms()
-    return http_cost.snapstart(init_ms=init_ms(), memory=memory)
+    return http_cost.snapstart(init_ms=init_ms(), memory=billed_ms()[1])
 
 
 def images() -> str:
@@ -205,6 +173,11 @@ def images() -> str:
     found = figures("images")
     rounds = len(next(iter(found["images"].values()))["cpu_ms"][ENTRY])
     return f"{_machine(found)}, medians of {rounds} rounds:\n\n{cold_start.table(found)}"
+
+
+def sweep() -> str:
+    """The memory sizes of Lambda."""
+    return sweep_report.table(Sweep.from_json(figures("sweep")))
 
 
 def _percent(share: float) -> str:
@@ -218,12 +191,13 @@ def _machine(found: Mapping[str, Any]) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "results": results,
     "limits": limits,
-    "cost": cost,
+    "costs": costs,
     "robustness": robustness,
     "alarms": alarms,
     "http-costs": http_costs,
     "bulk-costs": bulk_costs,
     "snapstart": snapstart,
     "image-cold-starts": images,
+    "sweep": sweep,
 }
 """By the name in the marker: what writes the block."""

@@ -1,13 +1,14 @@
 """A sweep over memory sizes as a table, JSON and a plot."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from handler.files import write_atomically, write_json
+from infra import markdown
 from infra.cost import API_MILLION_REQUESTS, PRICES
-from infra.sizing import Size
+from infra.sizing import Percentiles, Size
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,15 @@ class Sweep:
         """All fields, and where prices come from."""
         return {**dataclasses.asdict(self), "prices": PRICES}
 
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """From what `to_json` returned."""
+        sizes = [
+            Size(**{**size, **{name: Percentiles(**size[name]) for name in ("duration_ms", "round_trip_ms")}})
+            for size in fields["sizes"]
+        ]
+        return cls(**{name: value for name, value in fields.items() if name != "prices"} | {"sizes": sizes})
+
 
 def table(sweep: Sweep) -> str:
     """Markdown, with what there is to know about it below."""
@@ -56,8 +66,7 @@ def table(sweep: Sweep) -> str:
         ]
         for size in sweep.sizes
     ]
-    lines = [f"| {' | '.join(row)} |" for row in (heads, ["---:"] * len(heads), *rows)]
-    return "\n".join([*lines, "", *_notes(sweep)])
+    return "\n".join([markdown.table(heads, rows, left=0), "", *_notes(sweep)])
 
 
 def _notes(sweep: Sweep) -> list[str]:

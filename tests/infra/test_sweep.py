@@ -16,6 +16,7 @@ from infra.engine import docker
 from infra.instance import vcpus
 from infra.sizing import Size, dollars_per_million, percentiles, recommended, size
 from infra.sweep import main
+from infra.sweep_report import Sweep, table
 from tests.infra.engine import require_emulator
 
 MS = st.floats(min_value=0.1, max_value=60_000)
@@ -160,7 +161,9 @@ def test_a_run_on_containers_measures_and_recommends(
     if cores < 6:
         assert kept["recommended_mb"] == 1769
         assert f"({cores} here)" in printed
-    assert printed.startswith((out / "sweep.md").read_text(encoding="utf-8"))
+    text = (out / "sweep.md").read_text(encoding="utf-8")
+    assert printed.startswith(text)
+    assert table(Sweep.from_json(kept)) + "\n" == text
     assert f"MemorySize {kept['recommended_mb']}" in printed
     assert printed.splitlines()[-1] == f"results in {out}/sweep.json, sweep.md and sweep.png"
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
