@@ -40,7 +40,7 @@ def create_app(settings: Settings, predictor: Predictor) -> FastAPI:
         app.add_api_route(endpoint.path, endpoint.handle, methods=[endpoint.method], **described)
         if endpoint.method == "GET":  # which Starlette answers to HEAD as well, unasked
             app.add_api_route(endpoint.path, endpoint.handle, methods=["HEAD"], include_in_schema=False)
-    app.router.routes.append(service.files)
+    app.router.routes.extend(service.files)
     return app
 
 

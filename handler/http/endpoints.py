@@ -35,6 +35,9 @@ from handler.storage import Storage
 from handler.telemetry import Telemetry
 
 PAGE = Path(__file__).parents[1] / "page"
+DOCS = Path(__file__).parents[1] / "docs"
+SWAGGER_UI = ("fastapi_swagger", "resources")
+"""Package and folder of Swagger UI's files. The package is not imported."""
 
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 
@@ -83,8 +86,12 @@ class Service:
             Endpoint("GET", "/readyz", self.readyz),
             Endpoint("GET", "/openapi.json", self.description),
             Endpoint("GET", "/", self.page, query=None),
+            Endpoint("GET", "/docs", self.docs, query=None),
         )
-        self.files = Mount("/page", StaticFiles(directory=PAGE))
+        self.files = (
+            Mount("/page", StaticFiles(directory=PAGE)),
+            Mount("/docs", StaticFiles(directory=DOCS, packages=[SWAGGER_UI])),
+        )
         telemetry = Telemetry(settings, predictor.contract)
         self.middleware = [
             Middleware(ContextMiddleware, settings=settings, telemetry=telemetry),
@@ -145,6 +152,9 @@ class Service:
     async def page(self, request: Request) -> Response:  # noqa: ARG002
         return FileResponse(PAGE / "index.html")
 
+    async def docs(self, request: Request) -> Response:  # noqa: ARG002
+        return FileResponse(DOCS / "index.html")
+
     async def _refused(self, request: Request, exc: HandlerError) -> Response:
         context: RequestContext = request.state.context
         context.note(exc)
@@ -169,7 +179,7 @@ def create_service(settings: Settings, predictor: Predictor) -> Starlette:
 
     routes = [Route(endpoint.path, endpoint.handle, methods=[endpoint.method]) for endpoint in service.endpoints]
     app = Starlette(
-        routes=[*routes, service.files],
+        routes=[*routes, *service.files],
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
     )
@@ -212,7 +222,7 @@ def _score_in_time(
 
 
 _SIGNED = "x-amz-"
-"""Beginning of the query parameters of an address that is signed for AWS. AWS checks the signature and passes them on."""
+"""Beginning of the query parameters of a presigned address. AWS checks the signature, and can pass them on."""
 
 
 def _require_known(sent: Iterable[str], known: tuple[str, ...]) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from handler.errors import EmptyInput
+from handler.http.examples import ANSWERS, REQUESTS, UPLOAD, UPLOAD_REQUESTS, problem_example
 from handler.http.multipart import FILE_PART
-from handler.http.problems import KINDS, MEDIA_TYPE, problem, problem_of
-from handler.http.requests import JSON, MULTIPART, RAW
+from handler.http.problems import KINDS, MEDIA_TYPE
+from handler.http.requests import IMAGES, JSON, MULTIPART, RAW
 from handler.http.schemas import (
     Answer,
     Base64Item,
@@ -28,9 +28,9 @@ from handler.http.schemas import (
 
 TITLE = "Classification of chest X-rays"
 API_VERSION = "1.1.0"
-"""Semantic version of the interface. The first number is that of the paths (`/v1`) and changes when a documented request
-is no longer valid, or when a documented field changes or disappears. The second one changes when something is added.
-Clients must ignore fields that they do not know."""
+"""Semantic version of the interface. The first number is that of the paths (`/v1`). It changes when a documented request
+becomes invalid, or when a documented field changes or disappears. The second one changes when something is added, such
+as a field. So clients must ignore fields that they do not know."""
 
 ABOUT = (
     "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.**\n\n"
@@ -73,33 +73,12 @@ _SECURITY_SCHEMES = {
 _SECURITY: list[dict[str, list[str]]] = [{}, *({name: []} for name in _SECURITY_SCHEMES)]
 """Which one holds depends on the deployment, and the service itself checks none of them."""
 
-_REQUEST_ID = "5f2c8c1e9b7d4a6f8e3d2c1b0a9f8e7d"
-_SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-_PIXEL_PNG = (  # one grey pixel, so that the example can be sent as it stands: it is no X-ray, and refused as such
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
-)
-_BINARY = {"type": "string", "format": "binary"}
 _REFERENCE = "#/components/schemas/{model}"
 _BODIES = (FilesForm, Base64Item, S3Item, Items, UploadRequest)
 
-_PREDICTION = {
-    "index": 0,
-    "label": "B",
-    "probabilities": {"A": 0.03, "B": 0.97},
-    "prevalence": {"A": 0.5, "B": 0.5},
-    "threshold": 0.5,
-    "prediction_set": ["B"],
-    "uncertain": False,
-    "warnings": [],
-    "distance": 11.2,
-    "timings": {"decode_ms": 9.1, "inference_ms": 4.7},
-}
-_EXPLANATION = {"label": "B", "map": [[-0.2, 0.1], [0.7, 1.2]], "floor": 0.3, "full": 1.0, "overlay": _PIXEL_PNG}
 
-
-def _answer(*predictions: dict[str, Any]) -> dict[str, Any]:
-    model = {"name": "chest-xray", "version": "1.0.0", "sha256": _SHA256}
-    return {"model": model, "request_id": _REQUEST_ID, "predictions": list(predictions)}
+def _schema(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -107,12 +86,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
         kinds = [kind for kind in KINDS.values() if kind.status == status]
-        examples = {
-            kind.slug: {
-                "value": problem(kind, "What is wrong with this request, and what to do about it.", _REQUEST_ID)
-            }
-            for kind in kinds
-        }
+        examples = {kind.slug: problem_example(kind) for kind in kinds}
         content = {MEDIA_TYPE: {"schema": _schema(Problem), "examples": examples}}
         found[status] = {"description": "; ".join(kind.title for kind in kinds), "content": content}
         if status == 503:
@@ -125,10 +99,6 @@ def _body(content: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": content}}
 
 
-def _schema(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": _REFERENCE.format(model=model.__name__)}
-
-
 _WAYS_IN: dict[str, Any] = {
     MULTIPART: {
         "schema": _schema(FilesForm),
@@ -136,19 +106,10 @@ _WAYS_IN: dict[str, Any] = {
     },
     JSON: {
         "schema": {"anyOf": [_schema(Base64Item), _schema(S3Item), _schema(Items)]},
-        "examples": {
-            "base64": {
-                "summary": "One grey pixel. It is refused without `force`, because it is no X-ray.",
-                "value": {"image": _PIXEL_PNG},
-            },
-            "s3": {"summary": "An object in S3.", "value": {"s3_uri": "s3://my-bucket/uploads/1c9d"}},
-            "several": {
-                "summary": "Two images.",
-                "value": {"items": [{"image": _PIXEL_PNG}, {"s3_uri": "s3://my-bucket/uploads/1c9d"}]},
-            },
-        },
+        "examples": REQUESTS,
     },
-    **{media_type: {"schema": _BINARY} for media_type in RAW},
+    # One for all of `RAW`: generators make a body of each, or know none but this one.
+    RAW[-1]: {"schema": {"type": "string", "format": "binary"}},
 }
 
 
@@ -160,8 +121,9 @@ _PREDICTIONS: dict[str, Any] = {
     "operation_id": "predict",
     "tags": ["predictions"],
     "summary": "Score one or several images",
-    "description": "Send a form with one or several parts named `file`, or the bytes of one file, or JSON with base64 "
-    "or an address in S3. The format of an image is detected from its content, not from its content type.",
+    "description": "Send a form with one or several parts named `file`, or JSON with base64 or an address in S3, or "
+    f"the bytes of one file. The content type of these bytes is `{RAW[-1]}` or that of the image: "
+    f"{', '.join(f'`{media_type}`' for media_type in IMAGES)}. The format is always detected from the content.",
     "openapi_extra": _body(_WAYS_IN)
     | {
         "parameters": [
@@ -173,28 +135,7 @@ _PREDICTIONS: dict[str, Any] = {
     "responses": {
         200: {
             "model": Answer,
-            "content": {
-                JSON: {
-                    "examples": {
-                        "one": {"summary": "One image.", "value": _answer(_PREDICTION)},
-                        "explained": {
-                            "summary": "With `explain=true`.",
-                            "value": _answer(_PREDICTION | {"explanation": _EXPLANATION}),
-                        },
-                        "several": {
-                            "summary": "A form with two files, the second one is empty.",
-                            "value": _answer(
-                                _PREDICTION | {"filename": "first.jpg"},
-                                {
-                                    "index": 1,
-                                    "filename": "second.jpg",
-                                    "error": problem_of(EmptyInput("the file is empty"), _REQUEST_ID),
-                                },
-                            ),
-                        },
-                    }
-                }
-            },
+            "content": {JSON: {"examples": ANSWERS}},
         },
         **_problems(400, 403, 404, 408, 409, 413, 415, 422, 503),
     },
@@ -207,35 +148,12 @@ _UPLOADS: dict[str, Any] = {
     "description": "For files that are too large for a request. The form is valid for a short time, for one file of "
     "the given type. Without a body the type is `application/octet-stream`. Only deployments with an upload bucket "
     "have this, others answer 404.",
-    "openapi_extra": _body(
-        {
-            JSON: {
-                "schema": _schema(UploadRequest),
-                "examples": {"jpeg": {"value": {"content_type": "image/jpeg"}}},
-            }
-        },
-        required=False,
-    ),
+    "openapi_extra": _body({JSON: {"schema": _schema(UploadRequest), "examples": UPLOAD_REQUESTS}}, required=False),
     "response_description": "The form.",
     "responses": {
         201: {
             "model": Upload,
-            "content": {
-                JSON: {
-                    "example": {
-                        "url": "https://my-bucket.s3.amazonaws.com/",
-                        "fields": {
-                            "Content-Type": "image/jpeg",
-                            "key": "uploads/1c9d",
-                            "policy": "eyJl...",
-                            "...": "...",
-                        },
-                        "s3_uri": "s3://my-bucket/uploads/1c9d",
-                        "max_bytes": 33554432,
-                        "expires_in_s": 300,
-                    }
-                }
-            },
+            "content": {JSON: {"example": UPLOAD}},
         },
         **_problems(400, 404, 408, 413, 415, 503),
     },

@@ -141,7 +141,7 @@ class Answer(Strict):
     predictions: list[Prediction | Failure] = Field(min_length=1, description="In the order of the images.")
 
 
-class Input(Strict):
+class InputLimits(Strict):
     """What the service takes."""
 
     size: int
@@ -186,7 +186,7 @@ class ModelCard(ModelIdentity):
     temperature: float
     ood_threshold: float
     unlike_threshold: float
-    input: Input
+    input: InputLimits
     metrics: dict[str, object] = Field(description="Measured results by split.")
     intended_use: str
     limits: list[str]
@@ -227,8 +227,10 @@ class Items(Strict):
 class UploadRequest(Strict):
     """What will be uploaded."""
 
-    content_type: str = Field(
-        default=RAW[-1], description="Type of the file that will be uploaded.", json_schema_extra={"enum": list(RAW)}
+    content_type: str | SkipJsonSchema[None] = Field(
+        default=None,
+        description=f"Type of the file that will be uploaded; {RAW[-1]} if it is not given.",
+        json_schema_extra={"enum": list(RAW)},
     )
 
 
