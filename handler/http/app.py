@@ -27,7 +27,6 @@ def create_app(settings: Settings, predictor: Predictor) -> FastAPI:
         title=openapi.TITLE,
         version=openapi.API_VERSION,
         description=openapi.ABOUT,
-        license_info=openapi.LICENSE,
         servers=openapi.SERVERS,
         openapi_tags=openapi.TAGS,
         openapi_url=None,  # the service serves the document, with the labels of its bundle

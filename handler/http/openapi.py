@@ -28,9 +28,12 @@ from handler.http.schemas import (
 
 TITLE = "Classification of chest X-rays"
 API_VERSION = "1.1.0"
-"""Semantic version of the interface. The first number is that of the paths (`/v1`). It changes when a documented request
-becomes invalid, or when a documented field changes or disappears. The second one changes when something is added, such
-as a field. So clients must ignore fields that they do not know."""
+"""Semantic version of the interface.
+
+The first number is that of the paths (`/v1`). It changes when a documented request becomes invalid, or when a
+documented field changes or disappears. The second one changes when something is added, such as a field. So clients must
+ignore fields that they do not know.
+"""
 
 ABOUT = (
     "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.**\n\n"
@@ -38,7 +41,6 @@ ABOUT = (
     "that cannot be scored has an error in its place, and the others are scored. Unknown query parameters are refused. "
     "Answers can get new fields: ignore those that you do not know."
 )
-LICENSE = {"name": "MIT", "identifier": "MIT"}
 SERVERS: list[dict[str, Any]] = [{"url": "/", "description": "The service that sent this document."}]
 TAGS = [
     {"name": "predictions", "description": "Score images."},
