@@ -39,7 +39,8 @@ ABOUT = (
     "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.**\n\n"
     "Errors are problem details (RFC 9457). Several images in one request are scored one by one, in order: an image "
     "that cannot be scored has an error in its place, and the others are scored. Unknown query parameters are refused. "
-    "Answers can get new fields: ignore those that you do not know."
+    "Answers can get new fields: ignore those that you do not know.\n\n"
+    "In deployments that authenticate callers, API Gateway can also answer 401, 403 and 429."
 )
 SERVERS: list[dict[str, Any]] = [{"url": "/", "description": "The service that sent this document."}]
 TAGS = [
@@ -72,7 +73,7 @@ _SECURITY_SCHEMES = {
         "description": "An ID token of the Cognito user pool, in deployments with `AuthMode=JWT`.",
     },
 }
-_SECURITY: list[dict[str, list[str]]] = [{}, *({name: []} for name in _SECURITY_SCHEMES)]
+_SECURITY: list[dict[str, list[str]]] = [{}, {"api_key": []}, {"aws_sigv4": []}, {"jwt": []}]
 """Which one holds depends on the deployment, and the service itself checks none of them."""
 
 _REFERENCE = "#/components/schemas/{model}"

@@ -49,7 +49,9 @@ class Problem(Strict):
         description="Names the sort of problem, for programs.", examples=["urn:problem-type:xray:not-an-xray"]
     )
     title: str = Field(description="Names the sort of problem, for people.")
-    status: int = Field(ge=400, le=599)
+    status: int | SkipJsonSchema[None] = Field(
+        default=None, ge=400, le=599, description="The HTTP status. Problems of API Gateway do not repeat it."
+    )
     detail: str = Field(description="What is wrong with this very request and what to do about it.")
     request_id: str = Field(description="What the service's log calls this request.")
 

@@ -1,4 +1,4 @@
-"""Clients generated from the served OpenAPI document: their names, their types, and an image that one of them scores."""
+"""Clients generated from the served OpenAPI document: names, types, and an image that one of them scores."""
 
 import json
 import os
@@ -125,4 +125,4 @@ def test_the_types_of_typescript_hold(document: Path) -> None:
     run(generate, document, "--output", folder / "xray.d.ts", cwd=folder)
 
     options = ["--noEmit", "--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"]
-    run(compile_, *options, "--lib", "es2022,dom", "--types", "", folder / "usage.ts", cwd=folder)
+    run(compile_, *options, "--lib", "es2022,dom", folder / "usage.ts", cwd=folder)
