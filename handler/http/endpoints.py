@@ -228,8 +228,8 @@ _SIGNED = "x-amz-"
 def _require_known(sent: Iterable[str], known: tuple[str, ...]) -> None:
     if all(name in known or name.lower().startswith(_SIGNED) for name in sent):
         return
-    allowed = f"takes only {' and '.join(f'`{name}`' for name in known)}" if known else "takes none"
-    raise MalformedRequest(f"the request has an unknown query parameter: this path {allowed}")
+    allowed = f"only {', '.join(f'`{name}`' for name in known)}" if known else "none"
+    raise MalformedRequest(f"the request has an unknown query parameter: this path takes {allowed}")
 
 
 def _flag(request: Request, name: str) -> bool:

@@ -89,7 +89,7 @@ UPLOAD = {
 
 _DETAILS = {
     "empty-input": "the file is empty: send the bytes of an image",
-    "malformed-request": "the request has an unknown query parameter: this path takes only `explain` and `force`",
+    "malformed-request": "the request has an unknown query parameter: this path takes only `explain`, `force`",
     "bucket-not-allowed": "this deployment does not read that bucket: its operator may add a bucket to S3_BUCKETS",
     "input-not-found": "there is no such object, or this service may not use it: check the address",
     "uploads-disabled": "this deployment takes no uploads: its operator may set UPLOAD_BUCKET",

@@ -127,7 +127,7 @@ class _Parts:
 
 def _file_name(sent: bytes) -> str | None:
     name = sent.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
-    return "".join(filter(str.isprintable, name)).strip()[:LONGEST_NAME] or None
+    return "".join(filter(str.isprintable, name))[:LONGEST_NAME].strip() or None
 
 
 def _malformed(exc: FormParserError) -> MalformedRequest:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from handler.classifier import Classifier
 from handler.http.app import create_app
 from handler.http.description import STATIC
-from handler.http.endpoints import create_service
+from handler.http.endpoints import Service, create_service
 from handler.imaging.decode import decode
 from handler.scoring import Predictor
 from handler.settings import Settings
@@ -75,6 +75,15 @@ def test_operations_have_short_names_and_described_tags(fronts: list[ASGIApp]) -
     assert names == ["predict", "create_upload", "get_model", "health", "ready"]
     tags = {tag["name"] for tag in document["tags"] if tag["description"]}
     assert {tag for operation in operations for tag in operation["tags"]} == tags
+
+
+def test_the_document_names_the_query_parameters_that_are_taken(predictor: Predictor) -> None:
+    service = Service(Settings(), predictor)
+    paths = TestClient(create_service(Settings(), predictor)).get("/openapi.json").json()["paths"]
+
+    for endpoint in service.endpoints:
+        if operation := paths.get(endpoint.path, {}).get(endpoint.method.lower()):
+            assert tuple(parameter["name"] for parameter in operation.get("parameters", [])) == endpoint.query
 
 
 def test_callers_may_authenticate_in_each_way_of_the_template(fronts: list[ASGIApp]) -> None:

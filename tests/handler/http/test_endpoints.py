@@ -97,8 +97,8 @@ def test_the_pages_are_served_and_may_be_kept_but_checked(client: TestClient, pa
 @pytest.mark.parametrize(
     ("method", "path", "known"),
     [
-        ("POST", "/v1/predictions?explain=true&forced=true", "takes only `explain` and `force`"),
-        ("POST", "/v1/predictions?Explain=true", "takes only `explain` and `force`"),
+        ("POST", "/v1/predictions?explain=true&forced=true", "takes only `explain`, `force`"),
+        ("POST", "/v1/predictions?Explain=true", "takes only `explain`, `force`"),
         ("POST", "/v1/predictions?", ""),
         ("POST", "/v1/uploads?content_type=image/png", "takes none"),
         ("GET", "/v1/model?x", "takes none"),
