@@ -39,6 +39,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 SWAGGER_UI = ("fastapi_swagger", "resources")
 """Package and folder of Swagger UI's files. The package is not imported."""
 
+_FLAGS = ("explain", "force")
+"""Query parameters of a prediction request."""
+
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 
 
@@ -79,7 +82,7 @@ class Service:
         self._model = identity(predictor.contract)
         self._card = encoded(card(predictor, settings))
         self.endpoints = (
-            Endpoint("POST", "/v1/predictions", self.predictions, query=("explain", "force")),
+            Endpoint("POST", "/v1/predictions", self.predictions, query=_FLAGS),
             Endpoint("POST", "/v1/uploads", self.uploads),
             Endpoint("GET", "/v1/model", self.model),
             Endpoint("GET", "/healthz", self.healthz),
@@ -104,10 +107,10 @@ class Service:
 
     async def predictions(self, request: Request) -> Response:
         context: RequestContext = request.state.context
-        explain, force = _flag(request, "explain"), _flag(request, "force")
+        wanted = {name: _flag(request, name) for name in _FLAGS}
         with self._admission.admitted() as charge:
             items = await read_items(request, self._settings, self._storage, charge)
-            score = partial(self._predictor.score_or_error, explain=explain, force=force)
+            score = partial(self._predictor.score_or_error, **wanted)
             # The budget starts here, so that it includes the time in the queue.
             budget = self._settings.request_budget_s
             sources = [item.source for item in items]
