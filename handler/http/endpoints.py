@@ -107,7 +107,7 @@ class Service:
 
     async def predictions(self, request: Request) -> Response:
         context: RequestContext = request.state.context
-        wanted = {name: _flag(request, name) for name in _FLAGS}
+        wanted: dict[str, Any] = {name: _flag(request, name) for name in _FLAGS}
         with self._admission.admitted() as charge:
             items = await read_items(request, self._settings, self._storage, charge)
             score = partial(self._predictor.score_or_error, **wanted)
