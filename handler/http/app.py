@@ -1,5 +1,7 @@
 """The HTTP service with its description: `python -m handler serve`, or any ASGI server with `handler.http.app:app`."""
 
+from typing import Any
+
 from fastapi import FastAPI
 
 from handler import startup
@@ -9,6 +11,11 @@ from handler.scoring import Predictor
 from handler.settings import Settings
 
 
+class _Described(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return openapi.completed(super().openapi())
+
+
 def create_app(settings: Settings, predictor: Predictor) -> FastAPI:
     """Build the service around a loaded model.
 
@@ -16,10 +23,12 @@ def create_app(settings: Settings, predictor: Predictor) -> FastAPI:
         SettingsError: see `handler.http.endpoints.Service`.
     """
     service = Service(settings, predictor)
-    app = FastAPI(
+    app = _Described(
         title=openapi.TITLE,
         version=openapi.API_VERSION,
         description=openapi.ABOUT,
+        servers=openapi.SERVERS,
+        openapi_tags=openapi.TAGS,
         openapi_url=None,  # the service serves the document, with the labels of its bundle
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
@@ -27,10 +36,10 @@ def create_app(settings: Settings, predictor: Predictor) -> FastAPI:
     )
     for endpoint in service.endpoints:
         described = openapi.PATHS.get(endpoint.path, {"include_in_schema": False})
-        app.add_api_route(endpoint.path, endpoint.answer, methods=[endpoint.method], **described)
+        app.add_api_route(endpoint.path, endpoint.handle, methods=[endpoint.method], **described)
         if endpoint.method == "GET":  # which Starlette answers to HEAD as well, unasked
-            app.add_api_route(endpoint.path, endpoint.answer, methods=["HEAD"], include_in_schema=False)
-    app.router.routes.append(service.files)
+            app.add_api_route(endpoint.path, endpoint.handle, methods=["HEAD"], include_in_schema=False)
+    app.router.routes.extend(service.files)
     return app
 
 

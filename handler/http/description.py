@@ -1,4 +1,4 @@
-"""The OpenAPI document of one bundle: the static one with the bundle's title and labels."""
+"""The OpenAPI document of one bundle at one address: the static one with the bundle's title and labels."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,16 @@ STATIC = Path(__file__).with_name("openapi.json")
 0.2 s."""
 
 
-def describe(contract: Contract) -> dict[str, Any]:
+def describe(contract: Contract, prefix: str = "") -> dict[str, Any]:
     """The document for the bundle with this contract: its title, labels and kind of threshold, and examples as this
-    bundle would answer."""
+    bundle would answer.
+
+    Args:
+        prefix: of all paths, such as `/xray`.
+    """
     document: dict[str, Any] = json.loads(STATIC.read_bytes())
     document["info"]["title"] = contract.about.title
+    document["servers"][0]["url"] = prefix or "/"
     schemas, labels = document["components"]["schemas"], list(contract.labels)
     schemas["Label"]["enum"] = labels
     number = schemas["ByLabel"].pop("additionalProperties")

@@ -2,7 +2,7 @@
 not import FastAPI (0.2 s). `handler.http.app` serves the same endpoints with FastAPI.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from handler.http.description import describe
 from handler.http.middleware import REQUEST_ID, ContextMiddleware, ErrorMiddleware, RequestContext
 from handler.http.prefix import PrefixMiddleware
 from handler.http.problems import kind_of_status, problem, problem_of
-from handler.http.requests import RAW, read_json, read_sources
+from handler.http.requests import RAW, read_items, read_json
 from handler.http.responses import ProblemResponse, encoded
 from handler.imaging.isolation import MAX_SLOW
 from handler.scoring import Outcome, Predictor, Source, identity
@@ -35,17 +35,34 @@ from handler.storage import Storage
 from handler.telemetry import Telemetry
 
 PAGE = Path(__file__).parents[1] / "page"
+DOCS = Path(__file__).parents[1] / "docs"
+SWAGGER_UI = ("fastapi_swagger", "resources")
+"""Package and folder of Swagger UI's files. The package is not imported."""
+
+_FLAGS = ("explain", "force")
+"""Query parameters of a prediction request."""
 
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One path of the service."""
+    """One path of the service.
+
+    Args:
+        query: names of the query parameters. Others are refused, so that a misspelt one is not ignored. None: the path
+            is a page, which takes any and reads none.
+    """
 
     method: str
     path: str
     answer: Callable[[Request], Awaitable[Response]]
+    query: tuple[str, ...] | None = ()
+
+    async def handle(self, request: Request) -> Response:
+        if self.query is not None:
+            _require_known(request.query_params, self.query)
+        return await self.answer(request)
 
 
 class Service:
@@ -65,15 +82,19 @@ class Service:
         self._model = identity(predictor.contract)
         self._card = encoded(card(predictor, settings))
         self.endpoints = (
-            Endpoint("POST", "/v1/predictions", self.predictions),
+            Endpoint("POST", "/v1/predictions", self.predictions, query=_FLAGS),
             Endpoint("POST", "/v1/uploads", self.uploads),
             Endpoint("GET", "/v1/model", self.model),
             Endpoint("GET", "/healthz", self.healthz),
             Endpoint("GET", "/readyz", self.readyz),
             Endpoint("GET", "/openapi.json", self.description),
-            Endpoint("GET", "/", self.page),
+            Endpoint("GET", "/", self.page, query=None),
+            Endpoint("GET", "/docs", self.docs, query=None),
         )
-        self.files = Mount("/page", StaticFiles(directory=PAGE))
+        self.files = (
+            Mount("/page", StaticFiles(directory=PAGE)),
+            Mount("/docs", StaticFiles(directory=DOCS, packages=[SWAGGER_UI])),
+        )
         telemetry = Telemetry(settings, predictor.contract)
         self.middleware = [
             Middleware(ContextMiddleware, settings=settings, telemetry=telemetry),
@@ -86,12 +107,13 @@ class Service:
 
     async def predictions(self, request: Request) -> Response:
         context: RequestContext = request.state.context
-        explain, force = _flag(request, "explain"), _flag(request, "force")
+        wanted: dict[str, Any] = {name: _flag(request, name) for name in _FLAGS}
         with self._admission.admitted() as charge:
-            sources = await read_sources(request, self._settings, self._storage, charge)
-            score = partial(self._predictor.score_or_error, explain=explain, force=force)
+            items = await read_items(request, self._settings, self._storage, charge)
+            score = partial(self._predictor.score_or_error, **wanted)
             # The budget starts here, so that it includes the time in the queue.
             budget = self._settings.request_budget_s
+            sources = [item.source for item in items]
             work = partial(_score_in_time, score, sources, budget, monotonic() + budget)
             outcomes = await self._admission.run(work)
         for outcome in outcomes:
@@ -99,8 +121,10 @@ class Service:
         if len(outcomes) == 1 and isinstance(outcomes[0], HandlerError):
             return self._problem(outcomes[0], context)
         answers = [
-            {"error": problem_of(outcome, context.request_id)} if isinstance(outcome, HandlerError) else outcome
-            for outcome in outcomes
+            {"index": index}
+            | ({"filename": item.filename} if item.filename else {})
+            | ({"error": problem_of(outcome, context.request_id)} if isinstance(outcome, HandlerError) else outcome)
+            for index, (item, outcome) in enumerate(zip(items, outcomes, strict=True))
         ]
         return _json({"model": self._model, "request_id": context.request_id, "predictions": answers})
 
@@ -126,11 +150,13 @@ class Service:
         return _json({"status": "ready"})
 
     async def description(self, request: Request) -> Response:
-        servers = {"servers": [{"url": root}]} if (root := request.scope.get("root_path")) else {}
-        return _json(describe(self._predictor.contract) | servers)
+        return _json(describe(self._predictor.contract, request.scope.get("root_path", "")))
 
     async def page(self, request: Request) -> Response:  # noqa: ARG002
         return FileResponse(PAGE / "index.html")
+
+    async def docs(self, request: Request) -> Response:  # noqa: ARG002
+        return FileResponse(DOCS / "index.html")
 
     async def _refused(self, request: Request, exc: HandlerError) -> Response:
         context: RequestContext = request.state.context
@@ -154,9 +180,9 @@ def create_service(settings: Settings, predictor: Predictor) -> Starlette:
     """
     service = Service(settings, predictor)
 
-    routes = [Route(endpoint.path, endpoint.answer, methods=[endpoint.method]) for endpoint in service.endpoints]
+    routes = [Route(endpoint.path, endpoint.handle, methods=[endpoint.method]) for endpoint in service.endpoints]
     app = Starlette(
-        routes=[*routes, service.files],
+        routes=[*routes, *service.files],
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
     )
@@ -196,6 +222,17 @@ def _score_in_time(
                 )
             )
     return outcomes
+
+
+_SIGNED = "x-amz-"
+"""Beginning of the query parameters of a presigned address. AWS checks the signature, and can pass them on."""
+
+
+def _require_known(sent: Iterable[str], known: tuple[str, ...]) -> None:
+    if all(name in known or name.lower().startswith(_SIGNED) for name in sent):
+        return
+    allowed = f"only {', '.join(f'`{name}`' for name in known)}" if known else "none"
+    raise MalformedRequest(f"the request has an unknown query parameter: this path takes {allowed}")
 
 
 def _flag(request: Request, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+from dataclasses import dataclass, field
 
 import python_multipart
 from python_multipart.exceptions import FormParserError
@@ -11,8 +12,24 @@ from handler.errors import InputTooLarge, MalformedRequest
 
 FILE_PART = "file"
 
+LONGEST_NAME = 255
+"""Characters of a file's name that are kept, as file systems do."""
+
 # For each error that it raises, it also logs a warning with a byte of the form.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class FormFile:
+    """A file of a form.
+
+    Args:
+        name: the file's name as printable text, without folders; None if the client sent none. It may name a patient,
+            so it must not be logged.
+    """
+
+    name: str | None
+    content: io.BytesIO = field(default_factory=io.BytesIO)
 
 
 class FormReader:
@@ -55,7 +72,7 @@ class FormReader:
         except FormParserError as exc:
             raise _malformed(exc) from exc
 
-    def finish(self) -> list[bytes]:
+    def finish(self) -> list[FormFile]:
         """The files, once the whole body has been fed."""
         try:
             self._parser.finalize()
@@ -65,7 +82,7 @@ class FormReader:
             raise MalformedRequest("the form breaks off before its closing boundary: send all of it")
         if not self._parts.files:
             raise MalformedRequest(f"the form holds no file: send one or more parts called {FILE_PART!r}")
-        return [file.getvalue() for file in self._parts.files]
+        return self._parts.files
 
 
 class _Parts:
@@ -76,7 +93,7 @@ class _Parts:
         self._name = b""
         self._value = b""
         self._disposition = b""
-        self.files: list[io.BytesIO] = []
+        self.files: list[FormFile] = []
         self.ended = False
 
     def begin(self) -> None:
@@ -94,18 +111,23 @@ class _Parts:
         self._name = self._value = b""
 
     def open_file(self) -> None:
-        name = parse_options_header(self._disposition)[1].get(b"name")
-        if name != FILE_PART.encode():
+        options = parse_options_header(self._disposition)[1]
+        if options.get(b"name") != FILE_PART.encode():
             raise MalformedRequest(f"the form has a part that is not called {FILE_PART!r}: rename it, or leave it out")
         if len(self.files) == self._max_items:
             raise InputTooLarge(f"the form has more than {self._max_items} files: send several requests")
-        self.files.append(io.BytesIO())
+        self.files.append(FormFile(_file_name(options.get(b"filename", b""))))
 
     def add_data(self, data: bytes, start: int, end: int) -> None:
-        self.files[-1].write(memoryview(data)[start:end])
+        self.files[-1].content.write(memoryview(data)[start:end])
 
     def end(self) -> None:
         self.ended = True
+
+
+def _file_name(sent: bytes) -> str | None:
+    name = sent.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
+    return "".join(filter(str.isprintable, name))[:LONGEST_NAME].strip() or None
 
 
 def _malformed(exc: FormParserError) -> MalformedRequest:

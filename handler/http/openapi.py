@@ -1,46 +1,87 @@
 """What the OpenAPI document says beyond the code: requests, answers and problems, each with an example.
 
-It holds for every bundle. `handler.http.description` adds the labels of the bundle that is served.
+It holds for every bundle and address. `handler.http.description` adds the labels of the bundle and the prefix of the
+service.
 """
 
 from typing import Any
 
-from handler.http.problems import KINDS, MEDIA_TYPE, problem
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from handler.http.examples import ANSWERS, REQUESTS, UPLOAD, UPLOAD_REQUESTS, problem_example
+from handler.http.multipart import FILE_PART
+from handler.http.problems import KINDS, MEDIA_TYPE
 from handler.http.requests import IMAGES, JSON, MULTIPART, RAW
-from handler.http.schemas import Answer, Base64Item, Health, ModelCard, S3Item, Upload, UploadRequest
+from handler.http.schemas import (
+    Answer,
+    Base64Item,
+    FilesForm,
+    Health,
+    Items,
+    ModelCard,
+    Problem,
+    S3Item,
+    Upload,
+    UploadRequest,
+)
 
 TITLE = "Classification of chest X-rays"
-API_VERSION = "1.0.0"
+API_VERSION = "1.1.0"
+"""Semantic version of the interface.
+
+The first number is that of the paths (`/v1`). It changes when a documented request becomes invalid, or when a
+documented field changes or disappears. The second one changes when something is added, such as a field. So clients must
+ignore fields that they do not know.
+"""
+
 ABOUT = (
-    "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.** Errors are "
-    "problem details (RFC 9457). Several images in one request are answered one by one, in order: what is wrong with "
-    "one stands in its place and does not spoil the others."
+    "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.**\n\n"
+    "Errors are problem details (RFC 9457). Several images in one request are scored one by one, in order: an image "
+    "that cannot be scored has an error in its place, and the others are scored. Unknown query parameters are refused. "
+    "Answers can get new fields: ignore those that you do not know.\n\n"
+    "In deployments that authenticate callers, API Gateway can also answer 401, 403 and 429."
 )
+SERVERS: list[dict[str, Any]] = [{"url": "/", "description": "The service that sent this document."}]
+TAGS = [
+    {"name": "predictions", "description": "Score images."},
+    {"name": "uploads", "description": "Send files that are too large for a request to S3."},
+    {"name": "model", "description": "What the model is, and how well it does."},
+    {"name": "status", "description": "For load balancers and monitoring."},
+]
 
-_REQUEST_ID = "5f2c8c1e9b7d4a6f8e3d2c1b0a9f8e7d"
-_SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-_PIXEL_PNG = (  # one grey pixel, so that the example can be sent as it stands: it is no X-ray, and refused as such
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
-)
-_BINARY = {"type": "string", "format": "binary"}
-
-_PREDICTION = {
-    "label": "B",
-    "probabilities": {"A": 0.03, "B": 0.97},
-    "prevalence": {"A": 0.5, "B": 0.5},
-    "threshold": 0.5,
-    "prediction_set": ["B"],
-    "uncertain": False,
-    "warnings": [],
-    "distance": 11.2,
-    "timings": {"decode_ms": 9.1, "inference_ms": 4.7},
+_SECURITY_SCHEMES = {
+    "api_key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-api-key",
+        "description": "A key of API Gateway, in deployments with `AuthMode=API_KEY`.",
+    },
+    "aws_sigv4": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+        "description": "AWS Signature Version 4 of the request, in deployments with `AuthMode=AWS_IAM`. The service "
+        "name is `execute-api` for API Gateway, and `lambda` for a function URL. Use a client that signs, such as "
+        "`curl --aws-sigv4`.",
+    },
+    "jwt": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An ID token of the Cognito user pool, in deployments with `AuthMode=JWT`.",
+    },
 }
-_EXPLANATION = {"label": "B", "map": [[-0.2, 0.1], [0.7, 1.2]], "floor": 0.3, "full": 1.0, "overlay": _PIXEL_PNG}
+_SECURITY: list[dict[str, list[str]]] = [{}, {"api_key": []}, {"aws_sigv4": []}, {"jwt": []}]
+"""Which one holds depends on the deployment, and the service itself checks none of them."""
+
+_REFERENCE = "#/components/schemas/{model}"
+_BODIES = (FilesForm, Base64Item, S3Item, Items, UploadRequest)
 
 
-def _answer(*predictions: dict[str, Any]) -> dict[str, Any]:
-    model = {"name": "chest-xray", "version": "1.0.0", "sha256": _SHA256}
-    return {"model": model, "request_id": _REQUEST_ID, "predictions": list(predictions)}
+def _schema(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -48,13 +89,8 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
         kinds = [kind for kind in KINDS.values() if kind.status == status]
-        examples = {
-            kind.slug: {
-                "value": problem(kind, "What is wrong with this request, and what to do about it.", _REQUEST_ID)
-            }
-            for kind in kinds
-        }
-        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}}
+        examples = {kind.slug: problem_example(kind) for kind in kinds}
+        content = {MEDIA_TYPE: {"schema": _schema(Problem), "examples": examples}}
         found[status] = {"description": "; ".join(kind.title for kind in kinds), "content": content}
         if status == 503:
             header = {"description": "Seconds to wait.", "required": True, "schema": {"type": "string"}}
@@ -66,36 +102,17 @@ def _body(content: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": content}}
 
 
-def _json_item(model: type[Base64Item] | type[S3Item]) -> dict[str, Any]:
-    return model.model_json_schema()
-
-
-_ITEM = {"oneOf": [_json_item(Base64Item), _json_item(S3Item)]}
-_ITEMS = {
-    "title": "Items",
-    "type": "object",
-    "properties": {"items": {"type": "array", "minItems": 1, "items": _ITEM}},
-    "required": ["items"],
-    "additionalProperties": False,
-}
 _WAYS_IN: dict[str, Any] = {
     MULTIPART: {
-        "schema": {
-            "type": "object",
-            "properties": {"file": {"type": "array", "minItems": 1, "items": _BINARY}},
-            "required": ["file"],
-            "additionalProperties": False,
-        }
+        "schema": _schema(FilesForm),
+        "encoding": {FILE_PART: {"contentType": ", ".join(RAW)}},
     },
     JSON: {
-        "schema": {"oneOf": [*_ITEM["oneOf"], _ITEMS]},
-        "examples": {
-            "base64": {"value": {"image": _PIXEL_PNG}},
-            "s3": {"value": {"s3_uri": "s3://my-bucket/uploads/1c9d"}},
-            "several": {"value": {"items": [{"image": _PIXEL_PNG}, {"s3_uri": "s3://my-bucket/uploads/1c9d"}]}},
-        },
+        "schema": {"anyOf": [_schema(Base64Item), _schema(S3Item), _schema(Items)]},
+        "examples": REQUESTS,
     },
-    **{media_type: {"schema": _BINARY} for media_type in RAW},
+    # One for all of `RAW`: generators make a body of each, or know none but this one.
+    RAW[-1]: {"schema": {"type": "string", "format": "binary"}},
 }
 
 
@@ -104,85 +121,68 @@ def _flag(name: str, about: str) -> dict[str, Any]:
 
 
 _PREDICTIONS: dict[str, Any] = {
+    "operation_id": "predict",
+    "tags": ["predictions"],
     "summary": "Score one or several images",
-    "description": "As a form with one or several parts called `file`, as the bare bytes of one file, or as JSON with "
-    "the file in base64 or its address in S3. Of which kind a file is, is read off its content.",
+    "description": "Send a form with one or several parts named `file`, or JSON with base64 or an address in S3, or "
+    f"the bytes of one file. The content type of these bytes is `{RAW[-1]}` or that of the image: "
+    f"{', '.join(f'`{media_type}`' for media_type in IMAGES)}. The format is always detected from the content.",
     "openapi_extra": _body(_WAYS_IN)
     | {
         "parameters": [
-            _flag("explain", "Add an occlusion map."),
-            _flag("force", "Score images that do not look like a chest X-ray as well."),
+            _flag("explain", "Add an occlusion map to each prediction."),
+            _flag("force", "Also score images that do not look like a chest X-ray."),
         ]
     },
-    "response_description": "One prediction, or one error, for each image.",
+    "response_description": "One prediction or one error for each image, in the order of the request.",
     "responses": {
         200: {
             "model": Answer,
-            "content": {
-                JSON: {
-                    "examples": {
-                        "one": {"value": _answer(_PREDICTION)},
-                        "explained": {"value": _answer(_PREDICTION | {"explanation": _EXPLANATION})},
-                        "several": {
-                            "summary": "The second of two files is empty.",
-                            "value": _answer(
-                                _PREDICTION,
-                                {"error": problem(next(iter(KINDS.values())), "the file is empty", _REQUEST_ID)},
-                            ),
-                        },
-                    }
-                }
-            },
+            "content": {JSON: {"examples": ANSWERS}},
         },
         **_problems(400, 403, 404, 408, 409, 413, 415, 422, 503),
     },
 }
 _UPLOADS: dict[str, Any] = {
     "status_code": 201,
-    "summary": "Get a form to upload one large file with",
-    "description": "For files beyond the limit on request bodies. The form is valid for a short time and for one file "
-    "of the type that was named.",
-    "openapi_extra": _body(
-        {
-            JSON: {
-                "schema": UploadRequest.model_json_schema()
-                | {"properties": {"content_type": {"type": "string", "enum": [*IMAGES, RAW[-1]]}}},
-                "examples": {"jpeg": {"value": {"content_type": "image/jpeg"}}},
-            }
-        },
-        required=False,
-    ),
+    "operation_id": "create_upload",
+    "tags": ["uploads"],
+    "summary": "Get a form that uploads one file to S3",
+    "description": "For files that are too large for a request. The form is valid for a short time, for one file of "
+    "the given type. Without a body the type is `application/octet-stream`. Only deployments with an upload bucket "
+    "have this, others answer 404.",
+    "openapi_extra": _body({JSON: {"schema": _schema(UploadRequest), "examples": UPLOAD_REQUESTS}}, required=False),
+    "response_description": "The form.",
     "responses": {
         201: {
             "model": Upload,
-            "content": {
-                JSON: {
-                    "example": {
-                        "url": "https://my-bucket.s3.amazonaws.com/",
-                        "fields": {
-                            "Content-Type": "image/jpeg",
-                            "key": "uploads/1c9d",
-                            "policy": "eyJl...",
-                            "...": "...",
-                        },
-                        "s3_uri": "s3://my-bucket/uploads/1c9d",
-                        "max_bytes": 33554432,
-                        "expires_in_s": 300,
-                    }
-                }
-            },
+            "content": {JSON: {"example": UPLOAD}},
         },
         **_problems(400, 404, 408, 413, 415, 503),
     },
 }
 _MODEL: dict[str, Any] = {
-    "summary": "The model's card: contract, measured results, intended use and limits",
-    "responses": {200: {"model": ModelCard}},
+    "operation_id": "get_model",
+    "tags": ["model"],
+    "summary": "Get the model card",
+    "description": "Labels, thresholds, measured results, intended use and limits.",
+    "response_description": "The model card.",
+    "responses": {200: {"model": ModelCard}, **_problems(400)},
 }
-_HEALTH: dict[str, Any] = {"summary": "Is the process there?", "responses": {200: {"model": Health}}}
+_HEALTH: dict[str, Any] = {
+    "operation_id": "health",
+    "tags": ["status"],
+    "summary": "Check that the process runs",
+    "response_description": "The process runs.",
+    "responses": {200: {"model": Health, "content": {JSON: {"example": {"status": "ok"}}}}, **_problems(400)},
+}
 _READY: dict[str, Any] = {
-    "summary": "Does the network answer?",
-    "responses": {200: {"model": Health}, **_problems(503)},
+    "operation_id": "ready",
+    "tags": ["status"],
+    "summary": "Check that the network computes",
+    "description": "Scores a blank image.",
+    "response_description": "The network computes.",
+    "responses": {200: {"model": Health, "content": {JSON: {"example": {"status": "ready"}}}}, **_problems(400, 503)},
 }
 
 PATHS: dict[str, dict[str, Any]] = {
@@ -193,3 +193,12 @@ PATHS: dict[str, dict[str, Any]] = {
     "/readyz": _READY,
 }
 """What FastAPI is told of each path; what is not here, such as the page, is not part of the interface."""
+
+
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """Add to the document that FastAPI generates what FastAPI cannot know: the schemas of bodies that it does not read,
+    and how deployments authenticate callers."""
+    _, bodies = models_json_schema([(model, "validation") for model in _BODIES], ref_template=_REFERENCE)
+    schemas = document["components"]["schemas"] | bodies["$defs"]
+    components = {"schemas": dict(sorted(schemas.items())), "securitySchemes": _SECURITY_SCHEMES}
+    return document | {"components": components, "security": _SECURITY}

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 
@@ -38,15 +38,26 @@ _GRACE_S = 5
 """Extra time for connections with a slow start."""
 
 
-async def read_sources(request: Request, settings: Settings, storage: Storage, charge: Charge) -> list[Source]:
+class Item(NamedTuple):
+    """One image of a request.
+
+    Args:
+        source: raises the error of one image of several when it is called.
+        filename: see `handler.http.multipart.FormFile`.
+    """
+
+    source: Source
+    filename: str | None = None
+
+
+async def read_items(request: Request, settings: Settings, storage: Storage, charge: Charge) -> list[Item]:
     """Read a request's body.
 
     Args:
         charge: see `AdmissionLimiter.admitted`.
 
     Returns:
-        The images in the order of the request, at least one. An error in one of several images is raised when that
-        source is called.
+        The images in the order of the request, at least one.
 
     Raises:
         UnsupportedMedia, MalformedRequest, InputTooLarge, SlowRequest, Overloaded: see `handler.errors`.
@@ -61,10 +72,10 @@ async def read_sources(request: Request, settings: Settings, storage: Storage, c
     if media_type == MULTIPART:
         form = FormReader(content_type, settings.max_items)
         await _receive(request, settings, charge, form.feed)
-        return [partial(_same, data) for data in form.finish()]
+        return [Item(file.content.getvalue, file.name) for file in form.finish()]
     if media_type == JSON:
         return _from_json(_parsed(await _body(request, settings, charge)), settings, storage)
-    return [partial(_same, await _body(request, settings, charge))]
+    return [Item(partial(_same, await _body(request, settings, charge)))]
 
 
 async def read_json(request: Request, settings: Settings, charge: Charge) -> Any:
@@ -112,7 +123,7 @@ async def _receive(request: Request, settings: Settings, charge: Charge, keep: C
             keep(chunk)
 
 
-def _from_json(document: Any, settings: Settings, storage: Storage) -> list[Source]:
+def _from_json(document: Any, settings: Settings, storage: Storage) -> list[Item]:
     if isinstance(document, dict) and document.keys() == {"items"}:
         items = document["items"]
         if not isinstance(items, list) or not items:
@@ -121,7 +132,7 @@ def _from_json(document: Any, settings: Settings, storage: Storage) -> list[Sour
         items = [document]
     if len(items) > settings.max_items:
         raise InputTooLarge(f"there are {len(items)} items, the limit is {settings.max_items}: send several requests")
-    return [_source(item, storage) for item in items]
+    return [Item(_source(item, storage)) for item in items]
 
 
 def _source(item: Any, storage: Storage) -> Source:

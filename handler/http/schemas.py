@@ -1,11 +1,15 @@
-"""The answers as types, for the OpenAPI document alone: nothing is validated with these while serving. A test holds
-real answers against them.
+"""Requests and answers as types, for the OpenAPI document alone: nothing is validated with these while serving. Tests
+validate real answers with them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypeAliasType
+
+from handler.http.multipart import LONGEST_NAME
+from handler.http.requests import RAW
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0)]
@@ -25,8 +29,17 @@ Threshold = TypeAliasType(
 )
 
 
+def _simplify(schema: dict[str, Any]) -> None:
+    """Remove what code generators would repeat: the titles of fields, which are their names again, and the default of
+    fields that can be absent, but are never null."""
+    for field in schema["properties"].values():
+        field.pop("title", None)
+        if "default" in field and field["default"] is None:
+            del field["default"]
+
+
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_simplify)
 
 
 class Problem(Strict):
@@ -36,12 +49,16 @@ class Problem(Strict):
         description="Names the sort of problem, for programs.", examples=["urn:problem-type:xray:not-an-xray"]
     )
     title: str = Field(description="Names the sort of problem, for people.")
-    status: int = Field(ge=400, le=599)
+    status: int | SkipJsonSchema[None] = Field(
+        default=None, ge=400, le=599, description="The HTTP status. Problems of API Gateway do not repeat it."
+    )
     detail: str = Field(description="What is wrong with this very request and what to do about it.")
     request_id: str = Field(description="What the service's log calls this request.")
 
 
 class ModelIdentity(Strict):
+    """The model that answered."""
+
     name: str
     version: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="Of the ONNX file.")
@@ -65,6 +82,8 @@ class Explanation(Strict):
 
 
 class Timings(Strict):
+    """How long the parts of the work took."""
+
     decode_ms: Milliseconds
     inference_ms: Milliseconds
 
@@ -76,7 +95,21 @@ class ImageWarning(Strict):
     detail: str = Field(description="For people.")
 
 
+Index = Annotated[int, Field(ge=0, description="Position of the image in the request, from 0.")]
+Filename = Annotated[
+    str,
+    Field(
+        max_length=LONGEST_NAME,
+        description="Name of the file, if the form has one: printable characters, without folders.",
+    ),
+]
+
+
 class Prediction(Strict):
+    """The result for one image."""
+
+    index: Index
+    filename: Filename | SkipJsonSchema[None] = None
     label: Label
     probabilities: ByLabel = Field(description="By label, calibrated; they sum to 1.")
     prevalence: ByLabel = Field(description="The share of each class that the probabilities assume.")
@@ -91,22 +124,28 @@ class Prediction(Strict):
         description="How far the image is from the X-rays that the network knows; see `ood_threshold` of the model.",
     )
     timings: Timings
-    explanation: Explanation | None = Field(default=None, description="Only with `explain=true`.")
+    explanation: Explanation | SkipJsonSchema[None] = Field(default=None, description="Only with `explain=true`.")
 
 
 class Failure(Strict):
-    """Takes the place of a prediction when one image of several cannot be scored."""
+    """Takes the place of a prediction if one of several images cannot be scored."""
 
+    index: Index
+    filename: Filename | SkipJsonSchema[None] = None
     error: Problem
 
 
 class Answer(Strict):
+    """One prediction or one failure for each image."""
+
     model: ModelIdentity
     request_id: str
     predictions: list[Prediction | Failure] = Field(min_length=1, description="In the order of the images.")
 
 
-class Input(Strict):
+class InputLimits(Strict):
+    """What the service takes."""
+
     size: int
     formats: list[str]
     max_pixels: int
@@ -131,6 +170,8 @@ class LocalCalibration(Strict):
 
 
 class ModelCard(ModelIdentity):
+    """What the model is, what it was measured on, and what it is for."""
+
     title: str = Field(description="What the model reads from what, for people.")
     contract_version: int
     labels: list[Label] = Field(description="In the order of the network's outputs.")
@@ -147,7 +188,7 @@ class ModelCard(ModelIdentity):
     temperature: float
     ood_threshold: float
     unlike_threshold: float
-    input: Input
+    input: InputLimits
     metrics: dict[str, object] = Field(description="Measured results by split.")
     intended_use: str
     limits: list[str]
@@ -156,7 +197,15 @@ class ModelCard(ModelIdentity):
     disclaimer: str
 
 
+class FilesForm(Strict):
+    """A form with one or several files."""
+
+    file: list[bytes] = Field(min_length=1, description="One part for each image. All parts are named `file`.")
+
+
 class Base64Item(Strict):
+    """An image in JSON."""
+
     image: str = Field(
         description="The bytes of an image in base64, standard alphabet with padding.",
         json_schema_extra={"contentEncoding": "base64"},
@@ -164,13 +213,27 @@ class Base64Item(Strict):
 
 
 class S3Item(Strict):
+    """An image in S3."""
+
     s3_uri: str = Field(
         description="s3://BUCKET/KEY of an object in a bucket that this deployment reads, or of an upload."
     )
 
 
+class Items(Strict):
+    """Several images in JSON."""
+
+    items: list[Base64Item | S3Item] = Field(min_length=1)
+
+
 class UploadRequest(Strict):
-    content_type: str = Field(default="application/octet-stream", description="Of the file that will be uploaded.")
+    """What will be uploaded."""
+
+    content_type: str | SkipJsonSchema[None] = Field(
+        default=None,
+        description=f"Type of the file that will be uploaded; {RAW[-1]} if it is not given.",
+        json_schema_extra={"enum": list(RAW)},
+    )
 
 
 class Upload(Strict):
@@ -184,4 +247,6 @@ class Upload(Strict):
 
 
 class Health(Strict):
+    """The state of the service."""
+
     status: Literal["ok", "ready"]

@@ -52,16 +52,16 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, url: str, options: dict[str, Any]) -> Iterator[Any]:
+def opened(browser: Any, url: str, options: dict[str, Any], root: str = "") -> Iterator[Any]:
     """The opened page. It is an error if a script fails, if the content security policy has to stop something, or if
-    the page makes a request to any other place."""
+    the page makes a request to any other place than below `root`, which is the page's own address if it is empty."""
     context = browser.new_context(**options)
     context.set_default_timeout(10_000)
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: complaints.append(request.url) if _elsewhere(request.url, url) else None)
+    page.on("request", lambda request: complaints.append(request.url) if _elsewhere(request.url, root or url) else None)
     page.goto(url)
     yield page
     context.close()

@@ -11,11 +11,12 @@ from starlette.types import ASGIApp
 from handler.classifier import Classifier
 from handler.http.app import create_app
 from handler.http.description import STATIC
-from handler.http.endpoints import create_service
+from handler.http.endpoints import Service, create_service
 from handler.imaging.decode import decode
 from handler.scoring import Predictor
 from handler.settings import Settings
 from tests.handler.images import jpeg
+from tests.infra import template
 from tests.tiny_bundle import write_tiny_bundle
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed: install the extra `dev`")
@@ -55,6 +56,45 @@ def test_the_document_has_the_title_and_labels_of_the_bundle(fronts: list[ASGIAp
     assert schemas["Label"]["enum"] == list(labels)
     assert list(schemas["ByLabel"]["properties"]) == list(labels)
     assert [option["type"] for option in schemas["Threshold"]["anyOf"]] == ["number" if len(labels) == 2 else "null"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/xray", "/a/b"])
+def test_the_document_knows_the_prefix_of_the_service(predictor: Predictor, prefix: str) -> None:
+    client = TestClient(create_app(Settings(base_path=prefix), predictor))
+
+    document = client.get(f"{prefix}/openapi.json").json()
+
+    assert [server["url"] for server in document["servers"]] == [prefix or "/"]
+
+
+def test_operations_have_short_names_and_described_tags(fronts: list[ASGIApp]) -> None:
+    document = TestClient(fronts[1]).get("/openapi.json").json()
+
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert names == ["predict", "create_upload", "get_model", "health", "ready"]
+    tags = {tag["name"] for tag in document["tags"] if tag["description"]}
+    assert {tag for operation in operations for tag in operation["tags"]} == tags
+
+
+def test_the_document_names_the_query_parameters_that_are_taken(predictor: Predictor) -> None:
+    service = Service(Settings(), predictor)
+    paths = TestClient(create_service(Settings(), predictor)).get("/openapi.json").json()["paths"]
+
+    for endpoint in service.endpoints:
+        if operation := paths.get(endpoint.path, {}).get(endpoint.method.lower()):
+            assert tuple(parameter["name"] for parameter in operation.get("parameters", [])) == endpoint.query
+
+
+def test_callers_may_authenticate_in_each_way_of_the_template(fronts: list[ASGIApp]) -> None:
+    document = TestClient(fronts[1]).get("/openapi.json").json()
+
+    modes = template.load()["Parameters"]["AuthMode"]["AllowedValues"]
+    schemes = document["components"]["securitySchemes"]
+    described = [mode for mode in modes for scheme in schemes.values() if f"`AuthMode={mode}`" in scheme["description"]]
+    assert sorted([*described, "NONE"]) == sorted(modes)
+    # None is required: the service itself checks none.
+    assert document["security"] == [{}, *({name: []} for name in schemes)]
 
 
 def test_answers_card_and_examples_are_as_the_document_says(fronts: list[ASGIApp], labels: tuple[str, ...]) -> None:

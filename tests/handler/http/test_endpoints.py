@@ -73,21 +73,69 @@ def test_the_examples_of_the_document_are_true(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [("/", "text/html"), ("/page/style.css", "text/css"), ("/page/script.js", "text/javascript")]
+    ("path", "kind"),
+    [
+        ("/", "text/html"),
+        ("/page/style.css", "text/css"),
+        ("/page/script.js", "text/javascript"),
+        ("/docs", "text/html"),
+        ("/docs/start.js", "text/javascript"),
+        ("/docs/swagger-ui-bundle.js", "text/javascript"),
+    ],
 )
-def test_the_page_is_served_and_may_be_kept_but_checked(client: TestClient, path: str, kind: str) -> None:
+def test_the_pages_are_served_and_may_be_kept_but_checked(client: TestClient, path: str, kind: str) -> None:
     response = client.get(path)
 
     assert response.headers["content-type"].startswith(kind)
     assert response.headers["cache-control"] == "no-cache"
     assert client.head(path).status_code == 200
     again = client.get(path, headers={"if-none-match": response.headers["etag"]})
-    assert (again.status_code, again.content) == (304, b"") if path != "/" else (200, response.content)
+    kept = path not in ("/", "/docs")
+    assert (again.status_code, again.content) == ((304, b"") if kept else (200, response.content))
 
 
-@pytest.mark.parametrize("path", ["/page/../app.py", "/page/%2e%2e/app.py", "/page//etc/passwd", "/page/"])
-def test_nothing_but_the_page_is_served(client: TestClient, path: str) -> None:
-    assert client.get(path).status_code == 404
+@pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [
+        ("POST", "/v1/predictions?explain=true&forced=true", "takes only `explain`, `force`"),
+        ("POST", "/v1/predictions?Explain=true", "takes only `explain`, `force`"),
+        ("POST", "/v1/predictions?", ""),
+        ("POST", "/v1/uploads?content_type=image/png", "takes none"),
+        ("GET", "/v1/model?x", "takes none"),
+        ("GET", "/healthz?x=1", "takes none"),
+        ("GET", "/readyz?x=1", "takes none"),
+        ("GET", "/openapi.json?x=1", "takes none"),
+    ],
+)
+def test_an_unknown_query_parameter_is_refused(client: TestClient, method: str, path: str, known: str) -> None:
+    response = client.request(method, path)
+
+    if known:
+        assert_refused(response, 400, "malformed-request")
+        assert known in response.json()["detail"]
+    else:
+        assert "query" not in response.json()["detail"]
+
+
+def test_a_head_request_is_refused_like_its_get(client: TestClient) -> None:
+    assert client.head("/healthz?x=1").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/?utm_source=x", "/docs?x", "/page/style.css?v=2", "/docs/start.js?v=2"])
+def test_pages_and_their_files_take_any_query(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+def test_a_signature_in_the_query_is_no_unknown_parameter(client: TestClient) -> None:
+    signature = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00"
+
+    assert client.get(f"/v1/model?{signature}").status_code == 200
+
+
+@pytest.mark.parametrize("folder", ["page", "docs"])
+@pytest.mark.parametrize("path", ["../app.py", "%2e%2e/app.py", "/etc/passwd", ""])
+def test_nothing_but_the_pages_is_served(client: TestClient, folder: str, path: str) -> None:
+    assert client.get(f"/{folder}/{path}").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/v1/predictions/", "/healthz/"])
@@ -96,7 +144,12 @@ def test_a_slash_too_many_sends_no_image_elsewhere(client: TestClient, path: str
 
 
 def test_every_answer_forbids_what_the_page_does_not_need(client: TestClient) -> None:
-    for response in (client.get("/"), client.get("/nothing"), client.post("/v1/predictions", content=b"x")):
+    for response in (
+        client.get("/"),
+        client.get("/docs"),
+        client.get("/nothing"),
+        client.post("/v1/predictions", content=b"x"),
+    ):
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
@@ -176,15 +229,18 @@ def test_a_method_of_the_callers_own_is_not_logged(client: TestClient, capsys: p
     assert [json.loads(line)["method"] for line in capsys.readouterr().out.splitlines()] == ["other", "GET"]
 
 
-def test_logs_hold_nothing_of_the_image(client: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_hold_nothing_of_the_image(make_client, capsys: pytest.CaptureFixture[str]) -> None:
     from tests.handler.images import dicom
 
-    # GIVEN a patient's image, once whole and once damaged, under a telling name
-    for data in (dicom(), dicom()[:3000]):
-        client.post("/v1/predictions?force=true&name=Doe", files={"file": ("Doe_Jane.dcm", data)})
+    # GIVEN a patient's image, whole and damaged, under a telling name, and the most verbose log
+    client = make_client(log_level="DEBUG")
+    whole, damaged = (("file", ("Doe_Jane.dcm", data)) for data in (dicom(), dicom()[:3000]))
+    for query, *files in (("", whole), ("", damaged), ("", whole, damaged), ("&name=Doe", whole)):
+        client.post(f"/v1/predictions?force=true{query}", files=files)
 
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
+    assert len([line for line in lines if "TotalMs" in line]) == 4
+    assert len(lines) == 8
     assert not [line for line in lines if "Doe" in line or "4711" in line]
 
 
@@ -200,6 +256,9 @@ def test_logs_hold_nothing_of_the_image(client: TestClient, capsys: pytest.Captu
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/openapi.json"),
+        ("GET", "/docs"),
+        ("HEAD", "/docs/swagger-ui.css"),
+        ("GET", "/healthz?x=1"),
         ("POST", "/v1/predictions"),
         ("POST", "/v1/predictions?explain=perhaps"),
         ("GET", "/v1/predictions"),

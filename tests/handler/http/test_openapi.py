@@ -18,11 +18,9 @@ from tests.tiny_bundle import write_tiny_bundle
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: install the extra `dev`")
 
-for media_type in RAW:
-    # Random bytes are no image; mix in some that are.
-    images = st.sampled_from([jpeg(), png(), noise(), dicom()]) | st.binary(max_size=200)
-    schemathesis.openapi.media_type(media_type, images)
-
+# Random bytes are no image; mix in some that are.
+images = st.sampled_from([jpeg(), png(), noise(), dicom()]) | st.binary(max_size=200)
+schemathesis.openapi.media_type(RAW[-1], images)
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 

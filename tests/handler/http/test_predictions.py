@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 from starlette.testclient import TestClient
@@ -101,6 +104,7 @@ def test_several_files_are_answered_in_order_and_a_bad_one_in_its_place(client: 
 
     statuses = [prediction.get("error", {}).get("status") for prediction in predictions]
     assert statuses == [None, 400, None, 415, 413]
+    assert [(each["index"], each["filename"]) for each in predictions] == [(i, f"{i}.jpg") for i in range(5)]
     [alone] = answered(client.post(PATH, content=files[2]))
     assert predictions[2]["probabilities"] == alone["probabilities"]
 
@@ -117,6 +121,39 @@ def test_several_items_of_json_fail_one_by_one(client: TestClient) -> None:
 
     statuses = [prediction.get("error", {}).get("status") for prediction in predictions]
     assert statuses == [None, 400, 403, 400]
+    assert [prediction["index"] for prediction in predictions] == [0, 1, 2, 3]
+    assert not [prediction for prediction in predictions if "filename" in prediction]
+
+
+def named(client: TestClient, *names: bytes) -> list[str | None]:
+    """The names in the answer to a form whose files have these names as they stand. The files are empty."""
+    parts = [b'--B\r\ncontent-disposition: form-data; name="file"; filename="%s"\r\n\r\n\r\n' % name for name in names]
+    headers = {"content-type": "multipart/form-data; boundary=B"}
+    response = client.post(PATH, content=b"".join(parts) + b"--B--\r\n", headers=headers)
+    return [prediction.get("filename") for prediction in answered(response)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        ("Thorax Übersicht.dcm", "Thorax Übersicht.dcm"),
+        ("ward/3/a.png", "a.png"),
+        ("C:\\ward\\a.png", "a.png"),
+        ("../../", None),
+        ("", None),
+        ("a\tb\x00c\x7f\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe", "abcgnp.exe"),
+        ("x" * 300 + ".png", "x" * 255),
+    ],
+)
+def test_a_file_name_comes_back_as_bounded_text(client: TestClient, sent: str, answered: str | None) -> None:
+    assert named(client, sent.encode(), b"other.png") == [answered, "other.png"]
+
+
+@given(st.binary(max_size=80).filter(lambda name: not set(name) & set(b'\r\n"')))
+def test_any_file_name_comes_back_as_printable_text(app: FastAPI, sent: bytes) -> None:
+    name, _ = named(TestClient(app), sent, b"other.png")
+
+    assert name is None or (name.isprintable() and "/" not in name and 0 < len(name) <= 255)
 
 
 def test_an_explanation_is_numbers_and_an_image(client: TestClient, classifier: Classifier) -> None:
