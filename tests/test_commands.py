@@ -160,7 +160,7 @@ def test_a_full_disk_does_not_lose_an_evaluation(phantoms: Path, tmp_path: Path)
 
     assert done.returncode == 1
     assert f"{tmp_path}/metrics.json" in error(done.stderr)
-    assert "called PNEUMONIA from a probability" in done.stderr
+    assert "classified as PNEUMONIA at a probability" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")

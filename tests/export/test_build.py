@@ -255,11 +255,13 @@ def test_a_network_that_is_no_better_than_chance_is_refused(
 ) -> None:
     run = Path(shutil.copytree(scratch_run, tmp_path / "run"))
     metrics = json.loads((run / "metrics.json").read_text())
-    (run / "metrics.json").write_text(json.dumps(metrics | {"useless": "it calls every validation image NORMAL"}))
+    (run / "metrics.json").write_text(
+        json.dumps(metrics | {"useless": "it classifies every validation image as NORMAL"})
+    )
 
     assert main(["build", "--model", str(run), "--data", str(phantoms), "--out", str(tmp_path / "bundle")]) == 1
 
     said = capsys.readouterr().err
-    assert "no better than chance (it calls every validation image NORMAL)" in said
+    assert "no better than chance (it classifies every validation image as NORMAL)" in said
     assert "--force" in said
     assert not (tmp_path / "bundle").exists()

@@ -151,7 +151,7 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
     black, white = (np.full((1, 48, 48), grey, np.uint8) for grey in (0, 255))
     teacher = Teacher([RunFolder(whole)], ("NORMAL", "PNEUMONIA"))
     assert not np.array_equal(teacher(white), teacher(black))
-    with pytest.raises(RunError, match="tells NORMAL, PNEUMONIA apart"):
+    with pytest.raises(RunError, match="has the classes NORMAL, PNEUMONIA"):
         Teacher([RunFolder(whole)], ("NORMAL", "BACTERIA", "VIRUS"))
     assert json.loads((out / "metrics.json").read_text())["validation"]["auc"] > 0.5
     assert (out / "model.keras").is_file()
@@ -160,7 +160,7 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
     capsys.readouterr()
     assert main(["compare", str(whole), str(tmp_path), str(out)]) == 0
     captured = capsys.readouterr()
-    assert f"left out, for they are no finished runs: {tmp_path}" in captured.err
+    assert f"left out, because they are not finished runs: {tmp_path}" in captured.err
     header, rule, *rows = captured.out.splitlines()
     assert header.count("|") == rule.count("|") == rows[0].count("|")
     assert {row.split("|")[1].strip() for row in rows} == {"whole", "pruned"}
