@@ -1,11 +1,11 @@
-"""Measure the CPU time of a cold start in built images, beside the least that can score an image.
+"""Measure the CPU time of a cold start in built images, and compare it with the minimum that can score an image.
 
 docker build --target lambda -t xray:lambda .
 docker build --target server -t xray:server .
 python -m infra.cold_start xray:lambda xray:server
 
-A part of a cold start is a fresh process with all its children. Images and parts take turns. CPU time does not depend
-on what else the machine does as much as wall-clock time does.
+Each part of a cold start runs in a new process, and its child processes count too. Images and parts alternate. CPU time
+depends less on other load of the machine than wall-clock time.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from handler.commands import run
 from infra.engine import LOCKED_DOWN, EngineError, docker
 
 LEAST = "NumPy, ONNX Runtime, Pillow, session, one image"
-"""The least that can score an image. The other parts are compared with it."""
+"""The minimum that can score an image. The other parts are compared with it."""
 
 PARTS = {
     "interpreter": "pass",
@@ -69,7 +69,7 @@ print(json.dumps(found))
 
 
 def measure(images: list[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Median CPU time in ms of each part in each image.
+    """Measure the median CPU time in ms of each part in each image.
 
     Raises:
         EngineError: an image is missing, or a part fails in it.
@@ -94,7 +94,7 @@ def _once(image: str) -> dict[str, float]:
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
-    """Markdown: CPU ms, and how many times the least of the same image that is."""
+    """Make a Markdown table: CPU time in ms, and its ratio to the minimum of the same image."""
     lines = [f"| CPU ms | {' | '.join(found)} |", f"| --- |{' ---: |' * len(found)}"]
     for part in PARTS:
         cells = [f"{parts[part]:.0f} ({parts[part] / parts[LEAST]:.2f})" for parts in found.values()]
@@ -103,10 +103,10 @@ def table(found: dict[str, dict[str, float]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", metavar="IMAGE")
-    parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=15, help="number of rounds (default: %(default)s)")
     options = parser.parse_args(arguments)
     return run(lambda: _print(options), refused=(EngineError,), failed=2)
 

@@ -1,10 +1,10 @@
-"""What the alarms on the answers are set against: how often each kind of answer occurs for known images.
+"""Compute reference values for the alarms on predictions: how often each kind of result occurs for known images.
 
 python -m infra.watch data/prepared
 python -m infra.watch FOLDER
 
-The first form takes the validation images of a prepared data set, the second a folder as for
-`python -m handler calibrate`. The settings are those of a deployment, such as MODEL_BUNDLE and CALIBRATION.
+The first form uses the validation images of a prepared data set, the second a folder as for
+`python -m handler calibrate`. Set the variables of the deployment, such as MODEL_BUNDLE and CALIBRATION.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from handler.telemetry import score_of
 
 
 def expected(predictor: Predictor, images: Iterator[tuple[Callable[[], bytes], int]]) -> dict[str, float]:
-    """Shares and mean scores, each as the alarm of the same figure computes it.
+    """Compute shares and mean scores in the same way as the alarms.
 
     Args:
-        images: each with the index of its label.
+        images: functions that return an image's bytes, each with the index of the label.
 
     Returns:
-        Number of images `n`; shares `refused`, and, of the images that are scored, `unlike`, `uncertain` and `warned`;
+        Number of images `n`; the share `refused`; the shares `unlike`, `uncertain` and `warned` of the scored images;
         and `score`, with `score LABEL` for the images of each label. Images that cannot be read are left out.
     """
     labels = predictor.contract.labels
@@ -66,10 +66,10 @@ def expected(predictor: Predictor, images: Iterator[tuple[Callable[[], bytes], i
 
 
 def images_of(folder: Path, contract: Contract) -> Iterator[tuple[Callable[[], bytes], int]]:
-    """The images of a folder in either form, each with the index of its label.
+    """Yield the images of a folder of either form, each with the index of its label.
 
     Raises:
-        FolderError: it has neither form, or its labels are not those of the contract.
+        FolderError: the folder has neither form, or its labels are not those of the contract.
     """
     pixels = folder / "validation.npy"
     if not pixels.is_file():
@@ -92,7 +92,7 @@ def _mean(values: list[bool] | list[float]) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="prepared data set, or one folder of images for each label")
     options = parser.parse_args(arguments)

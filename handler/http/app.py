@@ -20,7 +20,7 @@ def create_app(settings: Settings, predictor: Predictor) -> FastAPI:
         title=openapi.TITLE,
         version=openapi.API_VERSION,
         description=openapi.ABOUT,
-        openapi_url=None,  # the service serves the document, with the labels of its bundle
+        openapi_url=None,  # the service itself serves the document, with the labels of its bundle
         middleware=service.middleware,
         exception_handlers=service.exception_handlers,
         redirect_slashes=False,  # see `handler.http.endpoints.create_service`
@@ -28,7 +28,7 @@ def create_app(settings: Settings, predictor: Predictor) -> FastAPI:
     for endpoint in service.endpoints:
         described = openapi.PATHS.get(endpoint.path, {"include_in_schema": False})
         app.add_api_route(endpoint.path, endpoint.answer, methods=[endpoint.method], **described)
-        if endpoint.method == "GET":  # which Starlette answers to HEAD as well, unasked
+        if endpoint.method == "GET":  # by default, Starlette answers GET and HEAD
             app.add_api_route(endpoint.path, endpoint.answer, methods=["HEAD"], include_in_schema=False)
     app.router.routes.append(service.files)
     return app

@@ -1,4 +1,4 @@
-"""The OpenAPI document of one bundle: the static one with the bundle's title and labels."""
+"""The OpenAPI document of a bundle: the static document with the bundle's title and labels."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ from handler.prevalence import prevalence_of
 from handler.scoring import identity, prediction_of
 
 STATIC = Path(__file__).with_name("openapi.json")
-"""What holds for every bundle; `make openapi` writes it. FastAPI would generate it, but importing FastAPI takes
-0.2 s."""
+"""The part that is the same for every bundle; `make openapi` writes it. FastAPI could generate it, but
+the import of FastAPI takes 0.2 s."""
 
 
 def describe(contract: Contract) -> dict[str, Any]:
-    """The document for the bundle with this contract: its title, labels and kind of threshold, and examples as this
-    bundle would answer."""
+    """Return the document for the bundle with this contract, with its title, its labels, its kind of threshold, and
+    examples of its answers."""
     document: dict[str, Any] = json.loads(STATIC.read_bytes())
     document["info"]["title"] = contract.about.title
     schemas, labels = document["components"]["schemas"], list(contract.labels)
@@ -35,7 +35,7 @@ def describe(contract: Contract) -> dict[str, Any]:
 
 
 def _answer_as(contract: Contract, response: dict[str, Any]) -> None:
-    """Give the examples the model and a decision of this contract: the last label is by far the most probable one."""
+    """Put the model and a decision of this contract into the examples. The last label is the most probable one."""
     others = len(contract.labels) - 1
     share = round(0.03 / others, 4)
     probabilities = np.array([share] * others + [round(1 - others * share, 4)])

@@ -1,4 +1,4 @@
-"""Parse multipart forms in memory while their bytes arrive: no image of a patient is written to disk."""
+"""Parse multipart forms in memory while their bytes arrive, so that no image of a patient is written to disk."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ class FormReader:
 
     Args:
         content_type: the request's header, which contains the boundary.
-        max_items: most parts that are accepted.
+        max_items: maximum number of parts.
 
     Raises:
         MalformedRequest, InputTooLarge: by every method, as soon as the bytes show the error.
@@ -32,7 +32,7 @@ class FormReader:
         self._parts = parts = _Parts(max_items)
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
-            raise MalformedRequest("the content type names no boundary: let your HTTP client write that header")
+            raise MalformedRequest("The content type has no boundary. Let your HTTP client write this header.")
         try:
             self._parser = python_multipart.MultipartParser(
                 boundary,
@@ -56,15 +56,17 @@ class FormReader:
             raise _malformed(exc) from exc
 
     def finish(self) -> list[bytes]:
-        """The files, once the whole body has been fed."""
+        """Return the files, after the whole body has been fed."""
         try:
             self._parser.finalize()
         except FormParserError as exc:
             raise _malformed(exc) from exc
         if not self._parts.ended:
-            raise MalformedRequest("the form breaks off before its closing boundary: send all of it")
+            raise MalformedRequest("The form ends before its closing boundary. Send all of it.")
         if not self._parts.files:
-            raise MalformedRequest(f"the form holds no file: send one or more parts called {FILE_PART!r}")
+            raise MalformedRequest(
+                f"The form does not contain a file. Send one or more parts with the name {FILE_PART!r}."
+            )
         return [file.getvalue() for file in self._parts.files]
 
 
@@ -96,9 +98,9 @@ class _Parts:
     def open_file(self) -> None:
         name = parse_options_header(self._disposition)[1].get(b"name")
         if name != FILE_PART.encode():
-            raise MalformedRequest(f"the form has a part that is not called {FILE_PART!r}: rename it, or leave it out")
+            raise MalformedRequest(f"The form has a part whose name is not {FILE_PART!r}. Rename it, or leave it out.")
         if len(self.files) == self._max_items:
-            raise InputTooLarge(f"the form has more than {self._max_items} files: send several requests")
+            raise InputTooLarge(f"The form has more than {self._max_items} files. Send several requests.")
         self.files.append(io.BytesIO())
 
     def add_data(self, data: bytes, start: int, end: int) -> None:
@@ -109,4 +111,4 @@ class _Parts:
 
 
 def _malformed(exc: FormParserError) -> MalformedRequest:
-    return MalformedRequest(f"the form cannot be taken apart ({exc}): let your HTTP client build it")
+    return MalformedRequest(f"The form cannot be parsed ({exc}). Let your HTTP client make it.")

@@ -154,7 +154,7 @@ def test_a_folder_with_other_files_is_not_replaced(
 
     for out in (tmp_path / "bundles", scratch_run):
         assert main([*command, str(out)]) == 1
-        assert "name a new folder" in capsys.readouterr().err
+        assert "give a new folder" in capsys.readouterr().err
     assert (tmp_path / "bundles" / "precious").is_dir()
     assert (scratch_run / "model.keras").is_file()
 

@@ -128,7 +128,7 @@ def test_the_card_says_what_the_bundle_says_about_itself(tmp_path: Path) -> None
     answer = card(Predictor(Classifier(bundle), decode), Settings())
 
     assert answer["title"] == "CLEAR, Covid or TB from chest X-rays"
-    assert "known to those who trained the model" in " ".join(answer["limits"])
+    assert "Only the people who trained the model" in " ".join(answer["limits"])
     assert "pneumonia" not in json.dumps(answer).casefold()
 
 

@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_scored_is_named_with_the_reason(
 
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
-    [("MODEL_BUNDLE", "/nowhere", "is not a model bundle"), ("MAX_ITEMS", "many", "MAX_ITEMS must be a whole number")],
+    [("MODEL_BUNDLE", "/nowhere", "is not a model bundle"), ("MAX_ITEMS", "many", "MAX_ITEMS must be an integer")],
 )
 def test_what_cannot_be_started_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, said: str

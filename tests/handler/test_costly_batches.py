@@ -89,7 +89,7 @@ def test_a_costly_image_in_a_queue_is_an_answer(invoke) -> None:
 
     assert answer == {"batchItemFailures": []}
     assert outcomes(storage) == {f"good{n}": True for n in range(8)} | {"costly": 413, "text": 415}
-    assert "costs too much" in storage.lines()["s3://images/costly"]["error"]["detail"]
+    assert "Decoding takes more than" in storage.lines()["s3://images/costly"]["error"]["detail"]
 
 
 def test_more_costly_images_than_may_be_slow_at_once_are_answers_too(invoke) -> None:

@@ -199,9 +199,9 @@ def refusing(http_status: int, code: str) -> Iterator[str]:
     [
         (403, "InvalidAccessKeyId", (500, "internal-error"), "renew"),
         (400, "ExpiredToken", (500, "internal-error"), "renew"),
-        (400, "InvalidRequest", (404, "input-not-found"), "how it is encrypted"),
+        (400, "InvalidRequest", (404, "input-not-found"), "Check its encryption"),
         (400, "KMS.DisabledException", (404, "input-not-found"), "KMS.DisabledException"),
-        (400, "ThrottlingException", (503, "storage-error"), "try again later"),
+        (400, "ThrottlingException", (503, "storage-error"), "Try again later"),
     ],
 )
 def test_what_s3_refuses_for_good_is_no_passing_trouble(
@@ -469,7 +469,7 @@ def test_a_notification_without_a_place_for_its_answer_says_how_to_wire_it(
     settings = Settings(buckets=("xrays",))
     monkeypatch.setattr(lambda_entry, "_batches", Batches(settings, predictor, Storage(settings)))
 
-    with pytest.raises(SettingsError, match="set OUTPUT_S3_URI"):
+    with pytest.raises(SettingsError, match="Set OUTPUT_S3_URI"):
         lambda_entry.lambda_handler(load(name), Context())
 
 
@@ -492,7 +492,7 @@ def test_a_notification_in_times_of_trouble_is_left_for_another_attempt(
     ],
 )
 def test_a_notification_of_something_else_says_what_is_expected(entry, event: dict) -> None:
-    with pytest.raises(MalformedRequest, match="send an S3 notification") as raised:
+    with pytest.raises(MalformedRequest, match="Send an S3 notification") as raised:
         entry(event)
 
     assert "DOE" not in str(raised.value)

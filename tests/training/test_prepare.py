@@ -139,7 +139,7 @@ def test_what_keeps_a_class_empty_is_said_before_the_error(
     assert main(["prepare", "--data", str(data), "--out", str(tmp_path / "out"), "--size", "32"]) == 1
 
     *problems, error = capsys.readouterr().err.splitlines()
-    assert "train/NORMAL/IM-0001-0001.jpeg: the file is empty: send the bytes of an image" in problems
+    assert "train/NORMAL/IM-0001-0001.jpeg: The file has 0 bytes. Send the bytes of an image." in problems
     assert error.startswith("error: there is no training image of NORMAL: add images")
 
 

@@ -42,7 +42,7 @@ def test_the_card_is_the_contract_and_what_it_is_for(client: TestClient, classif
     assert (card.name, card.version, card.sha256) == (contract.name, contract.version, contract.sha256)
     assert card.labels == list(contract.labels)
     assert card.metrics == contract.metrics
-    assert "no medical device" in card.disclaimer
+    assert "not a medical device" in card.disclaimer
 
 
 def test_the_openapi_document_of_all_bundles_is_fresh(app: FastAPI) -> None:

@@ -146,7 +146,7 @@ def test_a_file_takes_no_longer_than_it_may(make) -> None:
     decoder = make(Limits(cpu_s=60, wall_s=1, memory_mb=256))
     _, workers = family(decoder)
 
-    with pytest.raises(DecodingTooCostly, match="1 s in all"):
+    with pytest.raises(DecodingTooCostly, match="1 s in total"):
         decoder.decode(SLOW, SIZE)
 
     assert not any(map(is_alive, workers))
@@ -184,7 +184,7 @@ def test_a_costly_file_is_one_line_on_the_command_line(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stderr) == (1, "")
     first, second = done.stdout.splitlines()
-    assert "costs too much to decode: more than 1 s" in first
+    assert "Decoding takes more than 1 s" in first
     assert "%" in second
 
 
@@ -214,7 +214,7 @@ def test_a_crowd_of_slow_files_is_told_to_come_back(make) -> None:
         assert wait_until(lambda: any(each.done() for each in slow), 60)
 
         [refused] = [each for each in slow if each.done()]
-        with pytest.raises(Overloaded, match="Several costly images"):
+        with pytest.raises(Overloaded, match="Several other costly images"):
             refused.result()
         assert len(descendants(parent)) == MAX_SLOW
         assert decoder.decode(jpeg(), SIZE).any()

@@ -45,25 +45,25 @@ FILES = {
     "HEIC": (lambda: brand(b"heic"), "HEIC image.*: save it as JPEG or PNG"),
     "HEIF": (lambda: brand(b"mif1"), "HEIC image"),
     "AVIF": (lambda: encode(phantom(), "AVIF"), "AVIF image: save it as JPEG or PNG"),
-    "MP4": (lambda: brand(b"isom"), "a video: save one frame"),
+    "MP4": (lambda: brand(b"isom"), r"a video\. Save one frame"),
     "JP2": (lambda: encode(phantom(), "JPEG2000"), r"JPEG 2000 image \(JP2\): save it"),
     "J2K": (lambda: encode(phantom(), "JPEG2000", no_jp2=True), "JPEG 2000 codestream: save it"),
     "JPEG XL": (lambda: b"\xff\x0a" + bytes(20), "JPEG XL image: save it"),
     "JPEG XL in a box": (lambda: b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(20), "JPEG XL image: save it"),
-    "NIfTI": (lambda: b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100), "NIfTI volume: export the image in it"),
+    "NIfTI": (lambda: b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100), r"NIfTI volume\. Export the image in it"),
     "NIfTI 2": (lambda: b"\x1c\x02\0\0n+2\0\r\n\x1a\n" + bytes(540), "NIfTI volume"),
     "NRRD": (lambda: b"NRRD0004\ntype: short\n", "NRRD volume"),
-    "PDF": (lambda: encode(phantom(), "PDF"), "PDF document: export the image in it"),
+    "PDF": (lambda: encode(phantom(), "PDF"), r"PDF document\. Export the image in it"),
     "zip": (zipped, "zip archive.*: unpack it"),
     "gzip": (lambda: gzip.compress(jpeg()), "gzip file: unpack it"),
     "tar": (tarred, "tar archive: unpack it"),
-    "npy": (array, "NumPy array: save the array as a PNG"),
-    "UTF-8 JPEG": (lambda: jpeg().decode(errors="replace").encode(), "treated as text.*as binary data"),
-    "UTF-8 PNG": (lambda: png().decode(errors="replace").encode(), "treated as text"),
-    "Latin-1 JPEG": (lambda: jpeg().decode("latin-1").encode(), "treated as text"),
-    "Latin-1 PNG": (lambda: png().decode("latin-1").encode(), "treated as text"),
-    "base64 JPEG": (lambda: base64.b64encode(jpeg()), "base64 text: decode it"),
-    "base64 PNG": (lambda: base64.b64encode(png()), "base64 text: decode it"),
+    "npy": (array, r"NumPy array\. Save the array as a PNG"),
+    "UTF-8 JPEG": (lambda: jpeg().decode(errors="replace").encode(), "converted as text.*as binary data"),
+    "UTF-8 PNG": (lambda: png().decode(errors="replace").encode(), "converted as text"),
+    "Latin-1 JPEG": (lambda: jpeg().decode("latin-1").encode(), "converted as text"),
+    "Latin-1 PNG": (lambda: png().decode("latin-1").encode(), "converted as text"),
+    "base64 JPEG": (lambda: base64.b64encode(jpeg()), r"base64 text\. Decode it"),
+    "base64 PNG": (lambda: base64.b64encode(png()), r"base64 text\. Decode it"),
     "data URL": (lambda: b"data:image/png;base64," + base64.b64encode(png()), "base64 text"),
     "HTML": (lambda: b"\n<!DOCTYPE html><html><body>403 Forbidden</body></html>", "HTML page.*check where"),
     "SVG": (lambda: b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG drawing: send one of"),
@@ -94,7 +94,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_supported_format_with_a_broken_header_is_named(name: str) -> None:
-    with pytest.raises(UnreadableImage, match=f"begins as {name.split()[0]}.*save it again|truncated or corrupt"):
+    with pytest.raises(UnreadableImage, match=f"begins like {name.split()[0]}.*Save it again|truncated or corrupt"):
         decode(DAMAGED[name](), 64)
 
 
