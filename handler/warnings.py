@@ -29,8 +29,8 @@ _ORIENTATIONS = {
     "inverted": "The greys seem to be inverted: air should be dark.",
 }
 _UNLIKE = (
-    "The image differs more from the training images than nearly all images of the same hospital. The measured results "
-    "are not valid for such images."
+    "The image differs more from the training images than nearly all validation images. The measured results are "
+    "not valid for such images."
 )
 _GREY_RANGE = (
     "The image uses few of its greys, or much of it is white. Export it with the full range of greys, and do not "

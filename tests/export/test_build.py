@@ -1,4 +1,4 @@
-"""From a run to a bundle, all three ways to start a network, on drawn chests; and what must stop a bundle."""
+"""From a run to a bundle, for all three kinds of initial weights, on synthetic chests; and the errors of a build."""
 
 import json
 import re

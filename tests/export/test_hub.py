@@ -1,4 +1,4 @@
-"""Publishing and fetching with the real client, against a local server that speaks the Hub's protocol."""
+"""Publishing and fetching with the real client and a local server that implements the Hub's protocol."""
 
 import dataclasses
 import hashlib
@@ -102,7 +102,7 @@ def test_a_run_that_broke_before_the_tag_is_completed(hub: HubServer, bundle: Pa
     with pytest.raises(HubUnavailable, match="503"):
         publish(bundle, REPO)
     commit = publish(bundle, REPO)
-    assert len(hub.repositories[REPO].commits) == 2  # the empty first one and ours
+    assert len(hub.repositories[REPO].commits) == 2  # the empty first one and the published one
     assert hub.repositories[REPO].tags == {"1.2.0": commit}
 
 
@@ -231,7 +231,7 @@ def test_another_commit_than_the_one_that_is_pinned_is_refused(
 ) -> None:
     publish(bundle, REPO)
     told = listing(HfApi(), REPO, "1.2.0")
-    monkeypatch.setattr("handler.hub.listing", lambda *_args: told)  # a mirror that answers with what it likes
+    monkeypatch.setattr("handler.hub.listing", lambda *_args: told)  # a mirror that answers with other content
 
     with pytest.raises(BundleTampered, match="instead of"):
         fetch(REPO, "a" * 40, tmp_path / "model")

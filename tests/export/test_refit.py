@@ -1,4 +1,4 @@
-"""What is fitted on the features of a finished graph, and added to it."""
+"""Outputs that are fitted on the features of a finished graph and added to it."""
 
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def test_probes_are_added_once(model: onnx.ModelProto) -> None:
 
 @pytest.fixture
 def shipped() -> onnx.ModelProto:
-    """The shipped graph without its detectors."""
+    """The graph of this repository without its detectors."""
     graph = onnx.load(EMBEDDED_BUNDLE / MODEL_FILE)
     return onnx.utils.Extractor(graph).extract_model([INPUT_NAME], [OUTPUT_NAME, DISTANCE_NAME])
 

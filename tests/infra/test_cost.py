@@ -1,4 +1,4 @@
-"""The paper calculation."""
+"""The cost estimates."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.handler.test_telemetry import ACCESS_LOG_BYTES, MOST_BYTES
 
 def test_it_adds_up() -> None:
     run = estimate(1_000_000, ms=10, memory=1024, batch_size=100, concurrency=100)
-    # 10,000 batches of 1.15 s on a gigabyte, a hundred at once.
+    # 10,000 batches of 1.15 s with a gigabyte, a hundred concurrent ones.
     assert run.hours == pytest.approx(11_500 / 100 / 3600)
     assert run.dollars["Lambda time"] == pytest.approx(11_500 * 0.0000166667)
     assert run.dollars["S3 reads"] == pytest.approx(0.4)

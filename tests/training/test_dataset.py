@@ -1,4 +1,4 @@
-"""Every form in which a data set may come, through the command line: prepared, and evaluated by a bundle."""
+"""All forms of data sets, through the command line: preparation, and evaluation of a bundle."""
 
 import csv
 import shlex
@@ -24,13 +24,13 @@ THREE = ("BACTERIA", "NORMAL", "VIRUS")
 
 
 def pixels(label: int, number: int) -> np.ndarray:
-    """Noise that is the brighter the greater the label is; no two images are alike."""
+    """Noise whose brightness increases with the label. All images are different."""
     rng = np.random.default_rng((label, number))
     return rng.integers(0, 60, (SIZE, SIZE), dtype=np.uint8) + np.uint8(60 * label)
 
 
 def draw(folder: Path, labels: Sequence[str], count: int = 16, first: int = 0) -> None:
-    """`count` images of as many patients in a folder for each class."""
+    """`count` images in a folder for each class, each of another patient."""
     for label, name in enumerate(labels):
         (folder / name).mkdir(parents=True)
         for number in range(first, first + count):
@@ -45,7 +45,7 @@ def table(file: Path, header: str, rows: Sequence[Sequence[object]], delimiter: 
 
 @pytest.fixture
 def prepare(tmp_path: Path) -> Callable[..., Prepared]:
-    """Prepare a data set that must be good."""
+    """Prepare a valid data set."""
 
     def run(*options: object, data: Path = tmp_path / "data") -> Prepared:
         out = tmp_path / "prepared"
@@ -58,7 +58,7 @@ def prepare(tmp_path: Path) -> Callable[..., Prepared]:
 
 @pytest.fixture
 def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Prepare a data set that must be refused; the message."""
+    """Prepare an invalid data set; returns the message."""
 
     def run(*options: object, data: Path = tmp_path / "data") -> str:
         capsys.readouterr()
@@ -71,7 +71,7 @@ def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 def evaluated(tmp_path: Path, classes: tuple[str, ...], data: Path, **reading: Any) -> dict[str, Any]:
-    """What a bundle that scores brightness says of a data set. Its intervals, of few resamples, are not looked at."""
+    """Evaluate a bundle that scores brightness on a data set, with few resamples, because intervals are not tested."""
     bundle = tmp_path / f"bundle-{'-'.join(classes)}"
     if not bundle.exists():
         write_tiny_bundle(bundle, classes)

@@ -1,4 +1,4 @@
-"""Preparing a data set: what is used, what is left out, and that no patient stands on two sides."""
+"""Preparing a data set: used files, excluded files, and that no patient is in two splits."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from training.prepare import load, prepare
 
 @pytest.fixture
 def data(phantoms: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """A copy that tests may change."""
     return Path(shutil.copytree(phantoms, tmp_path / "data"))
 
 
@@ -67,7 +67,7 @@ def test_a_validation_folder_too_small_to_use_is_ignored_and_said(phantoms: Path
 
 def test_a_validation_folder_of_some_size_is_used(data: Path, tmp_path: Path) -> None:
     drawn.write(data / "val", patients=30, first=300)
-    # One of its patients is in train as well: training must do without.
+    # One of its patients is also in train, so training must not use this patient.
     shutil.copy(data / "val/NORMAL/IM-0301-0001.jpeg", data / "train/NORMAL/IM-0301-0002.jpeg")
 
     report = prepare(data, tmp_path / "out", size=32)
@@ -144,7 +144,7 @@ def test_what_keeps_a_class_empty_is_said_before_the_error(
 
 
 def numbered(folder: Path, count: int, seed: int) -> None:
-    """Images that are called by a number alone, other ones in each class."""
+    """Images whose names are only a number, with different images in each class."""
     rng = np.random.default_rng(seed)
     for label in ("NORMAL", "PNEUMONIA"):
         (folder / label).mkdir(parents=True)
@@ -175,7 +175,7 @@ def test_the_header_of_a_dicom_file_tells_the_patient(tmp_path: Path) -> None:
     numbered(tmp_path / "data/train", 12, seed=1)
     for index in range(24):  # three images of each of eight people
         label = ("NORMAL", "PNEUMONIA")[index % 2]
-        name = f"person{index}_virus_1.dcm"  # which would tell another
+        name = f"person{index}_virus_1.dcm"  # names another patient
         pixels = np.random.default_rng(index).integers(0, 4096, (40, 40), dtype=np.uint16)
         (tmp_path / "data/train" / label / name).write_bytes(dicom(pixels, PatientID=f"DOE-{index // 3}"))
 
@@ -274,7 +274,7 @@ def test_evaluate_takes_the_folder_that_holds_the_classes(
 def test_an_interrupted_preparation_leaves_nothing_that_looks_whole(phantoms: Path, tmp_path: Path) -> None:
     prepare(phantoms, tmp_path, size=32)
     (tmp_path / "validation.npy").unlink()
-    (tmp_path / "validation.npy").mkdir()  # where no file can be written
+    (tmp_path / "validation.npy").mkdir()  # so that the file cannot be written
 
     with pytest.raises(IsADirectoryError):
         prepare(phantoms, tmp_path, size=32, seed=5)
