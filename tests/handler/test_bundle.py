@@ -1,4 +1,4 @@
-"""A bundle is served as it was built, or not at all."""
+"""A bundle that was changed or is invalid is not served."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,7 @@ from tests.tiny_bundle import write_tiny_bundle
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """A copy that tests may change."""
     return Path(shutil.copytree(startup.settings.bundle, tmp_path / "bundle"))
 
 

@@ -1,4 +1,4 @@
-"""S3 input, uploads and batches, against a server that speaks S3 over HTTP, with the real client."""
+"""S3 input, uploads and batches, with the real client and a server that implements S3 over HTTP."""
 
 import base64
 import dataclasses
@@ -174,7 +174,7 @@ def test_a_service_without_credentials_says_so_to_its_operator(
 
 @contextmanager
 def refusing(http_status: int, code: str) -> Iterator[str]:
-    """An S3 that refuses everything so."""
+    """An S3 server that refuses all requests with this error."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -240,7 +240,7 @@ def test_an_output_bucket_that_is_not_there_is_no_missing_image(s3, predictor: P
 def test_a_large_file_goes_by_way_of_an_upload(client: TestClient) -> None:
     import httpx2
 
-    # WHEN a form is asked for, filled in as it says, and its address sent back
+    # WHEN a form is requested and filled in, and its address is sent
     form = client.post("/v1/uploads", json={"content_type": "image/jpeg"})
     assert form.status_code == 201
     upload = form.json()
@@ -249,7 +249,7 @@ def test_a_large_file_goes_by_way_of_an_upload(client: TestClient) -> None:
     answer = client.post(PATH, json={"s3_uri": upload["s3_uri"]})
 
     assert answer.json()["predictions"][0]["label"]
-    # THEN the form was for that, and for a short time, only
+    # THEN the form is only valid for this upload, and for a short time
     assert upload["max_bytes"] == 100_000
     policy = json.loads(base64.b64decode(upload["fields"]["policy"]))
     assert ["content-length-range", 1, 100_000] in policy["conditions"]
@@ -514,7 +514,7 @@ def test_a_message_with_half_a_letter_spoils_no_other(entry, s3) -> None:
     bodies = {"half": '{"s3_uri": "s3://xrays/\\ud800"}', "whole": '{"s3_uri": "s3://xrays/two.jpg"}'}
     records = [{"eventSource": "aws:sqs", "messageId": name, "body": body} for name, body in bodies.items()]
 
-    # An image that can never be scored is an answer, and no failure.
+    # An image that cannot be scored has an error as its result, and is not a failure.
     assert entry({"Records": records}) == {"batchItemFailures": []}
 
     keys = [found["Key"] for found in s3.list_objects_v2(Bucket="answers")["Contents"]]

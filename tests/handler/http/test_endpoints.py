@@ -1,4 +1,4 @@
-"""What surrounds the predictions: health, card, document, page, headers."""
+"""The other endpoints: health, model card, OpenAPI document, page, headers."""
 
 import json
 
@@ -123,7 +123,7 @@ def test_a_harmless_request_id_is_kept(client: TestClient, given: str, kept: boo
 
 def test_other_origins_may_call_only_if_they_are_named(make_client) -> None:
     origin = {"origin": "https://a.example"}
-    headers = "authorization,content-type,x-amz-date,x-amz-security-token"  # of one who signs
+    headers = "authorization,content-type,x-amz-date,x-amz-security-token"  # headers of a signed request
     preflight = {**origin, "access-control-request-method": "POST", "access-control-request-headers": headers}
 
     closed, opened = make_client(), make_client(cors_origins=("https://a.example",))
@@ -179,7 +179,7 @@ def test_a_method_of_the_callers_own_is_not_logged(client: TestClient, capsys: p
 def test_logs_hold_nothing_of_the_image(client: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
     from tests.handler.images import dicom
 
-    # GIVEN a patient's image, once whole and once damaged, under a telling name
+    # GIVEN a patient's image, complete and damaged, with a name that identifies the patient
     for data in (dicom(), dicom()[:3000]):
         client.post("/v1/predictions?force=true&name=Doe", files={"file": ("Doe_Jane.dcm", data)})
 

@@ -1,4 +1,4 @@
-"""DICOM as it really arrives, with pydicom's own test files where it brings them along."""
+"""DICOM files as devices write them, and pydicom's test files if they are installed."""
 
 import logging
 import struct
@@ -58,7 +58,7 @@ def test_preamble_and_meta_information_may_be_missing(order: str, kept: str) -> 
 
     shorter = {"preamble": data[:132] + data[start:], "meta": data[132:], "nothing": data[start:]}[kept]
 
-    if order == "big" and kept == "nothing":  # which no device writes
+    if order == "big" and kept == "nothing":  # no device writes this
         with pytest.raises(UnsupportedFormat):
             shown(shorter)
     else:
@@ -111,7 +111,7 @@ def test_a_deflated_file_may_not_swell() -> None:
 
 
 def test_a_file_is_inflated_once() -> None:
-    # GIVEN a file whose deflated data completes the very statement that it is deflated
+    # GIVEN a file whose deflated data completes the transfer syntax that declares it as deflated
     uid = b"1.2.840.10008.1.2.1.99"
     statement = struct.pack("<HH2sHI", 2, 5, b"OF", 32, 0) + struct.pack("<HH2sH", 2, 0x10, b"UI", 22) + uid[:-2]
     twice = deflated(uid[-2:] + deflated(bytes(50_000_000)))

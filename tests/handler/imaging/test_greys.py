@@ -1,4 +1,4 @@
-"""`full_scale` and `eight_bits`: an image looks the same, however many bits its detector has."""
+"""`full_scale` and `eight_bits`: the result does not depend on the number of bits of the detector."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ EXPECTED = decode(png(), SIZE).astype(int)
 
 
 def stored(bits: int, channels: int = 1) -> np.ndarray:
-    """uint16 `[rows, columns, channels]` as a detector of so many bits delivers them, and opaque."""
+    """Opaque uint16 values `[rows, columns, channels]` of a detector with this number of bits."""
     grey = (SHADES * ((2**bits - 1) / 255)).astype(np.uint16)
     values = np.stack([grey] * channels, -1)
     if channels in (2, 4):

@@ -1,4 +1,4 @@
-"""The decoding processes: what a file may cost, whose answer comes when, and what happens when a process dies."""
+"""The decoding processes: limits on the cost of a file, the order of answers, and the death of a process."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ def python(code: str, *before: str, **options: object) -> "subprocess.CompletedP
     )
 
 
-# What comes out
+# Results
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_errors_are_those_of_decode(shared: Decoder, data: bytes) -> None:
     assert (type(raised.value), str(raised.value)) == (type(expected.value), str(expected.value))
 
 
-# What a file may cost
+# Limits
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_costly_file_is_one_line_on_the_command_line(tmp_path: Path) -> None:
     assert "%" in second
 
 
-# Several at a time
+# Concurrent files
 
 
 def test_a_good_file_does_not_wait_for_a_slow_one(make) -> None:
@@ -311,7 +311,7 @@ def test_an_answer_that_is_too_long_is_not_read() -> None:
     assert (done.stdout, done.stderr) == (b"DecodingTooCostly\n", b"")
 
 
-# Where processes come from, and that they go
+# Start and end of processes
 
 
 @pytest.mark.parametrize("threads", [0, 1])
@@ -392,7 +392,7 @@ def test_nothing_is_left_when_the_main_process_is_killed(threads: int) -> None:
     assert wait_until(lambda: not any(map(is_alive, processes)), 5)
 
 
-# What the processes see
+# The environment of the processes
 
 
 def test_what_a_decoder_says_is_not_written_to_the_log(tmp_path: Path) -> None:

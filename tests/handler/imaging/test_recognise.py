@@ -1,4 +1,4 @@
-"""A file that is no supported image is named, and the message says what to do."""
+"""The error for a file that is not a supported image names its format and the remedy."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""Several channels of 16 bits. That the values are right is in `test_greys`."""
+"""Several channels of 16 bits. `test_greys` tests the values."""
 
 import numpy as np
 import pytest
