@@ -3,10 +3,10 @@
 #   docker build --target lambda -t xray:lambda .    answers Lambda's events
 #   docker build --target server -t xray:server .    answers HTTP on port 7860
 #
-# For arm64 add --platform linux/arm64. To bake another bundle in than the embedded one, add
+# For arm64 add --platform linux/arm64. For a bundle from the Hugging Face Hub instead of the embedded one, add
 # --build-arg MODEL_REPO=USER/NAME --build-arg MODEL_REVISION=SHA.
 #
-# A tag may point to another image tomorrow. For a build that can be repeated, look up what it points to now,
+# A tag may change. For a reproducible build, look up the digest of the tag,
 #
 #   docker buildx imagetools inspect public.ecr.aws/docker/library/python:3.13-slim-bookworm
 #
@@ -14,7 +14,7 @@
 ARG BASE=public.ecr.aws/docker/library/python:3.13-slim-bookworm
 
 FROM ${BASE} AS packages
-# Compiled modules without columns, which only tracebacks show, are a quarter smaller and faster to load.
+# Column numbers are only used in tracebacks. Without them, compiled modules are a quarter smaller and faster to load.
 ENV PYTHONNODEBUGRANGES=1
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils >/dev/null
 COPY requirements-image.lock /build/
@@ -33,7 +33,7 @@ ARG MODEL_REVISION=
 RUN if [ -n "$MODEL_REPO" ]; then \
         python -c 'import sys, pathlib, handler.hub; handler.hub.fetch(*sys.argv[1:], pathlib.Path("handler/model"))' \
             "$MODEL_REPO" "$MODEL_REVISION"; fi
-# The hash is checked and a first inference made, with the trimmed packages: what cannot serve is not built.
+# Check the hash and run a first inference with the trimmed packages, so that the build fails if the image cannot serve.
 RUN python -c 'from handler import startup; startup.predictor()' \
     && python -m compileall -q --invalidation-mode unchecked-hash handler && chmod -R a+rX /var/task
 
@@ -46,7 +46,7 @@ COPY --from=packages /opt/python /opt/python
 COPY --from=task /var/task /var/task
 COPY --from=bytecode /opt/bytecode /
 WORKDIR /var/task
-# Nothing is written but to /tmp, so the root file system may be read-only.
+# Files are only written to /tmp, so the root file system may be read-only.
 ENV PYTHONPATH=/opt/python \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -57,18 +57,18 @@ ENV PYTHONPATH=/opt/python \
 USER 10001:10001
 
 FROM serving AS lambda
-# Parameter SnapStart of `template.yaml` decides; Lambda asks images that are not AWS's own whether they bear it.
+# Lambda requires this label for SnapStart if the image is not one of AWS. The parameter SnapStart turns it on.
 LABEL com.amazonaws.lambda.feature.snapstart="Allow"
 COPY infra/lambda-entrypoint.sh /usr/local/bin/lambda-entrypoint
 ENTRYPOINT ["/bin/sh", "/usr/local/bin/lambda-entrypoint"]
 CMD ["handler.lambda_entry.lambda_handler"]
 
-# For `sam local`, which writes its emulator into the image as the image's own user. Lambda itself ignores that user and
-# takes one without rights.
+# For `sam local`, which writes its emulator into the image as the image's user. Lambda itself ignores this user and runs
+# the image as a non-root user.
 FROM lambda AS sam
 USER 0:0
 
-# Last, because it is what `docker build` and Hugging Face Spaces take without being told.
+# The last target, because `docker build` and Hugging Face Spaces use it by default.
 FROM serving AS server
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \

@@ -1,4 +1,4 @@
-# What people type. `.ci/run` types the same.
+# Commands for developers. `.ci/run` uses them too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,7 +37,7 @@ serve: $(VENV)/serving  ## install the serving packages, answer on http://localh
 test: $(VENV)/everything  ## install everything, run the whole test suite
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
-model: $(VENV)/everything  ## train and export the model that is shipped: make model DATA=chest_xray
+model: $(VENV)/everything  ## train and export the model of this repository: make model DATA=chest_xray
 	$(BIN)/python -m training prepare --data "$(DATA)" --out data/prepared
 	$(BIN)/python -m training fit --data data/prepared --out runs/hed --init hed --seed 1 --sizes 64x8 --mixed-precision
 	$(BIN)/python -m training fit --data data/prepared --out runs/half --init scratch --seed 1 --set width=0.5 \
@@ -70,7 +70,7 @@ lock: $(VENV)/everything  ## pin the newest versions that pyproject.toml allows
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
-# SAM and checkov pin packages that neither this project nor the other can live with, so each has its own environment.
+# SAM and checkov pin packages that conflict with those of this project and of each other, so each has its own environment.
 .venv-%/ready: infra/%.lock
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $<
@@ -78,7 +78,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
-policy: .venv-sam/ready .venv-checkov/ready  ## is the template sound and safe
+policy: .venv-sam/ready .venv-checkov/ready  ## check the template with SAM and checkov
 	$(SAM) validate --lint --region us-east-1
 	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --quiet --compact
 
@@ -88,16 +88,16 @@ sam-build: .venv-sam/ready
 sam-local: sam-build  ## the API of template.yaml in containers, on http://localhost:3000
 	$(SAM) local start-api $(ARGS)
 
-deploy: sam-build  ## put the service on AWS; first time: make deploy ARGS=--guided
+deploy: sam-build  ## deploy the service to AWS; first time: make deploy ARGS=--guided
 	$(SAM) deploy $(ARGS)
 
-undeploy: .venv-sam/ready  ## take it off again; the bucket of results stays
+undeploy: .venv-sam/ready  ## delete the service from AWS; the bucket with results is kept
 	$(SAM) delete $(ARGS)
 
-smoke: $(VENV)/everything  ## ask a running service everything once: make smoke URL=... [ARGS=--iam]
+smoke: $(VENV)/everything  ## test a running service with each kind of request: make smoke URL=... [ARGS=--iam]
 	$(BIN)/python -m infra.smoke $(URL) $(ARGS)
 
-# The Hub shows a Space in a frame, which the page otherwise forbids.
+# The Hub shows a Space in a frame, which the page does not allow by default.
 space-files:
 	rm -rf build/space && mkdir -p build/space
 	git archive HEAD Dockerfile .dockerignore requirements-image.lock handler infra LICENSE | tar -x -C build/space
@@ -108,5 +108,5 @@ space: $(VENV)/everything space-files  ## the server as a Hugging Face Space: ma
 	$(BIN)/hf repos create $(REPO) --repo-type space --space-sdk docker --exist-ok
 	$(BIN)/hf upload $(REPO) build/space . --repo-type space
 
-clean:  ## remove what the targets made
+clean:  ## delete the files that the targets made
 	rm -rf $(VENV) .venv-* build .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

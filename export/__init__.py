@@ -1,1 +1,1 @@
-"""Turns a trained Keras network into what is served: one small int8 ONNX bundle, proven against its source."""
+"""Convert a trained Keras network to the bundle for serving: a small int8 ONNX graph, verified against the network."""

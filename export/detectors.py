@@ -1,4 +1,4 @@
-"""Fit what the warnings of an answer rest on, on the features of a finished graph, and add it to the graph.
+"""Fit the detectors for warnings on the features of a finished graph, and add them to the graph.
 
 See `training.probes` for the orientation of an image, and `training.unlike` for its distance from the training images.
 """
@@ -14,7 +14,7 @@ from handler.contract import ORIENTATION_NAME, UNLIKE_NAME
 from training import ood, probes, unlike
 
 TRAINING_IMAGES, VALIDATION_IMAGES = 2000, 1000
-"""Most images that are used. More change little, and each is scored in every orientation."""
+"""Maximum number of images. More images change little, and each is scored in every orientation."""
 
 
 def add_detectors(graph: onnx.ModelProto, train: Images, validation: Images, size: int, seed: int) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def add_detectors(graph: onnx.ModelProto, train: Images, validation: Images, siz
         graph: int8 graph of `export.bundle`.
         train, validation: images at the size at which they are corrupted, at least `size`.
         size: image size in pixels at which the graph is served.
-        seed: of the corruptions.
+        seed: random seed of the corruptions.
 
     Returns:
         The fields of `handler.contract.Contract` that belong to the detectors.

@@ -1,27 +1,27 @@
-"""What export refuses to ship.
+"""Errors of export.
 
 ExportError
-├── RunnerError        a runner of the benchmark failed; the others go on
+├── RunnerError        a runner of the benchmark failed; the others continue
 │   └── NotInstalled
-├── CalibrationError   the folder of images does not serve to calibrate or verify on
-├── ConversionError    the ONNX graph does not do what the Keras network does
-├── PublishError       the Hub holds something else under this name or version
-└── QuantizationError  int8 decides differently from float, whatever is left out
+├── CalibrationError   images for calibration or verification are missing
+├── ConversionError    the ONNX graph is not equivalent to the Keras network
+├── PublishError       the Hub already has other content with this name or version
+└── QuantizationError  int8 decides differently from float, even with some layers in float
 
 A training run that cannot be read is a `training.errors.RunError`.
 """
 
 
 class ExportError(Exception):
-    """Root of everything that this package raises on purpose."""
+    """Base class of all errors that this package raises deliberately."""
 
 
 class CalibrationError(ExportError):
-    """The images that the run was trained and validated on are not where they were said to be."""
+    """The images that the run was trained and validated on are not in the given folder."""
 
 
 class ConversionError(ExportError):
-    """The converted graph is not equivalent to its source, or not in the form that serving needs."""
+    """The converted graph is not equivalent to its source, or does not have the form that serving needs."""
 
 
 class QuantizationError(ExportError):
@@ -29,7 +29,7 @@ class QuantizationError(ExportError):
 
 
 class PublishError(ExportError):
-    """The Hub already holds something that publishing would contradict."""
+    """The Hub already has other content with this name or version."""
 
 
 class RunnerError(ExportError):
@@ -37,10 +37,10 @@ class RunnerError(ExportError):
 
 
 class NotInstalled(RunnerError):
-    """The library of a runner is absent.
+    """The library of a runner is not installed.
 
     Args:
-        module: what could not be imported.
+        module: name of the module that could not be imported.
     """
 
     def __init__(self, module: str) -> None:
@@ -49,11 +49,11 @@ class NotInstalled(RunnerError):
 
 
 _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "PIL": "pillow"}
-"""What to install for a module, where that has another name."""
+"""Package to install, by name of a module, if the names differ."""
 
 
 class AboutError(ExportError):
-    """The file with the texts of a bundle has another form."""
+    """The file with the texts of a bundle has an invalid form."""
 
 
 class UselessModel(ExportError):

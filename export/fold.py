@@ -1,7 +1,7 @@
-"""From the trained network to the plain VGG19 that is served: everything constant moves into the weights.
+"""Convert the trained network to the plain VGG19 for serving, with all constants folded into the weights.
 
-BatchNorm and the pixel scale go into the convolutions, the temperature into the last dense layer. The distance of the
-OOD detector is added as an output.
+BatchNorm and the pixel scale are folded into the convolutions, and the temperature into the last dense layer. The
+distance of the OOD detector is added as an output.
 """
 
 import keras
@@ -19,16 +19,16 @@ HEAD = ("head_1", "head_2", "logits")
 
 
 def convolutions(trained: keras.Model) -> list[str]:
-    """Names of the convolutions from the input on."""
+    """Return the names of the convolutions, in order from the input."""
     return [layer.name for layer in trained.layers if isinstance(layer, layers.Conv2D)]
 
 
 def folded_weights(trained: keras.Model, temperature: float) -> Weights:
-    """Kernel and bias of each convolution and dense layer with everything constant folded in.
+    """Return kernel and bias of each convolution and dense layer, with all constants folded in.
 
     Args:
         trained: pixels 0..255 `[N, H, W, 1]` to probabilities `[N, K]`, as `training.network` builds it.
-        temperature: what logits are divided by.
+        temperature: divisor of the logits.
     """
     weights: Weights = {}
     normalized = {layer.name for layer in trained.layers if isinstance(layer, layers.BatchNormalization)}
@@ -42,7 +42,7 @@ def folded_weights(trained: keras.Model, temperature: float) -> Weights:
             factor = gamma / np.sqrt(variance + layer.epsilon)
             kernel, bias = kernel * factor, (bias - mean) * factor + beta
         weights[name] = [kernel.astype(np.float32), bias.astype(np.float32)]
-    # Zero padding stands for black before and after scaling, so the first kernel can take the scale exactly.
+    # Zero padding is black before and after scaling, so folding the scale into the first kernel is exact.
     first = convolutions(trained)[0]
     weights[first][0] = weights[first][0] * np.float32(trained.get_layer("scale").scale)
     for name in HEAD:
@@ -52,10 +52,10 @@ def folded_weights(trained: keras.Model, temperature: float) -> Weights:
 
 
 def plain_vgg19(weights: Weights, size: int, statistics: OodStatistics) -> keras.Model:
-    """The network to serve, in Keras: uint8 `[N, S, S, 1]` to the outputs that the contract names.
+    """Build the network to serve, in Keras: uint8 `[N, S, S, 1]` to the outputs that the contract names.
 
     Args:
-        statistics: of the OOD detector, for the distance output.
+        statistics: statistics of the OOD detector, for the distance output.
     """
     pixels = keras.Input((size, size, 1), dtype="uint8", name=INPUT_NAME)
     x = ops.cast(pixels, "float32")

@@ -1,9 +1,9 @@
-"""Put a bundle on the Hugging Face Hub, and get one from there.
+"""Upload a bundle to the Hugging Face Hub, and download one.
 
 python -m export publish handler/model --repo USER/NAME --private
 python -m export fetch --repo USER/NAME --revision SHA --out handler/model
 
-Publishing needs `HF_TOKEN`, or a login by `hf auth login`. `HF_ENDPOINT` points both commands at another Hub.
+Publishing needs `HF_TOKEN`, or a login with `hf auth login`. `HF_ENDPOINT` selects another Hub for both commands.
 """
 
 import argparse
@@ -29,40 +29,40 @@ CARD_METRICS = {
     "log_loss": "Log loss",
     "ece": "Expected calibration error",
 }
-"""Which of the contract's measured results go into the Hub's table, and what they are called there."""
+"""The contract's results that appear in the Hub's table, with their titles there."""
 
 
 def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the `publish` command."""
+    """Add the options of the `publish` command."""
     parser.add_argument("bundle", type=Path, help="bundle folder, such as handler/model")
-    parser.add_argument("--repo", required=True, help="USER/NAME; made if it does not exist")
-    parser.add_argument("--private", action="store_true", help="only you and your organization may read it")
+    parser.add_argument("--repo", required=True, help="USER/NAME; created if it does not exist")
+    parser.add_argument("--private", action="store_true", help="create a private repository")
 
 
 def add_fetch_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the `fetch` command."""
+    """Add the options of the `fetch` command."""
     parser.add_argument("--repo", required=True, help="USER/NAME")
-    parser.add_argument("--revision", required=True, help="commit SHA as `publish` printed it, or a version's tag")
+    parser.add_argument("--revision", required=True, help="commit SHA that `publish` printed, or the tag of a version")
     parser.add_argument("--out", type=Path, default=Path("handler/model"), help="bundle folder (default: %(default)s)")
 
 
 def publish(bundle: Path, repo: str, private: bool = False) -> str:
-    """Upload a verified bundle as one commit and tag it with the contract's version.
+    """Upload a verified bundle as one commit, and tag it with the contract's version.
 
-    Doing it again changes nothing: what the Hub already has is not sent, and a run that was interrupted between upload
-    and tag is completed.
+    A repeated call changes nothing: files that the Hub already has are not sent. A call after an interruption between
+    upload and tag adds the tag.
 
     Args:
         bundle: folder with the weights, the contract and the model card.
-        repo: `USER/NAME`; created if need be.
-        private: create it so, and refuse one that is public.
+        repo: `USER/NAME`; created if it does not exist.
+        private: create a private repository, and refuse a public one.
 
     Returns:
         The commit SHA to give to `fetch` and to `MODEL_REVISION`.
 
     Raises:
         BundleError: the bundle is incomplete or damaged; nothing was sent.
-        PublishError: the version is taken by another bundle, or the repository is public and `private` was asked for.
+        PublishError: the version belongs to another bundle, or the repository is public although `private` is true.
         HubUnavailable, HubUnauthorized, HubMissing: see `handler.errors`.
     """
     contract, _ = load_bundle(bundle)
@@ -75,12 +75,12 @@ def publish(bundle: Path, repo: str, private: bool = False) -> str:
     with translated(repo):
         hub.create_repo(repo, private=private, exist_ok=True)
         if private and not hub.model_info(repo).private:
-            raise PublishError(f"{repo} is public: make it private in its settings first, or leave --private out")
+            raise PublishError(f"{repo} is public: make it private in its settings first, or leave out --private")
         if contract.version in {tag.name for tag in hub.list_repo_refs(repo).tags}:
             commit, hashes = listing(hub, repo, contract.version)
             if not all(same(data, hashes.get(name)) for name, data in contents.items()):
                 raise PublishError(
-                    f"{repo} has another bundle as version {contract.version} already: give this one a new version"
+                    f"{repo} already has another bundle as version {contract.version}: give this bundle a new version"
                 )
             return commit
         operations = [CommitOperationAdd(name, data) for name, data in contents.items()]
@@ -90,7 +90,7 @@ def publish(bundle: Path, repo: str, private: bool = False) -> str:
 
 
 def card(bundle: Path, contract: Contract) -> str:
-    """The bundle's model card with the front matter by which the Hub lists, filters and tabulates models.
+    """Return the bundle's model card with front matter, with which the Hub lists and filters models.
 
     Raises:
         BundleMissing: there is no card beside the weights.
@@ -114,7 +114,7 @@ def card(bundle: Path, contract: Contract) -> str:
 
 
 def _results(contract: Contract) -> "list[EvalResult]":
-    """The contract's results by split, as the Hub's entries."""
+    """Return the contract's results by split, as entries of the Hub."""
     from huggingface_hub import EvalResult
 
     source = contract.about.source

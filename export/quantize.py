@@ -1,7 +1,7 @@
-"""Static int8 quantization of the convolutions, and the proof that it changes no more decisions than allowed.
+"""Static int8 quantization of the convolutions, and the check that it changes few decisions.
 
-The dense head computes in float32: it is less than a thousandth of the arithmetic, and the explanation runs through it.
-Only its weights are stored in eight bits.
+The dense head computes in float32, because it is less than a thousandth of the arithmetic. Only its weights are stored
+in eight bits.
 """
 
 import dataclasses
@@ -32,25 +32,25 @@ from training.progress import progress
 
 MAX_AUC_DROP = 0.002
 MAX_FLIPPED = 0.01
-"""Share of validation images that may get another label. Both tolerances are at least 1 / N for N images: one image may
-get another label, however few there are."""
+"""Share of validation images that may get another label. Both tolerances are at least 1 / N for N images, so that one
+image may always get another label."""
 
 _JUDGING = 128
-"""Images by which the layer that int8 hurts most is found."""
+"""Number of images for the search of the layer with the largest int8 error."""
 
 MAX_EXCLUDED = 4
-"""Convolutions left in float before giving up: each costs four times its int8 size and time."""
+"""Maximum number of convolutions in float: each takes four times its int8 size and time."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Quantization:
-    """How weights and activations become eight bits.
+    """How weights and activations are quantized to eight bits.
 
     Activations are unsigned, weights signed and per output channel.
     """
 
     seven_bit_weights: bool
-    """On x86 without VNNI two products are added in 16 bits and saturate; weights of seven bits cannot overflow them.
+    """On x86 without VNNI two products are added in 16 bits and may saturate. With seven-bit weights they cannot.
     https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html"""
 
 
@@ -58,33 +58,33 @@ PRESETS = {
     "any-cpu": Quantization(seven_bit_weights=True),
     "vnni": Quantization(seven_bit_weights=False),
 }
-"""Named after what they are safe on. Lambda does not let you choose the CPU, hence the default `any-cpu`."""
+"""By name of the CPUs on which they are correct. The default is `any-cpu`, because Lambda does not guarantee a CPU."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Agreement:
-    """How well an int8 graph agrees with its float source on the validation split."""
+    """Agreement of an int8 graph with its float source on the validation split."""
 
     auc_float: float
     auc_int8: float
     flipped: float
-    """Share of images with the other label."""
+    """Share of images with another label."""
     max_difference: float
-    """Of a probability."""
+    """Largest difference of a probability."""
     excluded: tuple[str, ...]
-    """Convolutions that were left in float besides the first."""
+    """Convolutions in float besides the first."""
 
     def good(self, images: int) -> bool:
-        """Whether it may be served, judged on so many images."""
+        """Return whether the graph may be served, for a comparison on `images` images."""
         drop = self.auc_float - self.auc_int8
         return drop <= max(MAX_AUC_DROP, 1 / images) and self.flipped <= max(MAX_FLIPPED, 1 / images)
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds images, each a batch of one, as ONNX Runtime's calibration asks for them.
+    """Gives images to ONNX Runtime's calibration, in batches of one.
 
     Args:
-        name: of the graph's input.
+        name: name of the graph's input.
     """
 
     def __init__(self, name: str, images: Iterable[npt.NDArray[Any]]) -> None:
@@ -97,21 +97,21 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
 def quantize(
     graph: onnx.ModelProto, calibration: Pixels, options: Quantization, ranges: Path, excluded: Sequence[str] = ()
 ) -> onnx.ModelProto:
-    """Quantize all convolutions but the first and the excluded ones.
+    """Quantize all convolutions except the first and the excluded ones.
 
-    The first sees one channel: with nine products for each output it takes less time in float than in int8, which saves
-    a twelfth of the shipped network's inference.
+    The first convolution has one input channel, so each output is a sum of nine products. It is faster in float than in
+    int8: this saves a twelfth of the inference time of the network in this repository.
 
     Args:
         graph: float graph of `export.convert`.
         calibration: uint8 `[N, S, S]`, real images.
-        ranges: a file where the ranges of the activations are kept between calls for one graph.
+        ranges: a file that keeps the ranges of the activations between calls for one graph.
 
     Returns:
         A graph in QDQ form.
 
     Raises:
-        QuantizationError: fewer convolutions came out quantized than were asked for.
+        QuantizationError: fewer convolutions are quantized than requested.
     """
     first, *others = convolutions(graph)
     with tempfile.TemporaryDirectory() as folder:
@@ -121,8 +121,8 @@ def quantize(
             path,
             Reader(graph.graph.input[0].name, calibration[:, np.newaxis, np.newaxis]),
             quant_format=QuantFormat.QDQ,
-            # With Relu in the list, a convolution's output takes the range of what is left of it, and the Relu goes:
-            # numbers below zero saturate to it.
+            # With Relu in the list, a convolution's output gets the range of the Relu's output, and the Relu is
+            # removed: numbers below zero saturate to zero.
             op_types_to_quantize=["Conv", "Relu", "MaxPool"],
             per_channel=True,
             reduce_range=options.seven_bit_weights,
@@ -145,7 +145,7 @@ def quantize(
 
 
 def quantized_convolutions(graph: onnx.ModelProto) -> int:
-    """How many convolutions take eight-bit weights."""
+    """Count the convolutions with eight-bit weights."""
     stored = {tensor.name: tensor.data_type for tensor in graph.graph.initializer}
     produced = {node.output[0]: node for node in graph.graph.node}
     count = 0
@@ -157,7 +157,7 @@ def quantized_convolutions(graph: onnx.ModelProto) -> int:
 
 
 def convolutions(graph: onnx.ModelProto) -> list[str]:
-    """Names of all convolutions, in the order in which they run."""
+    """Return the names of all convolutions, in the order of execution."""
     return [node.name for node in graph.graph.node if node.op_type == "Conv"]
 
 
@@ -190,10 +190,10 @@ def quantize_and_verify(
     threshold: float | None,
     options: Quantization,
 ) -> tuple[onnx.ModelProto, Agreement]:
-    """Quantize; while the result disagrees with float on validation, leave out the convolution that hurts most.
+    """Quantize, and while the result disagrees with float on validation, return the worst convolution to float.
 
     Raises:
-        QuantizationError: `MAX_EXCLUDED` convolutions in float do not suffice.
+        QuantizationError: `MAX_EXCLUDED` convolutions in float are not enough.
     """
     (expected,) = run(graph, validation.pixels, [output])
     excluded: list[str] = []
@@ -210,12 +210,12 @@ def quantize_and_verify(
                 return candidate, agreement
             if len(excluded) == MAX_EXCLUDED:
                 raise QuantizationError(
-                    f"int8 flips {agreement.flipped:.1%} of the decisions and moves AUC from {agreement.auc_float:.4f} "
+                    f"int8 changes {agreement.flipped:.1%} of the decisions and the AUC from {agreement.auc_float:.4f} "
                     f"to {agreement.auc_int8:.4f} even with {', '.join(excluded) or 'none'} in float: train longer, or "
-                    "with more images, until fewer decisions lie at the threshold"
+                    "with more images, so that fewer probabilities are close to the threshold"
                 )
             names = [name for name in convolutions(graph)[1:] if name not in excluded]
-            some = slice(None, None, -(-len(expected) // _JUDGING))  # of both classes, which follow one another
+            some = slice(None, None, -(-len(expected) // _JUDGING))  # of all classes, which are sorted
             excluded.append(_worst(names, excluded, attempt, validation.pixels[some], expected[some], output))
 
 
@@ -227,9 +227,9 @@ def _worst(
     expected: npt.NDArray[np.float32],
     output: str,
 ) -> str:
-    """The convolution whose return to float brings the probabilities closest to the float ones."""
+    """Find the convolution whose return to float brings the probabilities closest to the float ones."""
     errors: dict[str, float] = {}
-    for name in progress(names, "finding the layer that int8 hurts most", unit="layer"):
+    for name in progress(names, "finding the layer with the largest int8 error", unit="layer"):
         (found,) = run(attempt([*excluded, name]), pixels, [output])
         errors[name] = float(np.abs(found - expected).mean())
     return min(errors, key=errors.__getitem__)

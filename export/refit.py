@@ -1,5 +1,5 @@
-"""New outputs for a finished graph. The features that its OOD detector computes are read from the graph, and what was
-fitted on them is added to it. The trained network is not needed."""
+"""Add outputs to a finished graph. They are fitted on the features that the graph computes for its OOD detector, so
+the trained network is not needed."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ _BLOCK_FEATURES = "block_features"
 
 
 def pooled_features(model: onnx.ModelProto) -> str:
-    """Name of the tensor `[N, D]` of pooled features, see `training.ood.pool`: the nearest concatenation before the
-    distance.
+    """Find the name of the tensor `[N, D]` of pooled features, see `training.ood.pool`: the last concatenation before
+    the distance.
 
     Raises:
         ConversionError: the graph has no such tensor.
@@ -36,7 +36,9 @@ def pooled_features(model: onnx.ModelProto) -> str:
         if node is not None and node.op_type == "Concat":
             return str(node.output[0])
         waiting.extend(node.input if node is not None else ())
-    raise ConversionError(f"nothing is concatenated before `{DISTANCE_NAME}`: give a graph of `python -m export build`")
+    raise ConversionError(
+        f"there is no concatenation before `{DISTANCE_NAME}`: give a graph of `python -m export build`"
+    )
 
 
 def add_block_features(model: onnx.ModelProto) -> str:
@@ -67,7 +69,7 @@ def add_block_features(model: onnx.ModelProto) -> str:
 
 
 def compute(model: onnx.ModelProto, pixels: Pixels, tensor: str) -> npt.NDArray[np.float32]:
-    """The values of a float tensor `[N, ...]` of the graph for images, uint8 `[N, S, S]`."""
+    """Compute the values of a float tensor `[N, ...]` of the graph for images, uint8 `[N, S, S]`."""
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     observed.graph.output.append(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None))
@@ -79,7 +81,7 @@ def add_probes(model: onnx.ModelProto, probes: Probes) -> None:
     softmax of the regression.
 
     Raises:
-        ConversionError: see `pooled_features`; or the probes were fitted on another number of features.
+        ConversionError: see `pooled_features`; also if the probes were fitted on another number of features.
     """
     features = pooled_features(model)
     add = _Nodes(model.graph, ORIENTATION_NAME)
@@ -93,7 +95,7 @@ def add_unlike(model: onnx.ModelProto, classes: Sequence[OodStatistics]) -> None
     are stored in eight bits.
 
     Raises:
-        ConversionError: see `add_block_features`; or the statistics were fitted on another number of features.
+        ConversionError: see `add_block_features`; also if the statistics were fitted on another number of features.
     """
     features = add_block_features(model)
     add = _Nodes(model.graph, UNLIKE_NAME)
@@ -108,7 +110,7 @@ class _Nodes:
     """Appends nodes to a graph; a call returns the name of the node's result.
 
     Args:
-        prefix: of all new names.
+        prefix: prefix of all new names.
     """
 
     def __init__(self, graph: onnx.GraphProto, prefix: str) -> None:
@@ -133,7 +135,7 @@ class _Nodes:
 
 
 def _mean_square(add: _Nodes, features: str, statistics: OodStatistics) -> str:
-    """The square of `training.ood.distance`, `[N]`."""
+    """Add nodes for the square of `training.ood.distance`, `[N]`."""
     centred = add("Mul", add("Sub", features, statistics.mean), statistics.scale)
     along = add("MatMul", centred, statistics.components)
     inside = add("Mul", add("Mul", along, along), statistics.gains)
@@ -152,4 +154,4 @@ def _add_output(model: onnx.ModelProto, name: str, shape: list[str | int]) -> No
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as exc:
-        raise ConversionError(f"`{name}` cannot be added: give a graph without it, and fit on that ({exc})") from exc
+        raise ConversionError(f"`{name}` cannot be added: give a graph without this output ({exc})") from exc

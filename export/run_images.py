@@ -1,4 +1,4 @@
-"""Reading the images that a run was trained and validated on."""
+"""Read the images that a run was trained and validated on."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -37,12 +37,12 @@ class RunImages:
 
     Args:
         folder: the data set that the run was trained on, one of its parts that contains all images, or the folder that
-            was prepared from it. Prepared images are scaled.
+            was prepared from it. Prepared images are resized.
         names: the run's class names.
         reading: how to read the data set.
 
     Raises:
-        DataError: the folder has other classes, or see `training.images.open_data`.
+        DataError: the folder has other classes; also see `training.images.open_data`.
         FolderError: see `training.images.open_data`.
     """
 
@@ -53,7 +53,7 @@ class RunImages:
 
     @property
     def largest(self) -> int:
-        """The size in pixels of prepared images, or that at which others would be prepared."""
+        """The size in pixels of prepared images, or the size at which other images would be prepared."""
         return int(self._data.pixels["train"].shape[-1]) if isinstance(self._data, Prepared) else SIZE
 
     def read(self, files: Sequence[str], size: int) -> Images:
@@ -63,13 +63,13 @@ class RunImages:
             size: width and height in pixels.
 
         Raises:
-            CalibrationError: a file is not there.
+            CalibrationError: a file is missing.
             OSError: a file cannot be read.
         """
         find = _of_prepared(self._data) if isinstance(self._data, Prepared) else _of_data_set(self._data)
         found = []
         for name in files:
-            # The run may have seen the part as a folder of the data set that is given here.
+            # In the run's split, the part may be a folder of the given data set.
             image = find.get(name) or find.get(name.partition("/")[2])
             if image is None:
                 raise CalibrationError(
@@ -86,14 +86,14 @@ class RunImages:
 
 
 def pixels_of(source: Source, size: int) -> Pixels:
-    """The image uint8 `[size, size]` of a file, or of prepared pixels."""
+    """Return the image, uint8 `[size, size]`, of a file or of prepared pixels."""
     if isinstance(source, Path):
         return decode(read(source), size)
     return squared(Image.fromarray(source), size)
 
 
 def training_images(data: Prepared | DataSet) -> list[Source]:
-    """The images of the train part, or all if the data set is not divided."""
+    """Return the images of the train part, or all images if the data set is not divided."""
     if isinstance(data, Prepared):
         return list(data.pixels["train"])
     part = "train" if "train" in data.parts else data.parts[0]
@@ -113,6 +113,6 @@ def _of_prepared(data: Prepared) -> dict[str, tuple[Source, int]]:
 
 
 def sample(files: tuple[str, ...], count: int, seed: int) -> tuple[str, ...]:
-    """A seeded sample, in the order of the split."""
+    """Return a random sample, in the order of the split."""
     chosen = np.random.default_rng(seed).permutation(len(files))[:count]
     return tuple(files[i] for i in sorted(chosen))

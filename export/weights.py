@@ -1,18 +1,18 @@
-"""Store the dense weights in eight bits. All arithmetic with them stays float32."""
+"""Store the dense weights in eight bits. The arithmetic with them stays in float32."""
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 _LARGE = 4096
-"""Elements from which a matrix is worth the trouble."""
+"""Minimum number of elements of a matrix that is stored in eight bits."""
 
 
 def store_in_eight_bits(graph: onnx.GraphProto) -> None:
     """Store large matrices as int8 with a scale per column.
 
-    The scale is multiplied with the product, so that the matrix itself is but a cast of a constant: ONNX Runtime does
-    that once, when it loads the graph. It would run a DequantizeLinear in every inference.
+    The product is multiplied by the scale, so the matrix itself is only a cast of a constant, which ONNX Runtime runs
+    once when it loads the graph. It would run a DequantizeLinear in every inference.
     """
     for name, matrix in _matrices(graph).items():
         scale = np.maximum(np.abs(matrix).max(axis=0), 1e-12) / 127
@@ -27,7 +27,7 @@ def store_in_eight_bits(graph: onnx.GraphProto) -> None:
 
 
 def _scale(graph: onnx.GraphProto, product: onnx.NodeProto, scale: str) -> None:
-    """Put the scale of a matrix's columns behind a product."""
+    """Multiply a product by the scales of the matrix's columns."""
     place = list(graph.node).index(product)
     result, unscaled = product.output[0], f"{product.output[0]}_unscaled"
     product.output[0] = unscaled
@@ -35,7 +35,7 @@ def _scale(graph: onnx.GraphProto, product: onnx.NodeProto, scale: str) -> None:
 
 
 def _matrices(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
-    """Large float matrices that something is multiplied with, by name."""
+    """Return the large float matrices of matrix products, by name."""
     factors = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
     return {
         tensor.name: numpy_helper.to_array(tensor)

@@ -1,4 +1,4 @@
-"""Serving: bytes of an image in, a calibrated probabilities out.
+"""Serving: from the bytes of an image to calibrated probabilities.
 
-The packages `training`, `export` and `infra` may import this one. It imports none of them, and never TensorFlow.
+The packages `training`, `export` and `infra` may import this package. It does not import them or TensorFlow.
 """

@@ -35,34 +35,34 @@ def main(arguments: list[str] | None = None) -> int:
     predict = commands.add_parser("predict", help="score image files")
     predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
     predict.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    predict.add_argument("--force", action="store_true", help="score what does not look like an X-ray all the same")
+    predict.add_argument("--force", action="store_true", help="score images that do not look like an X-ray too")
     predict.set_defaults(run=_predict)
     serve = commands.add_parser("serve", help="answer over HTTP")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
-    serve.add_argument("--root-path", metavar="PREFIX", help="path prefix of a proxy; as BASE_PATH, which it overrides")
+    serve.add_argument("--root-path", metavar="PREFIX", help="path prefix of a proxy; overrides BASE_PATH")
     serve.set_defaults(run=_serve)
-    calibrate = commands.add_parser("calibrate", help="fit a calibration on labelled images of this place")
-    calibrate.add_argument("folder", type=Path, help="holds one folder of images for each label of the model")
+    calibrate = commands.add_parser("calibrate", help="fit a calibration on labelled images of this hospital")
+    calibrate.add_argument("folder", type=Path, help="folder that contains one folder of images for each label")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file for CALIBRATION")
     calibrate.add_argument(
-        "--coverage", type=_share, help="of the prediction sets, 0 to 1 (default: as the model's own)"
+        "--coverage", type=_share, help="coverage of the prediction sets, 0 to 1 (default: that of the model)"
     )
     calibrate.add_argument(
-        "--sensitivity", type=_share, default=0.95, help="least one, of two labels (default: %(default)s)"
+        "--sensitivity", type=_share, default=0.95, help="minimum sensitivity, for two labels (default: %(default)s)"
     )
     calibrate.set_defaults(run=_calibrate)
     commands.add_parser("settings", help="list the environment variables").set_defaults(run=_settings)
     commands.add_parser("openapi", help="print the OpenAPI document").set_defaults(run=_openapi)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in any encoding
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be invalid in every encoding
     return run(lambda: int(options.run(options)), failed=2)
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 to 65535, got {text!r}")
     return int(text)
 
 
@@ -126,7 +126,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise InputNotFound(f"{path} cannot be read ({exc.strerror}): check the path") from exc
+        raise InputNotFound(f"{path} cannot be read ({exc.strerror}). Check the path.") from exc
 
 
 def _print_table(results: list[dict[str, Any]], contract: Contract) -> None:
@@ -148,7 +148,7 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     if options.root_path is not None:
         os.environ["BASE_PATH"] = options.root_path  # before the settings are read
 
-    # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
+    # Imported here and not by uvicorn, so that an error of the model is printed as one line without a traceback.
     from handler import startup
     from handler.http.app import app
     from handler.http.server import serve

@@ -30,7 +30,7 @@ from handler.settings import Settings
 from handler.storage import Storage
 
 _TO_WRITE_S = 3
-"""Seconds that are reserved for writing the results."""
+"""Seconds reserved for writing the results."""
 
 _READERS = 8
 """Objects fetched at the same time: a response of S3 takes tens of milliseconds, inference takes less."""
@@ -65,7 +65,7 @@ class Batches:
         wanted = event.get("BatchInput")
         items = event["Items"]
         if not isinstance(wanted, dict) or not isinstance(items, list):
-            raise MalformedRequest("expected `Items`, a list, and `BatchInput`, an object")
+            raise MalformedRequest("The event must contain `Items`, a list, and `BatchInput`, an object.")
         uris = [_item_uri(item, wanted) for item in items]
         outcomes = self._score(uris, seconds)
         for outcome in outcomes:
@@ -118,7 +118,7 @@ class Batches:
             The numbers of `scored` and `failed` images; and the outcomes.
 
         Raises:
-            MalformedRequest: the event names no object.
+            MalformedRequest: the event does not name an object.
             SettingsError: OUTPUT_S3_URI is not set.
             TemporaryError: S3 has a temporary error; Lambda sends such an event again.
         """
@@ -149,7 +149,7 @@ class Batches:
     def _attempt(self, uri: str, last_begin: float) -> Outcome:
         if monotonic() > last_begin:
             return InputTooLarge(
-                "The time of the batch was spent on other images before this image's turn. Score it in a smaller batch."
+                "The time limit of the batch was reached before this image was started. Score it in a smaller batch."
             )
         try:
             return self._predictor.predict(self._storage.read(uri))
@@ -158,7 +158,7 @@ class Batches:
         except HandlerError:
             raise
         except Exception as exc:  # a bug in one image must not stop the others
-            bug = Unexpected(f"something unexpected went wrong with this image ({type(exc).__name__}): report it")
+            bug = Unexpected(f"The image caused an unexpected error ({type(exc).__name__}). Report it.")
             bug.__cause__ = exc
             return bug
 
@@ -171,20 +171,20 @@ class Batches:
         return encoded({"s3_uri": uri, "model": identity(self._predictor.contract), **answer}) + b"\n"
 
     def _addressed(self, message: Any) -> list[tuple[str, str]]:
-        """The images that a message names, each with the URI for its result."""
+        """Return the images that a message names, each with the URI for its result."""
         return [(uri, output or self._default_output(uri)) for uri, output in notified(message)]
 
     def _default_output(self, uri: str) -> str:
         if not self._settings.output_uri:
             raise SettingsError(
-                "there is no place for the answer: set OUTPUT_S3_URI and list its bucket in S3_OUTPUT_BUCKETS, or send "
-                "messages with `s3_uri` and `output_s3_uri` to the queue"
+                "There is no address for results. Set OUTPUT_S3_URI and list its bucket in S3_OUTPUT_BUCKETS, or send "
+                "messages with `s3_uri` and `output_s3_uri` to the queue."
             )
         return f"{self._settings.output_uri}{_digest([uri])}.json"
 
 
 def _digest(uris: list[str]) -> str:
-    """A name for the result of these URIs. JSON strings may contain lone surrogates, which UTF-8 cannot encode."""
+    """Return a name for the result of these URIs. JSON may contain lone surrogates, which UTF-8 cannot encode."""
     return hashlib.sha256("\n".join(uris).encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -194,11 +194,11 @@ def _item_uri(item: Any, wanted: dict[str, Any]) -> str:
             return uri
         case {"Key": str(key)}:
             return f"s3://{_text(wanted, 'bucket')}/{key}"
-    raise MalformedRequest("each of `Items` must be an object with `Key` or `s3_uri`")
+    raise MalformedRequest("Each of `Items` must be an object with `Key` or `s3_uri`.")
 
 
 def _text(wanted: dict[str, Any], name: str, default: str | None = None) -> str:
     value = wanted.get(name, default)
     if not isinstance(value, str):
-        raise MalformedRequest(f"`BatchInput` needs `{name}`, a string")
+        raise MalformedRequest(f"`BatchInput` needs `{name}`, a string.")
     return value

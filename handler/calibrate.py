@@ -1,4 +1,4 @@
-"""Read labelled images of a place and fit a calibration on them: the command `python -m handler calibrate`."""
+"""Fit a calibration on labelled images of a hospital: the command `python -m handler calibrate`."""
 
 import sys
 from pathlib import Path
@@ -20,8 +20,8 @@ def calibrate_folder(
     """Fit a calibration on the images of a folder.
 
     Args:
-        folder: one folder for each label, in any case, with images of patients of the place.
-        classifier: without a calibration.
+        folder: contains one folder of images for each label; the case of its name does not matter.
+        classifier: the classifier without a calibration.
         coverage, sensitivity: see `handler.local_calibration.fit_local`.
 
     Returns:
@@ -59,14 +59,14 @@ def calibrate_folder(
 
 
 def labelled_files(folder: Path, contract: Contract) -> list[tuple[Path, int]]:
-    """The files in the folders that are named as the labels of a contract, in any case; hidden ones are skipped.
+    """List the files in the folders with the names of the labels, in any case. Hidden files are skipped.
 
     Raises:
         FolderError: a folder is missing; the message names it.
     """
     names = ", ".join(f"{label}/" for label in contract.labels)
     if not folder.is_dir():
-        raise FolderError(f"{folder} is no folder: give the one that holds {names}", folder)
+        raise FolderError(f"{folder} is not a folder: give the folder that holds {names}", folder)
     named = {path.name.casefold(): path for path in sorted(folder.iterdir()) if path.is_dir()}
     files: list[tuple[Path, int]] = []
     for index, label in enumerate(contract.labels):
@@ -78,12 +78,12 @@ def labelled_files(folder: Path, contract: Contract) -> list[tuple[Path, int]]:
 
 
 def report(calibration: LocalCalibration) -> str:
-    """The results before and after as a table, with 95 % intervals."""
+    """Return the results before and after calibration as a table, with 95 % intervals."""
     before, after = (calibration.measured[name] for name in ("before", "after"))
     rows = [("", "before", "after"), ("images", f"{sum(calibration.images.values())}", "")]
     for name, title in (("log_loss", "log loss"), ("ece", "calibration error")):
         rows.append((title, f"{before[name]:.3f}", f"{after[name]:.3f}"))
-    for name, title in (("correct", "labelled right"), ("covered", "in the prediction set")):
+    for name, title in (("correct", "labelled correctly"), ("covered", "in the prediction set")):
         for label, count in calibration.images.items():
             title_of = f"{label} ({count}) {title}"
             rows.append((title_of, _percent(before[name][label]), _percent(after[name][label])))
@@ -98,7 +98,7 @@ def _percent(share: list[float]) -> str:
 
 
 def _show(number: int, count: int, seconds: float) -> None:
-    """Show how far the work is, on a terminal alone."""
+    """Show the progress, only on a terminal."""
     if sys.stderr.isatty():
         left = seconds / number * (count - number)
         end = "\r\033[K" if number == count else ""

@@ -1,4 +1,4 @@
-"""Calibrate probabilities on labelled images: with NumPy alone, so that a deployment can do it with its own images.
+"""Calibrate probabilities on labelled images. It needs only NumPy, so a deployment can do it with its own images.
 
 A calibration has three parts, each fitted with the same weight for every class:
 
@@ -17,14 +17,14 @@ Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 _LEAST = 1e-7
-"""Probabilities below this are taken as this, so that logarithms are finite."""
+"""Smaller probabilities are replaced by this one, so that logarithms are finite."""
 
 _RIDGE = 1e-4
-"""Weight of the squared distance from no scaling at all. It decides only where the images do not: if the classes are
-separated, the best temperature would be 0."""
+"""Weight of the squared distance from the identity scaling. It only has an effect if the images do not determine the
+scaling: if they separate the classes, the best temperature would be 0."""
 
 _STEEPEST = 10.0
-"""The inverse temperature lies between 1 / this and this."""
+"""The inverse temperature is limited to the range from 1 / this value to this value."""
 
 _ACCEPTED = 0.995
 """Share of chest X-rays that must lie within the OOD threshold, before the margin."""
@@ -36,20 +36,20 @@ ECE_BINS = 10
 
 
 def calibrate(probabilities: Array, temperature: float = 1.0, biases: Array | None = None) -> Array:
-    """Calibrated probabilities `[N, K]`: the softmax of `(log p + biases) / temperature`.
+    """Return calibrated probabilities `[N, K]`: the softmax of `(log p + biases) / temperature`.
 
     Args:
         probabilities: `[N, K]`, rows sum to 1.
-        biases: `[K]`; none by default.
+        biases: `[K]`, the logit biases; 0 by default.
     """
     scores = (_logarithms(probabilities) + (0.0 if biases is None else biases)) / temperature
     return _softmax(scores)
 
 
 def fit_scaling(probabilities: Array, labels: Labels) -> tuple[float, Array]:
-    """The scaling with the least log loss.
+    """Fit the scaling with the lowest log loss.
 
-    The problem is convex in the inverse temperature and the scaled biases, so Newton's method finds its one solution.
+    The problem is convex in the inverse temperature and the scaled biases, so Newton's method finds its only solution.
 
     Args:
         probabilities: `[N, K]`, rows sum to 1.
@@ -61,7 +61,7 @@ def fit_scaling(probabilities: Array, labels: Labels) -> tuple[float, Array]:
     logarithms, (count, classes) = _logarithms(probabilities), probabilities.shape
     weights = 1 / (classes * np.bincount(labels, minlength=classes)[labels])
     truth = np.eye(classes)[labels]
-    # Scores are linear in the parameters: the inverse temperature, then the scaled biases of all classes but the first.
+    # Scores are linear in the parameters: the inverse temperature, and the scaled biases of all classes but the first.
     design = np.zeros((count, classes, classes))
     design[:, :, 0] = logarithms
     design[:, range(1, classes), range(1, classes)] = 1
@@ -91,16 +91,16 @@ def fit_scaling(probabilities: Array, labels: Labels) -> tuple[float, Array]:
 
 
 def select_threshold(probabilities: Array, labels: Labels, groups: Labels, target: float) -> float:
-    """The greatest threshold with the target sensitivity in every group. It may lie above one half: a lower one would
-    give more false positives than the target requires.
+    """Select the highest threshold with the target sensitivity in every group. It may be above one half: a lower one
+    would give more false positives than the target requires.
 
-    It lies halfway between two neighbouring predictions, so that a rounding error changes no decision.
+    It lies halfway between two neighbouring predictions, so that a rounding error does not change a decision.
 
     Args:
         probabilities: calibrated, `[N]` of the positive class.
         labels: `[N]`, 1 for positive; each group has positives.
         groups: `[N]`, the group of each image. A small group counts as much as a large one.
-        target: least sensitivity, 0..1.
+        target: minimum sensitivity, 0..1.
 
     Returns:
         A threshold in (0, 1).
@@ -117,7 +117,7 @@ def select_threshold(probabilities: Array, labels: Labels, groups: Labels, targe
 def select_set_thresholds(
     probabilities: Array, labels: Labels, coverage: float, threshold: float | None
 ) -> tuple[float, ...]:
-    """By class, the least probability at which it is in the prediction set, see `handler.contract.Contract`.
+    """Select, by class, the minimum probability for the prediction set, see `handler.contract.Contract`.
 
     If `n` images of a class and a new one are exchangeable, the set of the new one contains its class with a
     probability of at least `coverage`. Fewer than `least_images(coverage)` images exclude nothing: the result is 0.
@@ -126,7 +126,7 @@ def select_set_thresholds(
         probabilities: calibrated, `[N, K]`.
         labels: `[N]`, 0 to K - 1.
         coverage: 0..1.
-        threshold: of the second of two labels, or None. The label that it gives stays in the set.
+        threshold: threshold of the second of two labels, or None. The resulting label always is in the set.
     """
     found = []
     for index in range(probabilities.shape[1]):
@@ -139,10 +139,10 @@ def select_set_thresholds(
 
 
 def shift_prevalence(probabilities: Array, prevalence: Array) -> Array:
-    """Probabilities `[N, K]` for classes with other frequencies (Saerens et al. 2002, doi 10.1162/089976602753284446).
+    """Adapt probabilities `[N, K]` to class frequencies (Saerens et al. 2002, doi 10.1162/089976602753284446).
 
     Args:
-        probabilities: for equally frequent classes.
+        probabilities: `[N, K]`, for equally frequent classes.
         prevalence: `[K]`, the share of each class, above 0.
     """
     shifted = probabilities * prevalence
@@ -176,7 +176,7 @@ def select_ood_threshold(distances: npt.NDArray[np.floating]) -> float:
 
 
 def least_images(coverage: float) -> int:
-    """The least number of images of a class with which a prediction set can exclude it."""
+    """Return the minimum number of images of a class with which a prediction set can exclude it."""
     return math.ceil(1 / (1 - coverage) - 1e-9) - 1
 
 

@@ -1,4 +1,4 @@
-"""What `GET /v1/model` says of the model."""
+"""The answer of `GET /v1/model`: the model card."""
 
 from typing import Any
 
@@ -9,21 +9,21 @@ from handler.scoring import Predictor, identity
 from handler.settings import Settings
 
 _LIMITS = (
-    "The image is squeezed to a small square: fine detail is lost.",
-    "The occlusion map shows which regions the network used, not where a disease is. An empty map is no finding.",
-    "The check for images that are no X-ray lets some of them through and refuses some X-rays.",
+    "The image is reduced to a small square, so fine detail is lost.",
+    "The occlusion map shows which regions the network used, not where a disease is. An empty map does not mean that the image is normal.",
+    "The OOD detector accepts some images that are not X-rays, and refuses some X-rays.",
 )
 
-DISCLAIMER = "This is no medical device. Do not use it to diagnose, to treat, or to decide about a person's care."
+DISCLAIMER = "This is not a medical device. Do not use it to diagnose, to treat, or to decide about a person's care."
 
 
 def limits(contract: Contract) -> tuple[str, ...]:
-    """What the model is not good for, a sentence or two each."""
+    """Return the limits of the model, one or two sentences each."""
     return *contract.about.limits, *_LIMITS
 
 
 def card(predictor: Predictor, settings: Settings) -> dict[str, Any]:
-    """The model card as an answer: identity, contract, measured results, what it is for and what it is not for."""
+    """Return the model card: identity, contract, measured results, intended use and limits."""
     contract, local = predictor.contract, predictor.classifier.calibration
     return {
         **identity(contract),

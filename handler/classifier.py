@@ -1,10 +1,10 @@
-"""The network behind one ONNX Runtime session."""
+"""The network, as an ONNX Runtime session."""
 
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-# A medical service phones nobody. Read by ONNX Runtime when it is imported, hence before it.
+# Turn off telemetry. ONNX Runtime reads this variable when it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the network says of `N` images."""
+    """The network's results for `N` images."""
 
     probabilities: npt.NDArray[np.float32]
     """`[N, K]`, calibrated, rows sum to 1, columns in the order of `contract.labels`."""
     distances: npt.NDArray[np.float32]
-    """`[N]`, the distance of each image from X-rays, see `Contract.ood_threshold`."""
+    """`[N]`, the OOD distance of each image, see `Contract.ood_threshold`."""
     unlike: npt.NDArray[np.float32]
     """`[N]`, the distance of each image from the training images, see `Contract.unlike_threshold`."""
     orientations: npt.NDArray[np.float32]
@@ -35,11 +35,11 @@ class Scores:
 
 
 class Classifier:
-    """A verified bundle, loaded once, safe to share between threads.
+    """A verified bundle, loaded once. Safe to share between threads.
 
     Args:
         bundle: folder with `model.onnx` and `model.json`.
-        threads: for one inference; default is what the machine, or Lambda's memory setting, grants.
+        threads: number of threads for one inference; by default as many as the machine, or Lambda's memory, allows.
         calibration: replaces that of the bundle.
 
     Raises:
@@ -61,11 +61,11 @@ class Classifier:
         options.intra_op_num_threads = threads or granted_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
-        # Idle threads that spin would burn the CPU share that the next request needs.
+        # Idle threads must not spin: this would use the CPU share of the next request.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
-        except Exception as exc:  # ONNX Runtime's own have no ancestor of their own
+        except Exception as exc:  # ONNX Runtime's exceptions have no common base class
             raise BundleError(
                 f"{MODEL_FILE} cannot be loaded by ONNX Runtime {ort.__version__} ({type(exc).__name__}): rebuild the "
                 "bundle with `python -m export build`, or restore it from a release"
@@ -87,7 +87,7 @@ class Classifier:
 
 
 def _check_tensors(session: ort.InferenceSession, contract: Contract) -> None:
-    """Hold the graph's own signature against the contract's."""
+    """Compare inputs and outputs of the graph with the contract."""
     size = contract.input_size
     inputs = {node.name: (node.type, node.shape[1:]) for node in session.get_inputs()}
     outputs = {node.name: (node.type, node.shape[1:]) for node in session.get_outputs()}

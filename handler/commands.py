@@ -1,4 +1,4 @@
-"""Shared code of all command lines: an error is printed as one line that names the remedy, not as a traceback."""
+"""Shared code of all command lines. An error is printed as one line that names the remedy, not as a traceback."""
 
 import errno
 import os
@@ -44,7 +44,7 @@ def run(
     Args:
         command: returns the exit status; None is 0.
         refused: exceptions whose message names the remedy, besides `HandlerError`.
-        out: folder for the results; it is checked first that files can be written there.
+        out: folder for the results; a check that it is writable comes first.
         failed: the exit status after an error.
         interrupted: what to do after Ctrl-C.
         prog: beginning of the command line.
@@ -94,7 +94,7 @@ def needing_extra(extra: str) -> Iterator[None]:
 
 
 def _retyped(words: list[str], given: Path, instead: Path) -> str:
-    """The command with `instead` in place of the given folder."""
+    """Return the command line with `instead` in place of the given folder."""
     found = []
     for word in words:
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
@@ -103,7 +103,7 @@ def _retyped(words: list[str], given: Path, instead: Path) -> str:
 
 
 def described(exc: OSError) -> str:
-    """The path, what is wrong with it, and the remedy."""
+    """Return the path, the error and the remedy."""
     if exc.errno is None or exc.strerror is None:  # it has its own message
         return str(exc)
     where = exc.filename if exc.filename is not None else "the output"

@@ -1,7 +1,7 @@
 """The contract between the network and everything that uses it: one frozen dataclass, one JSON file beside the weights.
 
 Labels, input size, normalization, tensor names, temperature, threshold, version and hash are defined here and
-nowhere else. Training fills it in, export saves it, serving refuses a bundle that does not match it.
+nowhere else. Training sets the values, export saves them, and serving refuses a bundle that does not match them.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ from handler.errors import BundleMissing, BundleTampered, ContractError
 from handler.strict import parsed
 
 CONTRACT_VERSION = 4
-"""Raised whenever a bundle of the old form could be misread by new code, or the other way round."""
+"""Increased when new code could misread an old bundle, or old code a new one."""
 
 LEAST_INPUT_SIZE = 32
-"""Pixels: VGG19 halves an image five times, and nothing is left of a smaller one."""
+"""Minimum image size in pixels: VGG19 halves the size five times, and 32 px become one."""
 
 MODEL_FILE = "model.onnx"
 CONTRACT_FILE = "model.json"
@@ -36,25 +36,25 @@ OUTPUT_NAME = "probabilities"
 DISTANCE_NAME = "distance"
 UNLIKE_NAME = "unlike"
 ORIENTATION_NAME = "orientation"
-"""Tensor names of the graphs that `export` makes; what serves a bundle takes them from its contract."""
+"""Tensor names of the graphs that `export` makes. Serving reads them from the contract."""
 
 PIXEL_SCALE = 1 / 255
-"""What a pixel is multiplied with; it stands in the network itself, so callers always hand over raw uint8."""
+"""Factor on the pixels. The network itself applies it, so its input is always uint8."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What a bundle says about itself, in plain text. The code has no text about a particular data set or disease."""
+    """Description of a bundle for people. The code itself contains no text about a data set or a disease."""
 
     title: str
-    """What is read from what, such as "Pneumonia from chest X-rays"."""
+    """What the model predicts, and from which images, such as "Pneumonia from chest X-rays"."""
     intended_use: str
     limits: tuple[str, ...]
-    """What the model is not good for because of its training data, one or two sentences each."""
+    """Limits of the model because of its training data, one or two sentences each."""
     source: str
     """Short name of the training data."""
     data: str
-    """Markdown: where the training data comes from, and how it was split."""
+    """Markdown: the source of the training data, and how it was split."""
     shift: str
     """Markdown: how other images differ from the training data."""
     license: str
@@ -65,13 +65,13 @@ class About:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """What a bundle promises.
+    """The contract of a bundle.
 
-    The graph takes `input_name`, uint8 `[N, 1, input_size, input_size]` (0 black, 255 white). It gives:
+    The input of the graph is `input_name`, uint8 `[N, 1, input_size, input_size]` (0 black, 255 white). The outputs:
 
-    - `output_name`: float32 `[N, len(labels)]` probabilities that already carry `temperature`.
+    - `output_name`: float32 `[N, len(labels)]`, probabilities after temperature scaling with `temperature`.
     - `distance_name`: float32 `[N]`, the distance of the out-of-distribution (OOD) detector; an image with a distance
-      above `ood_threshold` is taken for an OOD image.
+      above `ood_threshold` is an OOD image.
     - `unlike_name`: float32 `[N]`, a distance from the training images; above `unlike_threshold` there is a warning.
     - `orientation_name`: float32 `[N, len(orientations)]` probabilities; if that of the first one, upright, is below
       `least_upright`, there is a warning.
@@ -85,10 +85,10 @@ class Contract:
     labels: tuple[str, ...]
     """Class names in the order of the network's outputs. Of two labels the second is the positive one."""
     threshold: float | None
-    """Two labels: the positive one is given from this probability on. More labels: None, the most probable one is
-    given."""
+    """Two labels: the answer is the positive one at this probability or more. More labels: None, the answer is the most
+    probable one."""
     set_thresholds: tuple[float, ...]
-    """By label: from this probability on the label is in the prediction set."""
+    """By label: the label is in the prediction set at this probability or more."""
     set_coverage: float
     """Share of the images of each class whose prediction set contains that class (class-conditional conformal
     prediction, Sadinle et al. 2019, arXiv:1609.00451), measured on validation images."""
@@ -96,7 +96,7 @@ class Contract:
     ood_threshold: float
     unlike_threshold: float
     orientations: tuple[str, ...]
-    """Names of orientations; the first one is that of an image as it should be."""
+    """Names of orientations; the first one is the correct orientation."""
     least_upright: float
     about: About
     input_name: str = INPUT_NAME
@@ -107,7 +107,7 @@ class Contract:
     pixel_scale: float = PIXEL_SCALE
     contract_version: int = CONTRACT_VERSION
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Measured results by split, for people to read. Serving does not use them."""
+    """Measured results by split, for information. Serving does not use them."""
 
     def __post_init__(self) -> None:
         _require_version(self.contract_version)
@@ -125,21 +125,21 @@ class Contract:
         _require(0.0 < self.set_coverage < 1.0, f"set_coverage must lie between 0 and 1, got {self.set_coverage}")
         _require(
             (self.threshold is None) == (count > 2),
-            f"a threshold belongs to two labels, and to no other number: got {self.threshold} for {count}",
+            f"threshold must be a number for two labels, and null otherwise: got {self.threshold} for {count} labels",
         )
         if self.threshold is not None:
             _require(0.0 < self.threshold < 1.0, f"threshold must lie between 0 and 1, got {self.threshold}")
             low, high = self.set_thresholds[1], 1 - self.set_thresholds[0]
             _require(
                 low - 1e-9 <= self.threshold <= high + 1e-9,
-                f"the label that the threshold {self.threshold} gives must be in the prediction set, so the threshold "
+                f"the label of the threshold {self.threshold} must be in the prediction set, so the threshold "
                 f"must lie in {low} to {high}",
             )
         _require(self.ood_threshold > 0.0, f"ood_threshold must be positive, got {self.ood_threshold}")
         _require(self.unlike_threshold > 0.0, f"unlike_threshold must be positive, got {self.unlike_threshold}")
         _require(
             len(self.orientations) > 1 and 0.0 <= self.least_upright <= 1.0,
-            f"there must be two orientations or more, and least_upright must lie in 0 to 1, got {self.least_upright}",
+            f"there must be two orientations or more, and least_upright must lie in [0, 1], got {self.least_upright}",
         )
         _require(self.temperature > 0.0, f"temperature must be positive, got {self.temperature}")
         _require(
@@ -149,21 +149,21 @@ class Contract:
 
     @property
     def positive(self) -> str | None:
-        """Of two labels the one whose probability is compared with the threshold; None with more labels."""
+        """The label whose probability is compared with the threshold; None with more than two labels."""
         return self.labels[1] if self.threshold is not None else None
 
     def label(self, probabilities: npt.NDArray[np.floating]) -> str:
-        """The label for the probabilities `[K]` of one image."""
+        """Return the label for the probabilities `[K]` of one image."""
         return self.labels[int(decide(probabilities[np.newaxis], self.threshold)[0])]
 
     def explained_label(self, probabilities: npt.NDArray[np.floating]) -> str:
-        """The label that an explanation of an image with these probabilities `[K]` is about: the positive one of two,
-        or the most probable one of more."""
+        """Return the label that an explanation refers to, for the probabilities `[K]` of one image: the positive one
+        of two labels, or the most probable one of more."""
         return self.positive or self.label(probabilities)
 
     def prediction_set(self, probabilities: npt.NDArray[np.floating]) -> list[str]:
-        """The labels that cannot be excluded, given the probabilities `[K]` of one image. The image is uncertain unless
-        the set is `label` alone. With more than two labels, another label than that can be the only one."""
+        """Return the labels that cannot be excluded, for the probabilities `[K]` of one image. The image is uncertain
+        unless the set contains only `label`. With more than two labels, the only element can be a different label."""
         found = zip(self.labels, probabilities, self.set_thresholds, strict=True)
         return [label for label, probability, least in found if probability >= least]
 
@@ -172,18 +172,18 @@ class Contract:
 
     @classmethod
     def from_json(cls, text: str) -> "Contract":
-        """Parse strictly.
+        """Parse and check JSON.
 
         Raises:
-            ContractError: on bad JSON, an unknown or missing key, or a value of the wrong type.
+            ContractError: the JSON is invalid, a key is unknown or missing, or a value has the wrong type.
         """
         try:
             values = json.loads(text)
-            json.dumps(values, allow_nan=False)  # which `loads` lets through
+            json.dumps(values, allow_nan=False)  # `loads` accepts NaN and infinity
         except (ValueError, RecursionError) as exc:
             raise ContractError(f"{CONTRACT_FILE} is not JSON ({exc}): {_REMEDY}") from exc
         _require(isinstance(values, dict), "it must hold one JSON object")
-        # Checked before the keys are: a bundle of another version may well have other ones.
+        # Checked before the keys, because a bundle of another version may have other keys.
         _require_version(values.get("contract_version"))
         _require(isinstance(values["about"], dict), f"about has the wrong type: {values['about']!r}")
         values["about"] = parsed(About, values["about"], _require, "about.")
@@ -191,10 +191,10 @@ class Contract:
 
 
 def decide(probabilities: npt.NDArray[np.floating], threshold: float | None) -> npt.NDArray[np.int64]:
-    """The index `[N]` of the label for probabilities `[N, K]`.
+    """Return the index `[N]` of the label for probabilities `[N, K]`.
 
     Args:
-        threshold: of the probability of the second of two labels; None: the most probable label is given.
+        threshold: minimum probability of the second of two labels; None: the label is the most probable one.
     """
     if threshold is None:
         return np.asarray(np.argmax(probabilities, axis=1), dtype=np.int64)
@@ -218,14 +218,14 @@ def _require_version(found: object) -> None:
 
 
 def load_bundle(folder: str | os.PathLike[str]) -> tuple[Contract, bytes]:
-    """Read a bundle and prove that the weights are the ones that its contract describes.
+    """Read a bundle and verify the hash of its weights.
 
     Returns:
-        The contract and the bytes of the ONNX file. The bytes that were hashed are the bytes that are returned, so
-        nothing can change between the check and the use.
+        The contract and the bytes of the ONNX file. The hash is that of the returned bytes, so the file cannot change
+        between the check and the use.
 
     Raises:
-        BundleMissing: a file is absent or may not be read.
+        BundleMissing: a file is absent or cannot be read.
         ContractError: `model.json` is malformed or of another version.
         BundleTampered: the hash does not match.
     """
@@ -239,7 +239,9 @@ def load_bundle(folder: str | os.PathLike[str]) -> tuple[Contract, bytes]:
             "Build one with `python -m export build`, or restore handler/model from the repository"
         ) from exc
     except OSError as exc:
-        raise BundleMissing(f"{exc.filename} cannot be read ({exc.strerror}): check the path and its rights") from exc
+        raise BundleMissing(
+            f"{exc.filename} cannot be read ({exc.strerror}): check the path and its permissions"
+        ) from exc
     except UnicodeDecodeError as exc:
         raise ContractError(f"{CONTRACT_FILE} is not UTF-8 text: {_REMEDY}") from exc
     digest = hashlib.sha256(weights).hexdigest()

@@ -1,37 +1,37 @@
-"""Everything that can go wrong while serving, as one tree.
+"""All errors of serving, as one tree.
 
 HandlerError
 ├── InputError            the caller's image or request; answered with a 4xx status
 │   ├── EmptyInput        no bytes at all
-│   ├── MalformedRequest  a body that is not the form or the JSON that it says it is
+│   ├── MalformedRequest  a body that is not valid for its content type
 │   ├── UnsupportedMedia  a content type that is not accepted
-│   ├── UnsupportedFormat not an image of a kind that is read here
-│   ├── UnreadableImage   a known kind, but truncated or corrupt
+│   ├── UnsupportedFormat not an image of a supported format
+│   ├── UnreadableImage   a supported format, but truncated or corrupt
 │   ├── SeveralFrames     an animation or a multi-page file
 │   ├── InputTooLarge     more bytes, pixels, frames or images than the limits allow
 │   ├── DecodingTooCostly an image whose decoding takes too much time or memory
 │   ├── SlowRequest       the headers or the body did not arrive in time
-│   ├── NotAnXray         a readable image of something else
+│   ├── NotAnXray         a readable image that is not a chest X-ray
 │   ├── BucketNotAllowed  an S3 address outside the allow-list
 │   ├── InputNotFound     nothing at that address or path
-│   ├── InputArchived     an S3 object that has to be restored before it can be read
-│   └── UploadsDisabled   this deployment takes no uploads
-├── TemporaryError        nobody's fault; answered with 503 and a time to wait
-│   ├── Overloaded        as many requests, or bytes of them, are under way as are allowed
+│   ├── InputArchived     an S3 object that must be restored before it can be read
+│   └── UploadsDisabled   this deployment does not accept uploads
+├── TemporaryError        a temporary error; answered with 503 and a time to wait
+│   ├── Overloaded        the limit on concurrent requests, or on their bytes, is reached
 │   └── StorageError      S3 did not answer
-├── FolderError           a folder of images that is not there or is laid out otherwise
+├── FolderError           a folder of images that is missing or has another layout
 ├── SettingsError         an environment variable; the service refuses to start
 │   └── LocalCalibrationError  the calibration of a deployment cannot be fitted, read or used
-├── Unexpected            a bug met by one image of a batch; its cause is for the log alone
-├── UnknownEvent          Lambda was invoked with something that is no event of these kinds
+├── Unexpected            a bug that one image of a batch triggers; its cause appears only in the log
+├── UnknownEvent          a Lambda event of an unknown kind
 └── BundleError           the model on disk; the service refuses to start
-    ├── BundleMissing     a file of the bundle is not there
+    ├── BundleMissing     a file of the bundle is missing
     ├── ContractError     `model.json` is malformed or of another contract version
-    ├── BundleTampered    the weights do not have the hash that the contract records
-    └── HubError          the model could not be brought from, or to, the Hugging Face Hub
-        ├── HubUnavailable   no connection, a limit on the rate, or trouble on the other side: try again
-        ├── HubUnauthorized  the token is absent or may not do this
-        └── HubMissing       no such repository, revision or file
+    ├── BundleTampered    the weights do not have the hash of the contract
+    └── HubError          a transfer from or to the Hugging Face Hub failed
+        ├── HubUnavailable   no connection, a rate limit, or an error of the Hub: try again
+        ├── HubUnauthorized  the token is absent or lacks a permission
+        └── HubMissing       the repository, the revision or a file does not exist
 
 Every message says what is wrong and what to do about it.
 """
@@ -41,10 +41,10 @@ from typing import Self
 
 
 class HandlerError(Exception):
-    """Root of everything that this package raises on purpose."""
+    """Base class of all errors that this package raises deliberately."""
 
     def bare(self) -> Self:
-        """This error without its traceback and its causes, to be kept: their frames hold the bytes of an image."""
+        """Return this error without traceback and causes, whose frames would keep the bytes of an image in memory."""
         self.__cause__ = self.__context__ = self.__traceback__ = None
         return self
 
@@ -58,15 +58,15 @@ class EmptyInput(InputError):
 
 
 class MalformedRequest(InputError):
-    """The request cannot be taken apart."""
+    """The request cannot be parsed."""
 
 
 class UnsupportedMedia(InputError):
-    """The request's content type is none of those that are taken."""
+    """The request's content type is not accepted."""
 
 
 class UnsupportedFormat(InputError):
-    """The bytes are not an image of a supported kind."""
+    """The bytes are not an image of a supported format."""
 
 
 class UnreadableImage(InputError):
@@ -90,19 +90,19 @@ class SlowRequest(InputError):
 
 
 class NotAnXray(InputError):
-    """The image is unlike every X-ray that the network knows."""
+    """The image is too different from the training X-rays."""
 
 
 class BucketNotAllowed(InputError):
-    """The S3 address lies outside the buckets that this deployment reads or writes."""
+    """The S3 address is outside the buckets that this deployment may read or write."""
 
 
 class InputNotFound(InputError):
-    """There is no such S3 object or file."""
+    """The S3 object or file does not exist."""
 
 
 class InputArchived(InputError):
-    """The S3 object lies in an archive, from which it must be restored first."""
+    """The S3 object is archived and must be restored first."""
 
 
 class UploadsDisabled(InputError):
@@ -110,23 +110,23 @@ class UploadsDisabled(InputError):
 
 
 class TemporaryError(HandlerError):
-    """The same request may succeed a little later."""
+    """The same request may succeed later."""
 
 
 class Overloaded(TemporaryError):
-    """As many requests, or bytes of them, are under way as are allowed."""
+    """The limit on concurrent requests, or on their bytes, is reached."""
 
 
 class StorageError(TemporaryError):
-    """S3 could not be reached or has no time."""
+    """S3 could not be reached or is overloaded."""
 
 
 class FolderError(HandlerError):
-    """A folder of images is not there, or not laid out as it must be.
+    """A folder of images is missing, or has another layout than required.
 
     Args:
         given: the folder.
-        instead: a folder nearby that is laid out so.
+        instead: a nearby folder with the required layout.
     """
 
     def __init__(self, message: str, given: pathlib.Path, instead: pathlib.Path | None = None) -> None:
@@ -144,11 +144,11 @@ class LocalCalibrationError(SettingsError):
 
 
 class Unexpected(HandlerError):
-    """This code has a bug. What it was raised from may quote the input, so nobody is shown its message."""
+    """This code has a bug. The message of its cause may quote the input, so it is not shown."""
 
 
 class UnknownEvent(HandlerError):
-    """A Lambda event of no kind that is handled here."""
+    """A Lambda event of an unknown kind."""
 
 
 class BundleError(HandlerError):
@@ -160,19 +160,19 @@ class BundleMissing(BundleError):
 
 
 class ContractError(BundleError):
-    """The contract beside the weights is malformed or of a version that this code does not speak."""
+    """The contract beside the weights is malformed, or has a version that this code does not read."""
 
 
 class BundleTampered(BundleError):
-    """The weights are not the ones that the contract describes."""
+    """The weights do not have the hash of the contract."""
 
 
 class HubError(BundleError):
-    """The Hugging Face Hub did not do what was asked of it."""
+    """A request to the Hugging Face Hub failed."""
 
 
 class HubUnavailable(HubError):
-    """The Hub cannot be reached or has no time; the same request may succeed later."""
+    """The Hub cannot be reached or is overloaded; the same request may succeed later."""
 
 
 class HubUnauthorized(HubError):
@@ -180,4 +180,4 @@ class HubUnauthorized(HubError):
 
 
 class HubMissing(HubError):
-    """The repository, the revision or a file in it is not there, or not for this caller."""
+    """The repository, the revision or a file in it does not exist, or is private."""

@@ -1,4 +1,4 @@
-"""The explanation of an answer: an occlusion map as numbers and as an image."""
+"""Explain a prediction: an occlusion map as numbers and as an image."""
 
 import base64
 import io
@@ -13,13 +13,13 @@ from handler.imaging.decode import Pixels
 from handler.occlusion import log_odds, occlusion_map
 
 FLOOR, FULL = 0.3, 1.0
-"""Nats: the overlay shows nothing below the first and its strongest colour from the second on. On validation images of
-the shipped network, 62 % of the positive ones and 18 % of the others have a region above the floor, and 10 % of the
-positive ones reach the full colour (`python -m training explanations`)."""
+"""In nats: the overlay is transparent below the first value, and has its strongest colour above the second one. On
+validation images of the network in this repository, 62 % of the positive ones and 18 % of the others have a region
+above the floor, and 10 % of the positive ones reach the full colour (`python -m training explanations`)."""
 
 _STOPS = np.linspace(0.0, 1.0, 5)
 _COLOURS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
-"""Five stops of matplotlib's `inferno`: even in lightness, and readable by the colour-blind."""
+"""Five colours of matplotlib's `inferno`: their lightness increases evenly, so colour-blind people can read them."""
 
 _MOST_OPAQUE = 200
 
@@ -32,8 +32,8 @@ def explanation(classifier: Classifier, pixels: Pixels, label: str) -> dict[str,
 
     Returns:
         `label`; `map`, the map by rows in nats, see `handler.occlusion.occlusion_map`; `floor` and `full`, the ends of
-        the scale of `overlay`, a PNG in base64: no part of the image itself, transparent below the floor, to be
-        stretched over the original image.
+        the scale of `overlay`; `overlay`, a PNG in base64, transparent below the floor, to be stretched over the
+        original image. It does not contain the image.
     """
     index = classifier.contract.labels.index(label)
     found = occlusion_map(lambda images: log_odds(classifier.score(images).probabilities, index), pixels)
@@ -47,7 +47,7 @@ def explanation(classifier: Classifier, pixels: Pixels, label: str) -> dict[str,
 
 
 def overlay(found: npt.NDArray[np.float32], size: int) -> bytes:
-    """The map as a PNG of `size` by `size` pixels."""
+    """Draw the map as a PNG of `size` by `size` pixels."""
     smooth = np.asarray(Image.fromarray(found).resize((size, size), Image.Resampling.BICUBIC))
     strength = (smooth / FULL).clip(0.0, 1.0)
     opacity = np.where(smooth < FLOOR, 0.0, strength * _MOST_OPAQUE)

@@ -13,11 +13,11 @@ MOST_WHITE = 0.1
 """An image with a larger share of white pixels gets a warning."""
 
 _WHITE = 253
-"""A grey from which a pixel counts as white: JPEG changes white by one or two levels."""
+"""Minimum grey level of white pixels: JPEG changes white by one or two levels."""
 
 
 def grey_range(pixels: Pixels) -> npt.NDArray[np.float64]:
-    """The share of the range of greys that an image uses: from its 1 % to its 99 % quantile, so that a marker does not
+    """Compute the share of the grey range that an image uses: from its 1 % to its 99 % quantile, so a marker does not
     count.
 
     Args:
@@ -31,7 +31,7 @@ def grey_range(pixels: Pixels) -> npt.NDArray[np.float64]:
 
 
 def white_share(pixels: Pixels) -> npt.NDArray[np.float64]:
-    """The share of an image's pixels that are white.
+    """Compute the share of an image's pixels that are white.
 
     Args:
         pixels: uint8 `[N, S, S]`.

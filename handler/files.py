@@ -1,4 +1,4 @@
-"""File functions for every package: check before long work, and write and replace files atomically."""
+"""File functions for all packages: check files before long work, and write and replace them atomically."""
 
 import errno
 import json
@@ -17,7 +17,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     The temporary name has the same suffix as `path`, because some writers choose their format by the suffix.
 
     Raises:
-        OSError: always names `path`.
+        OSError: the file cannot be written; the error always names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -39,10 +39,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a file.
+    """Read the bytes of a file.
 
     Raises:
-        OSError: always names `path`, even if the drive fails after the file was opened.
+        OSError: the file cannot be read; the error always names `path`, even if the drive fails after opening.
     """
     try:
         return path.read_bytes()
@@ -89,7 +89,7 @@ def require_replaceable(folder: Path, mark: str) -> None:
     """
     if folder.exists() and not (folder / mark).is_file() and any(folder.iterdir()):
         raise FileExistsError(
-            f"{folder} holds other files, which would be deleted: name a new folder, such as {folder / 'bundle'}"
+            f"{folder} holds other files, which would be deleted: give a new folder, such as {folder / 'bundle'}"
         )
 
 

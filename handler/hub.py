@@ -1,5 +1,5 @@
-"""A bundle from the Hugging Face Hub instead of the embedded one: downloaded at one commit, verified, then moved into
-place whole. What was half downloaded or does not have the recorded hash is never served.
+"""Download a bundle from the Hugging Face Hub, to serve it instead of the embedded one. It is downloaded at one commit
+and verified, then the whole folder is renamed. An incomplete or changed bundle is never served.
 """
 
 import contextlib
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 BUNDLE_FILES = (MODEL_FILE, CONTRACT_FILE, CARD_FILE)
 
 SOURCE_FILE = "source.txt"
-"""Says which repository and commit a fetched bundle is, for people and for the next `fetch` into the same folder."""
+"""File with repository and commit of a fetched bundle, for people and for the next `fetch` into the same folder."""
 
 _TIMEOUT_S = 30.0
 _SHA = re.compile("[0-9a-f]{40}")
 
 
 def fetch(repo: str, revision: str, out: Path) -> Path:
-    """Download a bundle, unless `out` already is the one that is asked for.
+    """Download a bundle, unless `out` already contains it.
 
-    A dropped connection is resumed where it broke, an interrupted download goes on with the files that are still
-    missing, and processes that fetch into the same folder wait for each other.
+    After a connection failure, the download of a file is resumed. After an interruption, only the missing files are
+    downloaded. Processes that fetch into the same folder wait for each other.
 
     Args:
         repo: `USER/NAME` on the Hub; a private one needs `HF_TOKEN` in the environment.
         revision: a commit SHA, which pins every byte, or a tag.
-        out: folder to make or, once the new bundle is verified, to replace. Its parent is created.
+        out: folder to create, or to replace after the new bundle is verified. Its parent is created.
 
     Returns:
         `out`, which then holds the bundle and `SOURCE_FILE`.
 
     Raises:
         HubUnavailable, HubUnauthorized, HubMissing: the download failed; see `handler.errors`.
-        BundleTampered, ContractError: what was downloaded is no bundle for this release, or of another commit; `out` is
-            left as it was.
-        FileExistsError: `out` holds other files, or is another user's.
+        BundleTampered, ContractError: the download is not a bundle for this release, or is of another commit; `out` is
+            not changed.
+        FileExistsError: `out` holds other files, or belongs to another user.
     """
-    # 150 ms of imports that only this path needs.
+    # These imports take 150 ms, and only this function needs them.
     from filelock import FileLock
     from huggingface_hub import HfApi
 
@@ -60,7 +60,9 @@ def fetch(repo: str, revision: str, out: Path) -> Path:
         with translated(repo, revision):
             commit, hashes = listing(HfApi(), repo, revision)
             if _SHA.fullmatch(revision) and commit != revision:
-                raise BundleTampered(f"{repo}@{revision} was asked for, and {commit} given: check HF_ENDPOINT")
+                raise BundleTampered(
+                    f"the Hub returned commit {commit} instead of {repo}@{revision}: check HF_ENDPOINT"
+                )
             source = f"{repo}@{commit}"
             if _holds(out, source):
                 return out
@@ -68,30 +70,30 @@ def fetch(repo: str, revision: str, out: Path) -> Path:
             for name in BUNDLE_FILES:
                 HfApi().hf_hub_download(repo, name, revision=commit, local_dir=staging)
         _verify(staging, source, hashes)
-        shutil.rmtree(staging / ".cache", ignore_errors=True)  # the client's own notes
+        shutil.rmtree(staging / ".cache", ignore_errors=True)  # metadata of the client
         (staging / SOURCE_FILE).write_text(source + "\n", encoding="utf-8")
         replace_folder(staging, out, CONTRACT_FILE)
     return out
 
 
 def listing(hub: "HfApi", repo: str, revision: str) -> tuple[str, dict[str, str]]:
-    """The commit that a revision is, and the hash of every file in it: of large ones SHA-256, of others git's."""
+    """Return the commit of a revision, and the hash of each file: SHA-256 for large files, git's hash for others."""
     found = hub.model_info(repo, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
     hashes = {file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id) for file in found.siblings or []}
     return str(found.sha), hashes
 
 
 def same(data: bytes, digest: str | None) -> bool:
-    """Whether the bytes have the hash of a `listing`."""
-    blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)  # git's choice, not ours
+    """Return whether the bytes have the hash of a `listing`."""
+    blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)  # git uses SHA-1
     return digest in (hashlib.sha256(data).hexdigest(), blob.hexdigest())
 
 
 @contextlib.contextmanager
 def translated(repo: str, revision: str | None = None) -> Iterator[None]:
-    """Turn what the Hub's client raises into this project's errors, each of which names the remedy."""
+    """Translate exceptions of the Hub's client to this project's errors, which name the remedy."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-    from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]  # httpx's own
+    from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]  # of httpx
 
     place = f"{repo}@{revision}" if revision else repo
     try:
@@ -100,7 +102,7 @@ def translated(repo: str, revision: str | None = None) -> Iterator[None]:
         raise
     except Exception as exc:
         if isinstance(exc, HFValidationError):
-            raise HubMissing(f"{repo!r} is no repository on the Hub: name it as USER/NAME") from exc
+            raise HubMissing(f"{repo!r} is not the name of a repository on the Hub: give it as USER/NAME") from exc
         chain = list(_causes(exc))
         answered = next((link for link in chain if isinstance(link, HfHubHTTPError)), None)
         if answered is not None:
@@ -112,7 +114,7 @@ def translated(repo: str, revision: str | None = None) -> Iterator[None]:
         if any(isinstance(link, (TransportError, OSError)) for link in chain):
             raise HubUnavailable(
                 f"the connection to the Hub failed for {place} ({chain[-1]}): check the network and HF_ENDPOINT, then "
-                "run the same command again; it goes on where it stopped"
+                "run the same command again; it continues the download"
             ) from exc
         raise
 
@@ -121,12 +123,12 @@ def _from_status(status: int, place: str, exc: Exception) -> BundleError:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if isinstance(exc, RepositoryNotFoundError) and not isinstance(exc, GatedRepoError):
-        # The Hub does not tell strangers whether a private repository exists.
+        # Without access, the Hub does not say whether a private repository exists.
         return HubMissing(f"{place} is not on the Hub, or it is private: check the name, or set HF_TOKEN to read it")
     if status in (401, 403):
         return HubUnauthorized(
-            f"the Hub refused {place} with status {status}: set HF_TOKEN to a token that may do this "
-            "(reading for fetch, writing for publish)"
+            f"the Hub refused {place} with status {status}: set HF_TOKEN to a token with permission "
+            "(to read for fetch, to write for publish)"
         )
     if status == 404:
         return HubMissing(f"{place} lacks this revision or one of its files: check the revision, or publish again")
@@ -136,15 +138,15 @@ def _from_status(status: int, place: str, exc: Exception) -> BundleError:
 
 
 def _require_own(folder: Path) -> None:
-    """In a place for everybody, such as /tmp, others may have laid out a bundle of theirs."""
+    """Check the owner: in a shared folder such as /tmp, another user may have created a bundle."""
     if not (folder.exists() or folder.is_symlink()):
         return
     if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-        raise FileExistsError(f"{folder} is a link or belongs to another user: name a folder of your own")
+        raise FileExistsError(f"{folder} is a link or belongs to another user: give a folder that belongs to you")
 
 
 def _holds(folder: Path, source: str) -> bool:
-    """Whether the folder is that very bundle, undamaged."""
+    """Return whether the folder contains this bundle, undamaged."""
     try:
         recorded = (folder / SOURCE_FILE).read_text(encoding="utf-8").strip()
         return recorded == source and bool(load_bundle(folder))
@@ -153,23 +155,23 @@ def _holds(folder: Path, source: str) -> bool:
 
 
 def _verify(staging: Path, source: str, hashes: dict[str, str]) -> None:
-    """Hold the files against the commit's own hashes, and the weights against the contract."""
+    """Compare the files with the hashes of the commit, and the weights with the contract."""
     try:
         changed = [name for name in BUNDLE_FILES if not same((staging / name).read_bytes(), hashes.get(name))]
         if changed:
             raise BundleTampered(
-                f"{', '.join(changed)} of {source} did not arrive as published: fetch again, and if that fails too, "
+                f"{', '.join(changed)} of {source} differ from the published files: fetch again; if that fails too, "
                 "do not serve it"
             )
         load_bundle(staging)
     except BundleError:
-        # Kept, these files would be taken for finished by the next attempt.
+        # Otherwise the next attempt would use these files as complete ones.
         shutil.rmtree(staging)
         raise
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:
-    """The exception and what it was raised from, outermost first."""
+    """Yield the exception and its causes, outermost first."""
     link: BaseException | None = exc
     while link is not None:
         yield link

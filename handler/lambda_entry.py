@@ -1,11 +1,11 @@
 """The entry point of AWS Lambda: `handler.lambda_entry.lambda_handler`.
 
-HTTP events (API Gateway REST and HTTP, function URL, load balancer) go to the web application, batches, queue messages
-and notifications to `handler.batch`, and a ping keeps the function warm. The model is loaded and run once while Lambda
+HTTP events (API Gateway REST and HTTP, function URL, load balancer) go to the web application. Batches, queue messages
+and notifications go to `handler.batch`. A ping keeps the function warm. The model is loaded and run once while Lambda
 initializes.
 """
 
-# First: it loads the model in a thread while the rest is imported.
+# This comes first, because it loads the model in a thread while the rest is imported.
 from handler import startup  # isort: skip
 
 import asyncio
@@ -27,28 +27,30 @@ from handler.scoring import Outcome, identity
 from handler.storage import Storage
 from handler.telemetry import Telemetry
 
-# Lambda's runtime gives the root the level that was meant for this service, whose logger has its own. What libraries
-# say below a warning is for nobody's log: paths as they were sent, keys, tags of images, tokens.
+# Lambda's runtime sets the root logger to the level of this service, which has its own logger. Libraries must not log
+# below the level of a warning: their messages contain requested paths, keys, tags of images, and tokens.
 logging.getLogger().setLevel(logging.WARNING)
 
 _TEXT = ["text/", "application/json", MEDIA_TYPE]
-"""What is answered as it is; Mangum encodes the rest in base64."""
+"""Media types that are sent as text. Mangum encodes all others as base64."""
 
 
 _UNDECODABLE = "undecodable"
-"""Key of an event whose body says that it is base64 and is not."""
+"""Key that marks an event whose body is not base64 although it says so."""
 
 
 async def _requested(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tell the application what Mangum does not see in the event."""
+    """Pass on to the application the parts of the event that Mangum ignores."""
     event = scope["aws.event"]
     scope["root_path"], scope["path"] = prefix_of_event(event, scope["path"])
     await _service(scope, _undecodable if _UNDECODABLE in event else receive, send)
 
 
 async def _undecodable() -> Message:
-    """Instead of a body: whoever reads it refuses the request."""
-    raise MalformedRequest("the event's body is not base64, but isBase64Encoded says so: encode it, or set it to false")
+    """Raise an error instead of returning a body, so that the request is refused when its body is read."""
+    raise MalformedRequest(
+        "The event's body is not base64, but isBase64Encoded is true. Encode the body, or set it to false."
+    )
 
 
 _loop = asyncio.new_event_loop()
@@ -64,11 +66,11 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     """Answer one event.
 
     Raises:
-        UnknownEvent: it is none of those handled here.
-        HandlerError: a batch of a Distributed Map failed as a whole, for Step Functions to try again or to report.
-        RuntimeError: this code has a bug; the log says where.
+        UnknownEvent: the event has an unknown kind.
+        HandlerError: a whole batch of a Distributed Map failed; Step Functions tries it again or reports it.
+        RuntimeError: this code has a bug; the log names the place.
     """
-    # Mangum runs the application in the current loop, which newer Pythons do not make unasked.
+    # Mangum runs the application in the current loop, which newer Python versions do not create by default.
     asyncio.set_event_loop(_loop)
     match event:
         case {"requestContext": {"elb": _}} | {"requestContext": {"http": _}, "version": "2.0"}:
@@ -84,7 +86,9 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
         case {"warmup": True} | {"source": "aws.events"}:
             return {"warm": True, "model": identity(_predictor.contract)}
     shape = (
-        f"an object with {', '.join(sorted(map(str, event))) or 'no keys'}" if isinstance(event, dict) else "no object"
+        f"an object with {', '.join(sorted(map(str, event))) or 'no keys'}"
+        if isinstance(event, dict)
+        else "not an object"
     )
     raise UnknownEvent(
         f"the event is {shape}; expected an HTTP request, a batch with `Items` and `BatchInput`, messages of an SQS "
@@ -93,18 +97,18 @@ def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _answered(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer an HTTP event. The application answers whatever comes to it, but an event may not even be a request."""
+    """Answer an HTTP event. An event that is not a valid request does not reach the application."""
     try:
         return _http(_decoded(event), context)
     except Exception as exc:  # Lambda would write its message to the log, which may quote the request
         _telemetry.failure(context.aws_request_id, exc)
-        refused = MalformedRequest("the request cannot be taken apart: check its headers and its encoding")
+        refused = MalformedRequest("The request cannot be parsed. Check its headers and its encoding.")
         body = encoded(problem_of(refused, context.aws_request_id)).decode()
         return {"statusCode": 400, "headers": {"content-type": MEDIA_TYPE}, "body": body, "isBase64Encoded": False}
 
 
 def _decoded(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with its body as bytes: Mangum would skip what is not base64."""
+    """Return the event with its body as bytes, because Mangum would ignore invalid base64."""
     if not event.get("isBase64Encoded"):
         return event
     try:
@@ -114,7 +118,7 @@ def _decoded(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _logged(route: str, work: Any, event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Do a batch's work and write the line about it."""
+    """Run a batch and write its log line."""
     start = perf_counter()
     outcomes: list[Outcome] = []
     status = 500
@@ -128,7 +132,7 @@ def _logged(route: str, work: Any, event: dict[str, Any], context: Any) -> dict[
         outcomes = [exc]
         raise
     except Exception as exc:
-        # Lambda would write the message to the log, and that may quote the image.
+        # Lambda would write the message to the log, and it may quote the image.
         _telemetry.failure(context.aws_request_id, exc)
         raise RuntimeError(f"unexpected {type(exc).__name__}: see the log, and report it") from None
     finally:

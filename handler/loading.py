@@ -51,7 +51,7 @@ def load(settings: Settings) -> "Classifier":
 
         calibration = load_calibration(settings.calibration)
     classifier = Classifier(bundle, calibration=calibration)
-    # The first run allocates memory that later runs reuse. No request should wait for that.
+    # The first run allocates memory that later runs reuse, so that no request waits for it.
     size = classifier.contract.input_size
     classifier.score(np.zeros((1, size, size), np.uint8))
     return classifier

@@ -1,4 +1,4 @@
-"""The calibration of a bundle for the place where it is deployed, fitted on labelled images of that place.
+"""The calibration of a bundle for the hospital where it is deployed, fitted on labelled images of this hospital.
 
 python -m handler calibrate FOLDER --out calibration.json
 CALIBRATION=calibration.json python -m handler serve
@@ -30,16 +30,16 @@ from handler.errors import LocalCalibrationError
 from handler.strict import parsed
 
 FOLDS = 5
-"""The results of a calibration are measured on images that it was not fitted on: one of this many folds at a time."""
+"""Number of cross-validation folds: results are measured on images that the calibration was not fitted on."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCalibration:
-    """What replaces the calibration of one bundle. The fields have the meaning of those of
+    """Values that replace the calibration of one bundle. The fields have the same meaning as in
     `handler.contract.Contract`."""
 
     sha256: str
-    """Of the weights that it was fitted for."""
+    """Hash of the weights that it was fitted for."""
     labels: tuple[str, ...]
     temperature: float
     """The logarithms of the bundle's probabilities, plus `biases`, are divided by this."""
@@ -54,7 +54,7 @@ class LocalCalibration:
     """Results `before` and `after`, cross-validated: see `_measured`."""
 
     def applied_to(self, contract: Contract) -> Contract:
-        """The contract of the bundle with this calibration.
+        """Return the contract of the bundle with this calibration.
 
         Raises:
             LocalCalibrationError: it was fitted for another bundle.
@@ -73,7 +73,7 @@ class LocalCalibration:
         )
 
     def calibrated(self, probabilities: Array) -> Array:
-        """Calibrated probabilities `[N, K]` for those of the bundle."""
+        """Calibrate the probabilities `[N, K]` of the bundle."""
         return calibrate(probabilities, self.temperature, np.array(self.biases))
 
 
@@ -81,7 +81,7 @@ def load_calibration(file: Path) -> LocalCalibration:
     """Read a calibration that `python -m handler calibrate` wrote.
 
     Raises:
-        LocalCalibrationError: the file cannot be read or is no calibration.
+        LocalCalibrationError: the file cannot be read or is not a calibration.
     """
 
     def require(condition: bool, wrong: str) -> None:
@@ -102,7 +102,7 @@ def load_calibration(file: Path) -> LocalCalibration:
         len(found.labels) == len(found.biases) == len(found.set_thresholds)
         and all(map(math.isfinite, (*found.biases, *found.set_thresholds)))
         and 0 < found.temperature < math.inf,
-        "its numbers do not fit together",
+        "its numbers contradict each other",
     )
     return found
 
@@ -113,12 +113,12 @@ def fit_local(
     """Fit a calibration.
 
     Args:
-        contract: of the bundle itself.
-        probabilities: of the bundle itself, `[N, K]`.
-        distances: of the OOD detector, `[N]`.
+        contract: the contract of the bundle itself.
+        probabilities: `[N, K]`, the probabilities of the bundle itself.
+        distances: `[N]`, the distances of the OOD detector.
         labels: `[N]`, indices of `contract.labels`.
-        coverage: of the prediction sets, 0..1.
-        sensitivity: least sensitivity of the threshold of two classes, 0..1.
+        coverage: coverage of the prediction sets, 0..1.
+        sensitivity: minimum sensitivity of the threshold, 0..1; for two classes only.
 
     Raises:
         LocalCalibrationError: a class has too few images for the guarantee.
@@ -162,7 +162,7 @@ def _fit(
 def _measured(
     contract: Contract, probabilities: Array, labels: Labels, coverage: float, sensitivity: float
 ) -> dict[str, Any]:
-    """Results of the bundle as it is (`before`), and of calibrations fitted on the other folds (`after`).
+    """Measure the bundle without the calibration (`before`), and calibrations fitted on the other folds (`after`).
 
     Returns:
         For each: `log_loss` and `ece` with equal weight for each class, and by class `correct` and `covered`, the
@@ -203,7 +203,7 @@ def _results(contract: Contract, probabilities: Array, labels: Labels, given: La
 
 
 def _share(hits: npt.NDArray[np.bool_]) -> list[float]:
-    """A share and its 95 % interval (Wilson 1927)."""
+    """Return a share and its 95 % interval (Wilson 1927)."""
     count, share, z = len(hits), float(hits.mean()), 1.96
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)

@@ -15,7 +15,7 @@ EXPECTED = "an S3 notification, one that SNS or EventBridge has wrapped, or an o
 
 
 def notified(message: Any) -> list[tuple[str, str | None]]:
-    """The objects that a message names, each with the URI for its result if the message names one.
+    """Return the objects that a message names, each with the URI for its result if the message has one.
 
     Args:
         message: JSON as text, or already parsed.
@@ -34,7 +34,7 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise MalformedRequest(f"the message is not JSON: send {EXPECTED}") from exc
+        raise MalformedRequest(f"The message is not JSON. Send {EXPECTED}.") from exc
 
 
 def _told(message: Any) -> Iterator[tuple[str, str | None]]:
@@ -60,4 +60,4 @@ def _told(message: Any) -> Iterator[tuple[str, str | None]]:
         case {"source": "aws.s3", "detail": {"bucket": {"name": str(bucket)}, "object": {"key": str(key)}}}:
             yield f"s3://{bucket}/{key}", None
         case _:
-            raise MalformedRequest(f"the message names no object: send {EXPECTED}")
+            raise MalformedRequest(f"The message does not name an object. Send {EXPECTED}.")

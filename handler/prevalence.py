@@ -1,7 +1,7 @@
 """The prevalence of each class where a deployment is used.
 
-A bundle is calibrated for equally frequent classes. `PREVALENCE` names other frequencies, and the probabilities are
-shifted to them. The labels and prediction sets stay as they are: they do not depend on frequencies.
+A bundle is calibrated for equally frequent classes. `PREVALENCE` sets other frequencies, and the probabilities are
+adapted to them. The labels and prediction sets do not change, because they do not depend on frequencies.
 """
 
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from handler.local_calibration import LocalCalibration
 
 POSITIVE = ""
-"""Stands for the positive label in the setting, so that two labels need one number alone."""
+"""Key of the positive label in the setting, so that one number is enough for two labels."""
 
 EXAMPLES = (0.01, 0.05, 0.1, 0.25, 0.5)
 """Prevalences of the positive class for which the model card gives predictive values."""
 
 
 def prevalence_of(shares: Mapping[str, float], contract: Contract) -> Array:
-    """The prevalence `[K]` of each label.
+    """Return the prevalence `[K]` of each label.
 
     Args:
-        shares: by label, or of `POSITIVE`; none for equally frequent classes.
+        shares: shares by label, or of `POSITIVE`; empty for equally frequent classes.
 
     Raises:
         SettingsError: the shares do not belong to the labels of the contract.
@@ -46,9 +46,9 @@ def prevalence_of(shares: Mapping[str, float], contract: Contract) -> Array:
 
 
 def predictive_values(contract: Contract, local: "LocalCalibration | None" = None) -> list[dict[str, float]]:
-    """Positive and negative predictive value of two labels at each of `EXAMPLES`, from the sensitivity and specificity
-    that the bundle records: on the test split, or else on validation. With a calibration of the deployment, from its
-    own results. Empty with more labels, or without results."""
+    """Compute positive and negative predictive value of two labels at each of `EXAMPLES`, from the sensitivity and
+    specificity in the bundle (on the test split, or otherwise on validation), or in the calibration of the deployment.
+    The list is empty with more labels, or without results."""
     metrics = contract.metrics
     measured: Any = metrics.get("test") or metrics.get("validation_int8") or {}
     if local and contract.positive:
@@ -72,7 +72,7 @@ def predictive_values(contract: Contract, local: "LocalCalibration | None" = Non
 
 
 def shifted(probability: float, prevalence: Array) -> float:
-    """A probability of the second of two classes, for another prevalence `[2]`."""
+    """Adapt a probability of the second of two classes to another prevalence `[2]`."""
     return float(shift_prevalence(np.array([[1 - probability, probability]]), prevalence)[0, 1])
 
 

@@ -51,7 +51,7 @@ class Predictor:
         prevalence: by label, see `handler.prevalence.prevalence_of`.
 
     Raises:
-        SettingsError: the prevalence is not that of the labels.
+        SettingsError: the prevalence does not belong to the labels.
     """
 
     def __init__(self, classifier: Classifier, decode: Decode, prevalence: Mapping[str, float] | None = None) -> None:
@@ -79,12 +79,12 @@ class Predictor:
         scores = self.classifier.score(pixels[np.newaxis])
         scored = perf_counter()
         distance = float(scores.distances[0])
-        # With `not`, so that a distance of NaN is refused.
+        # The comparison is negated, so that a distance of NaN is refused.
         if not (force or distance <= contract.ood_threshold):
             raise NotAnXray(
-                f"this does not look like a chest X-ray: its distance from the training X-rays is "
-                f"{distance:.1f}, the limit is {contract.ood_threshold:.1f}; send a frontal chest X-ray, or force=true "
-                "to score it anyway"
+                "Its distance from the training X-rays is "
+                f"{distance:.1f}, the limit is {contract.ood_threshold:.1f}; send a frontal chest X-ray, or use "
+                "force=true to score it anyway."
             )
         probabilities = scores.probabilities[0]
         timings = {
@@ -118,10 +118,10 @@ def prediction_of(
     distance: float,
     timings: dict[str, float],
 ) -> Prediction:
-    """What the contract says of the probabilities `[K]` of one image.
+    """Apply the contract to the probabilities `[K]` of one image.
 
     Args:
-        prevalence: `[K]`. It shifts the probabilities and the threshold, and nothing else.
+        prevalence: `[K]`. It shifts only the probabilities and the threshold.
     """
     label, prediction_set = contract.label(probabilities), contract.prediction_set(probabilities)
     shown = shift_prevalence(probabilities[np.newaxis].astype(np.float64), prevalence)[0]
@@ -140,5 +140,5 @@ def prediction_of(
 
 
 def identity(contract: Contract) -> dict[str, str]:
-    """Name, version and SHA-256 of the model."""
+    """Return name, version and SHA-256 of the model."""
     return {"name": contract.name, "version": contract.version, "sha256": contract.sha256}

@@ -25,7 +25,7 @@ _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.-]+(:\d+)?")
 
 
 def granted_threads() -> int:
-    """How many threads of this process can run at once."""
+    """Return the number of threads of this process that can run at the same time."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
     if memory is None:
@@ -35,7 +35,7 @@ def granted_threads() -> int:
 
 def _positive(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise ValueError("must be a whole number above 0")
+        raise ValueError("must be an integer above 0")
     return int(text)
 
 
@@ -69,7 +69,7 @@ def _prefix(text: str) -> str:
 
 def _commit(text: str) -> str:
     if not re.fullmatch("[0-9a-f]{40}", text):
-        raise ValueError("must be a commit SHA of 40 hexadecimal digits: a branch or tag may point elsewhere tomorrow")
+        raise ValueError("must be a commit SHA of 40 hexadecimal digits, because a branch or tag may change")
     return text
 
 
@@ -122,11 +122,13 @@ class Settings:
     )
     cache: Path = field(
         default=Path(tempfile.gettempdir()) / "xray-bundle",
-        metadata=_from("MODEL_CACHE", Path, "where a bundle from MODEL_REPO is kept"),
+        metadata=_from("MODEL_CACHE", Path, "folder for the bundle from MODEL_REPO"),
     )
     calibration: Path | None = field(
         default=None,
-        metadata=_from("CALIBRATION", Path, "file that `python -m handler calibrate` wrote with images of this place"),
+        metadata=_from(
+            "CALIBRATION", Path, "file that `python -m handler calibrate` wrote with images of this hospital"
+        ),
     )
     prevalence: Mapping[str, float] = field(
         default_factory=dict,
@@ -140,32 +142,36 @@ class Settings:
         default=32 << 20,
         metadata=_from("MAX_BODY_BYTES", _positive, "largest request body, and largest S3 object, in bytes"),
     )
-    max_items: int = field(default=32, metadata=_from("MAX_ITEMS", _positive, "most images in one request"))
+    max_items: int = field(
+        default=32, metadata=_from("MAX_ITEMS", _positive, "maximum number of images in one request")
+    )
     max_in_flight: int = field(
         default=64,
-        metadata=_from(
-            "MAX_IN_FLIGHT", _positive, "most requests that may hold a body in memory at once; others get 503"
-        ),
+        metadata=_from("MAX_IN_FLIGHT", _positive, "maximum number of requests with a body in memory; others get 503"),
     )
     workers: int = field(
         default_factory=granted_threads,
         metadata=_from("WORKERS", _positive, "images decoded at the same time (default: as many as there are CPUs)"),
     )
     decode_cpu_s: int = field(
-        default=4, metadata=_from("DECODE_CPU_S", _positive, "seconds of CPU time that decoding one image may take")
+        default=4, metadata=_from("DECODE_CPU_S", _positive, "limit in seconds on the CPU time for decoding one image")
     )
     decode_timeout_s: int = field(
-        default=6, metadata=_from("DECODE_TIMEOUT_S", _positive, "seconds within which one image must be decoded")
+        default=6, metadata=_from("DECODE_TIMEOUT_S", _positive, "limit in seconds on the time for decoding one image")
     )
     decode_memory_mb: int = field(
-        default=256, metadata=_from("DECODE_MEMORY_MB", _positive, "megabytes that decoding one image may take")
+        default=256,
+        metadata=_from("DECODE_MEMORY_MB", _positive, "limit in megabytes on the memory for decoding one image"),
     )
     max_bytes_in_flight: int = field(
         default=256 << 20,
-        metadata=_from("MAX_BYTES_IN_FLIGHT", _positive, "most bytes of these bodies together; others get 503"),
+        metadata=_from(
+            "MAX_BYTES_IN_FLIGHT", _positive, "maximum number of bytes of these bodies together; others get 503"
+        ),
     )
     body_timeout_s: int = field(
-        default=30, metadata=_from("BODY_TIMEOUT_S", _positive, "seconds within which a request body must arrive")
+        default=30,
+        metadata=_from("BODY_TIMEOUT_S", _positive, "limit in seconds on the time in which a request body arrives"),
     )
     min_bytes_per_s: int = field(
         default=1000,
@@ -176,13 +182,13 @@ class Settings:
     header_timeout_s: int = field(
         default=10,
         metadata=_from(
-            "HEADER_TIMEOUT_S", _positive, "seconds within which the headers of a request must arrive (`serve` only)"
+            "HEADER_TIMEOUT_S", _positive, "limit in seconds on the time in which headers arrive (`serve` only)"
         ),
     )
     shutdown_timeout_s: int = field(
         default=5,
         metadata=_from(
-            "SHUTDOWN_TIMEOUT_S", _positive, "seconds within which requests must finish after SIGTERM (`serve` only)"
+            "SHUTDOWN_TIMEOUT_S", _positive, "limit in seconds for requests to finish after SIGTERM (`serve` only)"
         ),
     )
     retry_after_s: int = field(
@@ -193,7 +199,7 @@ class Settings:
         metadata=_from(
             "REQUEST_BUDGET_S",
             _positive,
-            "seconds after which no more images of a request are begun (API Gateway waits for 29)",
+            "seconds after which no further image of a request is started (API Gateway waits for 29)",
         ),
     )
     buckets: tuple[str, ...] = field(
@@ -256,20 +262,22 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.repo and not self.revision:
-            raise SettingsError("MODEL_REPO is set without MODEL_REVISION: pin the commit SHA that is to be served")
+            raise SettingsError("MODEL_REPO is set without MODEL_REVISION: set it to the commit SHA to serve")
         if self.revision and not self.repo:
             raise SettingsError("MODEL_REVISION is set without MODEL_REPO: set both, or neither")
         if not self.upload_prefix:
             raise SettingsError("UPLOAD_PREFIX is empty, so all of UPLOAD_BUCKET could be read: set a prefix")
         if self.max_bytes_in_flight < self.max_body_bytes:
-            raise SettingsError("MAX_BYTES_IN_FLIGHT is less than MAX_BODY_BYTES: raise it, or lower the latter")
+            raise SettingsError(
+                "MAX_BYTES_IN_FLIGHT is less than MAX_BODY_BYTES: raise the former, or lower the latter"
+            )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read and check the variables; an empty one counts as unset.
+        """Read and check the variables. An empty variable counts as unset.
 
         Raises:
-            SettingsError: a value is invalid; the message names every such variable and what it must be.
+            SettingsError: a value is invalid; the message names each invalid variable and the valid values.
         """
         values: dict[str, Any] = {}
         wrong: list[str] = []

@@ -1,10 +1,10 @@
 """Start a serving process: read the settings, start the decoder, load the model and run it once.
 
-Importing this module does this. A thread loads the model while other modules are imported. So import this module before
-those that take long, such as the web framework.
+The import of this module does this. A thread loads the model while other modules are imported. So import this module
+before slow modules, such as the web framework.
 
-Until `predictor` returns, garbage is not collected: nearly everything that is made at start stays, and to look through
-it again and again is a tenth of the CPU time of a cold start.
+Until `predictor` returns, garbage collection is off: nearly all objects that are made at start stay, and collections
+would take a tenth of the CPU time of a cold start.
 """
 
 import atexit
@@ -28,11 +28,11 @@ _pool.shutdown(wait=False)
 
 
 def predictor() -> "Predictor":
-    """This process's predictor. Waits until the model is loaded. Raises the exception of loading, if any."""
+    """Wait until the model is loaded, and return this process's predictor. Raise the exception of loading, if any."""
     from handler.scoring import Predictor
 
     try:
         return Predictor(_loading.result(), decoder.decode, settings.prevalence)
     finally:
-        gc.freeze()  # what is there now stays, so later collections need not look at it
+        gc.freeze()  # these objects stay, so later collections skip them
         gc.enable()

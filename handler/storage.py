@@ -1,4 +1,4 @@
-"""S3: images by address, forms for uploads, answers of batches; only ever in buckets that the settings name."""
+"""S3: read images, sign upload forms, write results of batches. Only buckets that the settings name are used."""
 
 import importlib.util
 import os
@@ -22,9 +22,9 @@ from handler.errors import (
 from handler.settings import Settings
 
 _URI = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
-# Control characters, which S3's XML cannot hold, and lone surrogates, which JSON can spell but UTF-8 cannot.
+# Control characters, which S3's XML cannot contain, and lone surrogates, which JSON can contain but UTF-8 cannot.
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_MAX_KEY_BYTES = 1024  # S3's own limit
+_MAX_KEY_BYTES = 1024  # a limit of S3
 _ABSENT = ("NoSuchKey", "NoSuchBucket", "404", "AccessDenied", "403")
 _PASSING = ("RequestTimeout", "RequestTimeTooSkewed", "ThrottlingException", "KMS.ThrottlingException")
 _UNSIGNED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken")
@@ -39,17 +39,17 @@ def parse_uri(uri: str) -> tuple[str, str]:
     match = _URI.fullmatch(uri)
     if not match or _UNUSABLE.search(uri) or len(match[2].encode()) > _MAX_KEY_BYTES:
         raise MalformedRequest(
-            f"s3_uri must have the form s3://BUCKET/KEY, with a key of at most {_MAX_KEY_BYTES:,} bytes and without "
-            "control characters"
+            f"An `s3_uri` has the form s3://BUCKET/KEY, with a key of at most {_MAX_KEY_BYTES:,} bytes and without "
+            "control characters."
         )
     return match[1], match[2]
 
 
 class Storage:
-    """What this deployment may do in S3.
+    """The access of this deployment to S3.
 
     Raises:
-        SettingsError: S3 is to be used, but its client is not installed.
+        SettingsError: the settings name a bucket, but boto3 is not installed.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -66,8 +66,9 @@ class Storage:
         from botocore.config import Config
         from botocore.exceptions import NoCredentialsError
 
-        # Unasked, upload forms would name the global host, which redirects from a bucket that is new, and some would be
-        # signed in the way that buckets no longer take. A server of one's own need not know hosts by buckets' names.
+        # By default, upload forms would name the global host, which redirects for a new bucket, and some would have a
+        # signature of a version that buckets no longer accept. S3-compatible servers may not support hosts with the
+        # name of a bucket.
         own_server = "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL_S3" in os.environ
         config = Config(
             connect_timeout=3,
@@ -76,7 +77,7 @@ class Storage:
             signature_version="s3v4",
             s3={"addressing_style": "auto" if own_server else "virtual"},
         )
-        # A session of its own: boto3's default one is not safe to build clients from in several threads.
+        # A separate session: several threads cannot safely make clients from boto3's default session.
         session = boto3.session.Session()
         if session.get_credentials() is None:
             raise NoCredentialsError
@@ -93,49 +94,49 @@ class Storage:
         settings = self._settings
         if not self._is_readable(bucket, key):
             raise BucketNotAllowed(
-                "this deployment does not read that bucket, or of its upload bucket only uploads: its operator may add "
-                "a bucket to S3_BUCKETS"
+                "This deployment does not read that bucket; of its upload bucket, only uploads. Its operator can "
+                "add a bucket to S3_BUCKETS."
             )
         with _translated():
             found = self._client.get_object(Bucket=bucket, Key=key)
             with found["Body"] as body:
                 if found["ContentLength"] > settings.max_body_bytes:
                     raise InputTooLarge(
-                        f"the object has {found['ContentLength']:,} bytes, the limit is {settings.max_body_bytes:,}: "
-                        "store a smaller copy"
+                        f"The object has {found['ContentLength']:,} bytes, the limit is {settings.max_body_bytes:,}. "
+                        "Store a smaller copy."
                     )
                 data: bytes = body.read()
         return data
 
     def _is_readable(self, bucket: str, key: str) -> bool:
-        """Whether an object is on the allow-list. Of the upload bucket that is uploads alone, listed or not."""
+        """Return whether an object may be read. In the upload bucket, only uploads may be read."""
         if bucket != self._settings.upload_bucket:
             return bucket in self._settings.buckets
-        # S3 takes the key uploads/../x literally, but a proxy in between may resolve it to x.
+        # S3 uses the key uploads/../x literally, but a proxy may resolve it to x.
         return key.startswith(self._settings.upload_prefix) and not {".", ".."} & set(key.split("/"))
 
     def write(self, uri: str, data: bytes, media_type: str) -> None:
-        """Store an object, replacing what is there.
+        """Store an object, and replace an existing one.
 
         Raises:
             MalformedRequest, BucketNotAllowed, StorageError, SettingsError: see `handler.errors`.
         """
         bucket, key = parse_uri(uri)
         if bucket not in self._settings.output_buckets:
-            raise BucketNotAllowed("this deployment does not write to that bucket: add it to S3_OUTPUT_BUCKETS")
+            raise BucketNotAllowed("This deployment does not write to that bucket. Add it to S3_OUTPUT_BUCKETS.")
         with _translated(writing=True):
             self._client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=media_type)
 
     def upload_form(self, media_type: str) -> dict[str, Any]:
-        """What a browser or curl needs to put one file of this type into the upload bucket.
+        """Return a form with which a browser or curl can put one file of this type into the upload bucket.
 
         Raises:
-            UploadsDisabled: there is no such bucket here.
-            SettingsError: there are no credentials to sign it with.
+            UploadsDisabled: this deployment has no upload bucket.
+            SettingsError: there are no credentials for the signature.
         """
         settings = self._settings
         if not settings.upload_bucket:
-            raise UploadsDisabled("this deployment takes no uploads: its operator may set UPLOAD_BUCKET")
+            raise UploadsDisabled("This deployment has no upload bucket. Its operator can set UPLOAD_BUCKET.")
         key = f"{settings.upload_prefix}{uuid.uuid4().hex}"
         with _translated():
             form = self._client.generate_presigned_post(
@@ -156,10 +157,10 @@ class Storage:
 
 @contextmanager
 def _translated(*, writing: bool = False) -> Iterator[None]:
-    """Turn botocore's exceptions into this project's."""
+    """Translate exceptions of botocore."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-    unsigned = "S3 takes no credentials of this service: its operator may renew AWS_ACCESS_KEY_ID, or give it a role"
+    unsigned = "S3 refuses the credentials of this service. Its operator can renew AWS_ACCESS_KEY_ID, or assign a role."
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError) as exc:
@@ -172,17 +173,19 @@ def _translated(*, writing: bool = False) -> Iterator[None]:
         for_good = 400 <= status < 500 and status not in (408, 429) and code not in _PASSING
         if writing and for_good:
             raise SettingsError(
-                f"S3 refuses answers in the output's bucket ({code}): make sure that it exists, and grant s3:PutObject"
+                f"S3 refuses results in the output bucket ({code}). Check that it exists, and grant s3:PutObject."
             ) from exc
-        # Who may not list a bucket is told "access denied" of a key that does not exist.
+        # Without permission to list a bucket, S3 answers "access denied" for a key that does not exist.
         if code in _ABSENT:
-            raise InputNotFound("there is no such object, or this service may not use it: check the address") from exc
+            raise InputNotFound(
+                "The object does not exist, or this service has no access to it. Check the address."
+            ) from exc
         if code == "InvalidObjectState":
-            raise InputArchived("the object lies in an archive: restore it from there first, or send a copy") from exc
+            raise InputArchived("Restore the object from the archive first, or send a copy.") from exc
         if for_good:
             raise InputNotFound(
-                f"S3 does not give that object out ({code}): check how it is encrypted, or send a copy"
+                f"S3 refuses access to the object ({code}). Check its encryption, or send a copy."
             ) from exc
-        raise StorageError("S3 refused for now: try again later") from exc
+        raise StorageError("S3 refused the request temporarily. Try again later.") from exc
     except BotoCoreError as exc:
-        raise StorageError("S3 cannot be reached: try again later") from exc
+        raise StorageError("S3 cannot be reached. Try again later.") from exc

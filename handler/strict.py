@@ -1,5 +1,5 @@
-"""Read a dataclass from a JSON object: every key must be a field, every field must be there, and every value must have
-its type."""
+"""Read a dataclass from a JSON object. Every key must be a field, every field must be present, and every value must
+have the type of its field."""
 
 from collections.abc import Callable
 from types import UnionType
@@ -11,10 +11,10 @@ Require = Callable[[bool, str], None]
 
 
 def parsed(kind: type[T], values: dict[str, Any], require: Require, prefix: str = "") -> T:
-    """A dataclass from a JSON object. JSON lists become tuples.
+    """Make a dataclass from a JSON object. JSON lists become tuples.
 
     Args:
-        prefix: written before names of fields in errors.
+        prefix: prefix of field names in errors.
     """
     hints = get_type_hints(kind)
     unknown, missing = sorted(values.keys() - hints.keys()), sorted(hints.keys() - values.keys())
@@ -24,7 +24,7 @@ def parsed(kind: type[T], values: dict[str, Any], require: Require, prefix: str 
 
 
 def _typed(value: Any, hint: Any, require: Require, name: str) -> Any:
-    """A JSON value as the type of a field."""
+    """Convert a JSON value to the type of a field."""
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(_typed(item, get_args(hint)[0], require, name) for item in value)
     kinds = get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)

@@ -1,7 +1,7 @@
 """JSON logs and CloudWatch metrics.
 
-A request writes one line, which is its log and, on Lambda, its metrics too (CloudWatch's embedded metric format). With
-the level DEBUG there is a second line about each image. The lines contain counts, times, scores and names that this
+Each request writes one line. The line is its log entry and, on Lambda, also its metrics (CloudWatch's embedded metric
+format). The level DEBUG adds a line for each image. The lines contain counts, times, scores and names that this
 project or the bundle defines. They never contain a file name, an address, a pixel, a decoder's message, or anything
 else from the request.
 """
@@ -26,20 +26,20 @@ from handler.settings import Settings
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 _MOST_VALUES = 100
-"""That the embedded metric format takes for one metric of one line.
+"""Maximum number of values of one metric in one line of the embedded metric format.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html"""
 
 _LONGEST_NAME = 255
-"""Characters of a metric's name. CloudWatch takes ASCII alone."""
+"""Maximum number of characters in a metric's name. CloudWatch accepts only ASCII."""
 
 Figures = dict[str, float | list[float]]
-"""Values by the name of their metric."""
+"""Values by name of the metric."""
 
 
 class Telemetry:
-    """Writes to standard output, which Lambda sends to CloudWatch. Threads can share it."""
+    """Writes to standard output, which Lambda sends to CloudWatch. Safe to share between threads."""
 
-    _cold = True  # of the process: the batches and the web application have a `Telemetry` each
+    _cold = True  # for the process, because the batches and the web application each have a `Telemetry`
 
     def __init__(self, settings: Settings, contract: Contract) -> None:
         self._level = _LEVELS.index(settings.log_level)
@@ -51,10 +51,10 @@ class Telemetry:
     def request(
         self, *, request_id: str, method: str, route: str, status: int, total_ms: float, outcomes: Sequence[Outcome]
     ) -> None:
-        """One HTTP request or batch is done.
+        """Write the line of a finished HTTP request or batch.
 
         Args:
-            route: the pattern that matched, such as `/v1/model`, never the path that was asked for.
+            route: the pattern that matched, such as `/v1/model`, never the requested path.
         """
         cold, Telemetry._cold = self._cold, False
         logged = {"request_id": request_id, "method": method, "route": route, "status": status}
@@ -63,7 +63,7 @@ class Telemetry:
         figures: Figures = {"TotalMs": round(total_ms, 3)}
         if cold:
             figures["ColdStart"] = 1
-        # A line without a level passes for INFO, the lowest level that `template.yaml` lets through.
+        # A line without a level counts as INFO, the lowest level that `template.yaml` accepts.
         fields = self._stamped("INFO") | logged if self._logs("INFO") else {}
         for start in range(0, len(outcomes) or 1, _MOST_VALUES):
             figures |= self._figures(outcomes[start : start + _MOST_VALUES])
@@ -74,7 +74,7 @@ class Telemetry:
             _write(self._stamped("DEBUG") | {"request_id": request_id, "images": [*map(_detail, outcomes)]})
 
     def failure(self, request_id: str, exc: BaseException) -> None:
-        """An unexpected exception: its type and where it was raised, but not its message, which may quote the input."""
+        """Write the type and the place of an unexpected exception, but not its message, which may quote the input."""
         frames = traceback.extract_tb(exc.__traceback__)
         _write(
             self._stamped("ERROR")
@@ -94,7 +94,7 @@ class Telemetry:
         return {"level": level, "timestamp": now}
 
     def _figures(self, outcomes: Sequence[Outcome]) -> Figures:
-        """The metrics of some images. A count of zero is left out."""
+        """Return the metrics of the images. Counts of zero are left out."""
         predictions = [outcome for outcome in outcomes if not isinstance(outcome, HandlerError)]
         counts = Counter[str]()
         for outcome in outcomes:
@@ -126,15 +126,15 @@ class Telemetry:
     def _directive(self, figures: Figures) -> dict[str, Any]:
         if not self._in_lambda:
             return {}
-        # Without units, which are optional: the names say which are milliseconds, and a unit is 22 bytes of each line.
+        # Units are optional: the names contain the unit, and a unit would add 22 bytes to each line.
         metrics = [{"Name": name} for name in figures]
-        # By version, and over all versions: an alarm cannot watch a version that it does not name.
+        # By version, and for all versions: an alarm can only watch a version that it names.
         directive = {"Namespace": self._namespace, "Dimensions": [["model_version"], []], "Metrics": metrics}
         return {"_aws": {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]}}
 
 
 def label_metrics(labels: Sequence[str]) -> dict[str, str]:
-    """Names of the metrics that count the predictions of each label: `Predicted_` and the label, percent-encoded."""
+    """Return, by label, the name of the metric that counts its predictions: `Predicted_` and the encoded label."""
     names = {label: f"Predicted_{quote(label, safe=' ')}" for label in labels}
     return {
         label: name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 8]}~{index}"
@@ -143,7 +143,7 @@ def label_metrics(labels: Sequence[str]) -> dict[str, str]:
 
 
 def score_of(contract: Contract, prediction: Prediction) -> float:
-    """The probability of the positive class, or of the label where there are more than two.
+    """Return the probability of the positive class, or of the label if there are more than two classes.
 
     It assumes equally frequent classes, so that its distribution does not depend on `PREVALENCE`.
     """
@@ -153,7 +153,7 @@ def score_of(contract: Contract, prediction: Prediction) -> float:
 
 
 def warning_metric(code: str) -> str:
-    """Name of the metric that counts the images with a warning."""
+    """Return the name of the metric that counts the images with a warning."""
     return f"Warning_{quote(code, safe=' ')}"[:_LONGEST_NAME]
 
 
@@ -171,6 +171,6 @@ def _detail(outcome: Outcome) -> dict[str, Any]:
 
 
 def _write(line: dict[str, Any]) -> None:
-    # In one call, so that lines of other threads do not get in between.
+    # In one call, so that lines of several threads are not mixed.
     sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Warnings: what makes an answer less reliable, although the image is scored."""
+"""Warnings: reasons why the result for an image is less reliable."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -15,9 +15,9 @@ class ImageWarning(TypedDict):
     """One warning."""
 
     code: str
-    """For programs, one of `CODES`, or another orientation of the bundle."""
+    """A code for programs: one of `CODES`, or another orientation of the bundle."""
     detail: str
-    """For people."""
+    """A sentence for people."""
 
 
 _ORIENTATIONS = {
@@ -29,8 +29,8 @@ _ORIENTATIONS = {
     "inverted": "The greys seem to be inverted: air should be dark.",
 }
 _UNLIKE = (
-    "The image differs more from the training images than nearly all images of their source do. For such images the "
-    "measured results do not hold."
+    "The image differs more from the training images than nearly all validation images. The measured results are "
+    "not valid for such images."
 )
 _GREY_RANGE = (
     "The image uses few of its greys, or much of it is white. Export it with the full range of greys, and do not "
@@ -43,14 +43,14 @@ CODES = ("unlike_training", *_ORIENTATIONS, "grey_range", "forced")
 
 
 def warnings_of(contract: Contract, scores: Scores, pixels: Pixels) -> list[ImageWarning]:
-    """The warnings for one image.
+    """Return the warnings for one image.
 
     Args:
-        scores: of this image alone.
+        scores: scores of this one image.
         pixels: uint8 `[S, S]`.
     """
     found: list[ImageWarning] = []
-    # Each with `not`, so that NaN is a warning.
+    # Every comparison is negated, so that NaN is a warning.
     if not scores.distances[0] <= contract.ood_threshold:
         found.append({"code": "forced", "detail": _FORCED})
     if not scores.unlike[0] <= contract.unlike_threshold:
@@ -64,5 +64,5 @@ def warnings_of(contract: Contract, scores: Scores, pixels: Pixels) -> list[Imag
 
 
 def _likeliest(names: Sequence[str], probabilities: np.ndarray) -> str:
-    """The most probable orientation but for the first one, which is upright."""
+    """Return the most probable orientation, except the first one, which is upright."""
     return names[1 + int(probabilities[1:].argmax())]

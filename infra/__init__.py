@@ -1,1 +1,1 @@
-"""What runs the service on AWS besides the template: smoke test, bulk scoring, cost, the size to choose."""
+"""Tools for the service on AWS: smoke test, bulk scoring, cost, memory size, and the build of the image."""

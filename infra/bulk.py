@@ -3,9 +3,9 @@
 python -m infra.bulk --stack xray --source s3://BUCKET/PREFIX/
 python -m infra.bulk --stack xray --source s3://BUCKET/keys.csv --manifest
 
-The bucket must be one of the stack's AllowedBuckets. Answers come as JSON Lines below `s3://RESULTS/NAME/`, one object
-for each batch, and batches that failed for good below `NAME/failed/`. The same command again writes the same objects
-again and nothing else.
+The bucket must be one of the stack's AllowedBuckets. Results are written as JSON Lines below `s3://RESULTS/NAME/`, one
+object for each batch. Batches that failed permanently are listed below `NAME/failed/`. If the command is repeated, it
+writes the same objects.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from handler.commands import run
 from handler.storage import parse_uri
 
 BATCH_SIZE = 100
-"""Images for one invocation: long enough for its overhead to vanish, short enough to be done in seconds."""
+"""Number of images for one invocation: large enough that its overhead is negligible, and done within seconds."""
 
 CONCURRENCY = 100
-"""Batches at once; a tenth of what a new account may run, so that the API keeps room."""
+"""Number of concurrent batches: a tenth of the limit of a new account, so that the API still has capacity."""
 
 TOLERATED_FAILURE_PERCENTAGE = 5
-"""Beyond this share of failed batches something is wrong with all of them, and going on would only cost."""
+"""If more batches fail, the cause probably affects all batches, so the run stops to save cost."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +62,24 @@ def start(stack: str, run: BulkRun, session: Any) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stack", required=True, help="name of the deployed stack")
-    parser.add_argument("--source", required=True, help="s3://BUCKET or s3://BUCKET/PREFIX, or a manifest's address")
+    parser.add_argument("--source", required=True, help="s3://BUCKET, s3://BUCKET/PREFIX, or the address of a manifest")
     parser.add_argument("--manifest", action="store_true", help="the source is a CSV file with one key on each line")
-    parser.add_argument("--region", help="of the stack (default: that of the AWS profile)")
-    parser.add_argument("--name", help="folder of the answers (default: from the source)")
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="default: %(default)s")
-    parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="batches at once (default: %(default)s)")
+    parser.add_argument("--region", help="region of the stack (default: that of the AWS profile)")
+    parser.add_argument("--name", help="folder of the results (default: derived from the source)")
+    parser.add_argument(
+        "--batch-size", type=int, default=BATCH_SIZE, help="images for each batch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--concurrency", type=int, default=CONCURRENCY, help="concurrent batches (default: %(default)s)"
+    )
     parser.add_argument(
         "--tolerate",
         type=float,
         default=TOLERATED_FAILURE_PERCENTAGE,
-        help="percentage of batches (default: %(default)s)",
+        help="percentage of failed batches that stops the run (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     return run(lambda: _start(options), failed=2)
@@ -105,7 +109,7 @@ def _start(options: argparse.Namespace) -> int:
 
 
 def _name(bucket: str, key: str) -> str:
-    """Readable, and another one for each source."""
+    """Return a readable name that is different for each source."""
     digest = hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{bucket}-{key}").strip("-.") + f"-{digest}"
 

@@ -1,11 +1,11 @@
-"""Measure the CPU time of a cold start in built images, beside the least that can score an image.
+"""Measure the CPU time of a cold start in built images, and compare it with the minimum that can score an image.
 
 docker build --target lambda -t xray:lambda .
 docker build --target server -t xray:server .
 python -m infra.cold_start xray:lambda xray:server
 
-A part of a cold start is a fresh process with all its children. Images and parts take turns. CPU time does not depend
-on what else the machine does as much as wall-clock time does.
+Each part of a cold start runs in a new process, and its child processes count too. Images and parts alternate. CPU time
+depends less on other load of the machine than wall-clock time.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from infra import markdown
 from infra.engine import LOCKED_DOWN, EngineError, machine, model_in
 
 LEAST = "NumPy, ONNX Runtime, Pillow, session, one image"
-"""The least that can score an image. The other parts are compared with it."""
+"""The minimum that can score an image. The other parts are compared with it."""
 
 PARTS = {
     "interpreter": "pass",
@@ -112,7 +112,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")

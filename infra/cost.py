@@ -1,9 +1,9 @@
-"""What a bulk run takes and costs, on paper, from measured figures.
+"""Estimate time and cost of a bulk run, from measured times and list prices.
 
 python -m infra.cost --ms 20 --memory 1769
 
-`--ms` is what one image takes in the function: decode and inference as its log says, and the wait for S3 that eight
-readers cannot hide.
+`--ms` is the time for one image in the function: decoding and inference, as its log says, and the time that it waits
+for S3 although eight threads read.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from infra import markdown
 from infra.bulk import BATCH_SIZE, CONCURRENCY
 
 PRICES = "list prices of us-east-1, 2026-11, without free tiers"
-"""Where and when the figures below held, in dollars; look them up before you rely on them."""
+"""Source of the prices below, in dollars. Check them before you rely on them."""
 
 LAMBDA_GB_SECOND = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
 LAMBDA_MILLION_REQUESTS = 0.20
@@ -29,37 +29,37 @@ DATA_OUT_GB = 0.09
 
 SNAPSHOT_GB_SECOND = 0.0000015046
 SNAPSHOT_RESTORED_GB = 0.0001397998
-"""SnapStart, of the function's memory: while a version exists, and for each instance that starts from it."""
+"""SnapStart, by memory of the function: for the time that a version exists, and for each instance that it starts."""
 
 FRONT_DOORS = {"REST_API": API_MILLION_REQUESTS, "FUNCTION_URL": 0.0}
-"""What a million requests cost at each front door of `template.yaml`."""
+"""Dollars for a million requests, by front door of `template.yaml`."""
 
 TRACED = {"REST_API": 0.01, "FUNCTION_URL": 0.0}
-"""The share of requests that `template.yaml` has X-Ray record."""
+"""Share of requests that X-Ray records, by front door."""
 
 LOG_BYTES = {"REST_API": 700, "FUNCTION_URL": 610}
-"""The most that is logged for one image: by the function, and by API Gateway."""
+"""Maximum number of bytes of the log for one image, that of API Gateway included."""
 
 ANSWER_BYTES = 1000
-"""About what an answer has, headers included."""
+"""Approximate number of bytes of a response, headers included."""
 
 TRANSITIONS_PER_BATCH = 2
-"""A child workflow enters one state and leaves it."""
+"""State transitions of a batch: its child workflow enters and leaves one state."""
 
 OVERHEAD_MS = 150
-"""Of a batch: start of the child workflow, the call, the write of the answers."""
+"""Overhead of a batch: the start of the child workflow, the call, and the write of the results."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of one run."""
+    """Time and cost of one run."""
 
     images: int
     concurrency: int
-    """Batches at once."""
+    """Number of concurrent batches."""
     hours: float
     dollars: dict[str, float]
-    """By service."""
+    """Dollars by service."""
 
     @property
     def total(self) -> float:
@@ -67,7 +67,7 @@ class Estimate:
 
 
 def lambda_time_dollars(seconds: float, memory: int, architecture: str) -> float:
-    """What Lambda takes for so many billed seconds of a function with so many MB, requests not counted."""
+    """Return the price in dollars of billed seconds of a function with `memory` MB, without its requests."""
     return seconds * memory / 1024 * LAMBDA_GB_SECOND[architecture]
 
 
@@ -80,13 +80,13 @@ def estimate(
     batch_size: int = BATCH_SIZE,
     concurrency: int = CONCURRENCY,
 ) -> Estimate:
-    """Time and cost of a run.
+    """Estimate time and cost of a run.
 
     Args:
-        images: how many.
-        ms: of the function for one of them.
-        memory: MB of the function.
-        concurrency: batches at once.
+        images: number of images.
+        ms: milliseconds of the function for one image.
+        memory: memory of the function in MB.
+        concurrency: number of concurrent batches.
     """
     batches = -(-images // batch_size)
     seconds_per_batch = (ms * batch_size + OVERHEAD_MS) / 1000
@@ -139,13 +139,15 @@ def table(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ms", type=float, required=True, help="measured milliseconds for one image")
-    parser.add_argument("--memory", type=int, default=1769, help="MB of the function (default: %(default)s)")
+    parser.add_argument("--memory", type=int, default=1769, help="memory of the function in MB (default: %(default)s)")
     parser.add_argument("--architecture", choices=sorted(LAMBDA_GB_SECOND), default="x86_64")
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="default: %(default)s")
-    parser.add_argument("--concurrency", type=int, help="batches at once (default: 100, 500 and 1000)")
+    parser.add_argument(
+        "--batch-size", type=int, default=BATCH_SIZE, help="images for each batch (default: %(default)s)"
+    )
+    parser.add_argument("--concurrency", type=int, help="concurrent batches (default: 100, 500 and 1000)")
     options = parser.parse_args(arguments)
     return run(lambda: _print(options))
 

@@ -1,4 +1,4 @@
-"""The Docker engine and the tools of AWS that run the images on this machine."""
+"""Run the images on this machine with the Docker engine and AWS's tools."""
 
 import contextlib
 import json
@@ -13,18 +13,18 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 
 EMULATOR_PLACE = "/usr/local/bin/aws-lambda-rie"
-"""Where `infra/lambda-entrypoint.sh` looks for Lambda's emulator."""
+"""Path at which `infra/lambda-entrypoint.sh` looks for Lambda's emulator."""
 
 LOCKED_DOWN = ("--read-only", "--tmpfs", "/tmp")  # noqa: S108
-"""Options of `docker run` for a file system like Lambda's: nothing can be written but in `/tmp`."""
+"""Options of `docker run` for a file system like that of Lambda: only `/tmp` is writable."""
 
 
 class EngineError(RuntimeError):
-    """The engine, or a tool of AWS, is missing or fails; the message names the remedy or quotes what it said."""
+    """The engine, or a tool of AWS, is missing or fails. The message names the remedy or quotes the output."""
 
 
 def docker(*arguments: object) -> str:
-    """Run the Docker client and hand back what it printed.
+    """Run the Docker client and return its output.
 
     Raises:
         EngineError: the client is missing or fails.
@@ -33,7 +33,7 @@ def docker(*arguments: object) -> str:
 
 
 def container_log(identity: str) -> str:
-    """Both streams of a container, in the order in which they were written.
+    """Return both output streams of a container, in the order in which they were written.
 
     Raises:
         EngineError: there is no such container.
@@ -73,7 +73,7 @@ def model_in(image: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def container(image: str, *options: object) -> Iterator[str]:
-    """A container that runs in the background, by its id; gone afterwards.
+    """Run a container in the background and yield its id. The container is removed afterwards.
 
     Raises:
         EngineError: it cannot be started.
@@ -86,7 +86,7 @@ def container(image: str, *options: object) -> Iterator[str]:
 
 
 def tool(name: str) -> Path:
-    """Path of `sam` or `checkov`, from its own environment or the search path.
+    """Return the path of `sam` or `checkov`, from its own environment or the search path.
 
     Raises:
         EngineError: it is not installed.
@@ -99,16 +99,16 @@ def tool(name: str) -> Path:
 
 
 def emulator() -> Path:
-    """Path of AWS's runtime interface emulator, which comes with SAM.
+    """Return the path of AWS's runtime interface emulator, which is part of SAM.
 
     Raises:
-        EngineError: SAM is not installed, or brings none for this machine.
+        EngineError: SAM is not installed, or contains no emulator for this machine.
     """
     environment = tool("sam").resolve().parents[1]
     suffix = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine(), "none")
     found = list(environment.glob(f"lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{suffix}"))
     if not found:
-        raise EngineError(f"this SAM brings no emulator for {platform.machine()}: install a newer one")
+        raise EngineError(f"this version of SAM has no emulator for {platform.machine()}: install a newer one")
     return found[0]
 
 

@@ -1,8 +1,8 @@
-"""Write what the deployment's pre-traffic hook compares with: an image, and how the embedded bundle scores it.
+"""Write the reference for the deployment's pre-traffic hook: an image, and the embedded bundle's answer.
 
 python -m infra.golden
 
-Run it after the bundle in `handler/model` has changed; a test fails until that is done.
+Run it after a change of the bundle in `handler/model`. Until then, a test fails.
 """
 
 import base64
@@ -20,13 +20,13 @@ GOLDEN_FILE = Path(__file__).with_name("hook") / "golden.json"
 
 
 IMAGE = Path(__file__).parents[1] / "handler" / "page" / "phantom.png"
-"""The page's synthetic chest. No person's."""
+"""The synthetic chest X-ray of the page. It does not show a person."""
 
 
 def request_event(data: bytes, media_type: str = "application/octet-stream") -> dict[str, Any]:
-    """An image as API Gateway would pass it on.
+    """Make the event with which API Gateway sends an image.
 
-    `force`: whether an image passes for an X-ray is not what is asked.
+    It contains `force=true`, so that the image is scored even if the OOD detector would refuse it.
     """
     return {
         "resource": "/{proxy+}",
@@ -49,7 +49,7 @@ def request_event(data: bytes, media_type: str = "application/octet-stream") -> 
 
 
 def golden(classifier: Classifier) -> dict[str, Any]:
-    """The request that the hook sends, and the answer that it expects."""
+    """Return the request that the hook sends, and the answer that it expects."""
     data = IMAGE.read_bytes()
     return {
         "event": request_event(data, "image/png"),

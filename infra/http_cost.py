@@ -1,9 +1,9 @@
-"""What a million predictions over HTTPS cost, by front door, architecture and share of cold starts.
+"""Estimate the cost of a million predictions over HTTPS, by front door, architecture and share of cold starts.
 
 python -m infra.http_cost --ms 8.2 --init-ms 500
 
 `--ms` is the mean billed duration of a warm prediction and `--init-ms` that of an initialization, which is billed too:
-`python -m infra.sweep` measures both. Also printed: what SnapStart costs, and the initialization that it replaces.
+`python -m infra.sweep` measures both. It also prints the cost of SnapStart, and of the initialization that it replaces.
 """
 
 import argparse
@@ -35,14 +35,14 @@ _MONTH_S = 30 * 24 * 3600
 def million(
     front_door: str, architecture: str, *, ms: float, init_ms: float, cold: float, memory: int = 1769
 ) -> dict[str, float]:
-    """Dollars for a million predictions, by what they are paid for.
+    """Return the dollars for a million predictions, by item.
 
     Args:
         front_door: a key of `FRONT_DOORS`.
-        ms: billed for a warm prediction.
-        init_ms: billed for the initialization of an instance.
-        cold: share of requests that an instance is initialized for, 0 to 1.
-        memory: MB of the function.
+        ms: billed milliseconds of a warm prediction.
+        init_ms: billed milliseconds of the initialization of an instance.
+        cold: share of requests with a cold start, 0 to 1.
+        memory: memory of the function in MB.
     """
     return {
         "front door": FRONT_DOORS[front_door],
@@ -56,7 +56,7 @@ def million(
 
 
 def table(*, ms: float, init_ms: float, memory: int = 1769) -> str:
-    """A Markdown table: the parts at 1 % cold starts, and the sums at each share."""
+    """Make a Markdown table: the items at 1 % cold starts, and the totals at each share."""
     pairs = [(door, architecture) for door in FRONT_DOORS for architecture in LAMBDA_GB_SECOND]
     sums = {
         cold: [million(*pair, ms=ms, init_ms=init_ms, cold=cold, memory=memory) for pair in pairs]
@@ -69,7 +69,7 @@ def table(*, ms: float, init_ms: float, memory: int = 1769) -> str:
             for part in sums[0.01][0]
         ),
         *(
-            [f"**in all, {100 * cold:g} % cold**", *(f"**{sum(each.values()):.2f}**" for each in found)]
+            [f"**total, {100 * cold:g} % cold**", *(f"**{sum(each.values()):.2f}**" for each in found)]
             for cold, found in sums.items()
         ),
     ]
@@ -77,7 +77,7 @@ def table(*, ms: float, init_ms: float, memory: int = 1769) -> str:
 
 
 def snapstart(*, init_ms: float, memory: int = 1769, architecture: str = "x86_64") -> str:
-    """What SnapStart costs, and what the initialization that it replaces costs."""
+    """Return a sentence with the cost of SnapStart, and of the initialization that it replaces."""
     month = memory / 1024 * _MONTH_S * SNAPSHOT_GB_SECOND
     restore = 1e6 * memory / 1024 * SNAPSHOT_RESTORED_GB
     initialization = lambda_time_dollars(1e6 * init_ms / 1000, memory, architecture)
@@ -88,11 +88,11 @@ def snapstart(*, init_ms: float, memory: int = 1769, architecture: str = "x86_64
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ms", type=float, required=True, help="billed milliseconds of a warm prediction")
     parser.add_argument("--init-ms", type=float, required=True, help="billed milliseconds of an initialization")
-    parser.add_argument("--memory", type=int, default=1769, help="MB of the function (default: %(default)s)")
+    parser.add_argument("--memory", type=int, default=1769, help="memory of the function in MB (default: %(default)s)")
     options = parser.parse_args(arguments)
     return run(lambda: _print(options))
 

@@ -1,4 +1,4 @@
-"""One instance of the function as Lambda would run it: a container with its share of CPU, behind the emulator."""
+"""Run one instance of the function like Lambda: a container with Lambda's share of CPU, behind the emulator."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ PORT = 8080
 PATH = "/2015-03-31/functions/function/invocations"
 
 START_S = 120
-"""An instance that has not answered by then will not: a quarter of a vCPU needs about ten seconds."""
+"""Time limit in seconds for the first answer. With a quarter of a vCPU, it takes about ten seconds."""
 
 ANSWER_S = 60
 POLL_S = 0.005
@@ -30,26 +30,26 @@ _REPORT = re.compile(r"^REPORT RequestId: .*?\tDuration: ([\d.]+) ms\tBilled Dur
 
 
 def vcpus(memory: int) -> float:
-    """What Lambda grants a function of so many MB."""
+    """Return the number of vCPUs that Lambda grants a function with `memory` MB."""
     return min(memory / MB_PER_VCPU, MOST_VCPUS)
 
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """What the emulator wrote about an instance, in milliseconds."""
+    """Times of an instance from the emulator's log, in milliseconds."""
 
     init_ms: float
-    """Start of the runtime to its first question for work: imports, loading of the model, a first inference."""
+    """From the start of the runtime until it asks for an event: imports, loading of the model, a first inference."""
 
     duration_ms: list[float]
-    """Of each invocation, as Lambda's own REPORT line has it; the first one includes the initialization."""
+    """Duration of each invocation, as in Lambda's REPORT line. The first one includes the initialization."""
 
     billed_ms: list[int]
     """The same, rounded up as Lambda bills it."""
 
 
 class Instance:
-    """A running container; made by `instance`."""
+    """A running container. `instance` makes it."""
 
     def __init__(self, identity: str) -> None:
         self._identity = identity
@@ -61,20 +61,20 @@ class Instance:
         """Send an event and wait for the answer.
 
         Raises:
-            OSError: nobody answers; not yet, or no more.
+            OSError: there is no answer, because the container is starting or has ended.
         """
         with urllib.request.urlopen(self._url, event, timeout=ANSWER_S) as answer:  # noqa: S310
             self._asked += 1
             return dict(json.load(answer))
 
     def first_answer(self, event: bytes) -> tuple[dict[str, Any], float]:
-        """Send an event as soon as the emulator takes one, which starts the runtime.
+        """Send an event as soon as the emulator accepts one, which starts the runtime.
 
         Returns:
-            The answer, and the seconds from the start of the container's process until it was here.
+            The answer, and the seconds from the start of the container's process to the answer.
 
         Raises:
-            EngineError: there is none within `START_S`.
+            EngineError: there is no answer within `START_S`.
         """
         deadline = time.monotonic() + START_S
         while True:
@@ -94,10 +94,10 @@ class Instance:
                 return answer, (answered - datetime.fromisoformat(started)).total_seconds()
 
     def reports(self) -> Reports:
-        """What the emulator wrote about the invocations so far.
+        """Read the times of the invocations until now from the emulator's log.
 
         Raises:
-            EngineError: its log is not as expected.
+            EngineError: the log has an unexpected form.
         """
         deadline = time.monotonic() + ANSWER_S
         while True:
@@ -119,12 +119,12 @@ class Instance:
 
 @contextlib.contextmanager
 def instance(image: str, memory: int, cores: int, emulator: Path) -> Iterator[Instance]:
-    """A fresh instance.
+    """Run a new instance.
 
     Args:
-        image: the one of target `lambda`.
-        memory: MB of the function.
-        cores: of the engine, beyond which it grants none.
+        image: an image of the target `lambda`.
+        memory: memory of the function in MB.
+        cores: number of cores of the engine, which limits the vCPUs.
         emulator: AWS's runtime interface emulator.
 
     Raises:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lambda, and its emulator, tell the runtime by this variable where to ask for events. Where it is missing, start the
+# In this variable, Lambda and its emulator give the runtime the address for events. If it is not set, start the
 # emulator, which then starts the runtime.
 set -eu
 emulator=/usr/local/bin/aws-lambda-rie

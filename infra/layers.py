@@ -1,4 +1,4 @@
-"""What an image weighs above its base, megabyte by megabyte, as a Markdown table.
+"""Print what an image adds to the size of its base image, as a Markdown table.
 
 python -m infra.layers xray:lambda
 """
@@ -13,20 +13,20 @@ from infra.engine import docker
 
 BASE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
 LIBRARY = "/usr/local/lib/python3.13"
-"""The standard library, to which the image adds compiled modules alone."""
+"""The standard library, to which the image adds only compiled modules."""
 
 PLACES = ("/opt/python", "/var/task/handler", LIBRARY)
-"""Where everything lies that the Dockerfile adds; what is written elsewhere shows as unaccounted."""
+"""Folders to which the Dockerfile adds files. Files elsewhere count as unaccounted."""
 
 LEAST = 300_000
-"""Bytes from which an entry gets a row of its own."""
+"""Minimum number of bytes for a separate row."""
 
 
 def above_base(image: str, base: str = BASE) -> int:
-    """Bytes that an image adds to its base, uncompressed.
+    """Return the number of uncompressed bytes that an image adds to its base image.
 
     Raises:
-        RuntimeError: the image does not stand on that base, or the engine cannot say (`EngineError`).
+        RuntimeError: the image is not built on this base, or the engine fails (`EngineError`).
     """
     below, ground = _inspected(base)
     whole, layers = _inspected(image)
@@ -36,7 +36,7 @@ def above_base(image: str, base: str = BASE) -> int:
 
 
 def contents(image: str) -> dict[str, int]:
-    """Bytes by file or folder right below `PLACES`."""
+    """Return the bytes by file or folder directly below `PLACES`."""
     source = ("-path", f"{LIBRARY}/*", "-not", "-path", "*/__pycache__/*")
     theirs = ("(", *source, "-o", "-path", f"{LIBRARY}/site-packages/*", ")")
     find = ("find", *PLACES, "-type", "f", "-not", *theirs, "-printf", "%s\\t%p\\n")
@@ -49,13 +49,13 @@ def contents(image: str) -> dict[str, int]:
 
 
 def table(image: str, base: str = BASE) -> str:
-    """Rows by size; the rest in one, so that the sum is what the engine says."""
+    """Make a table with rows sorted by size. One row has the rest, so that the total is that of the engine."""
     total, found = above_base(image, base), contents(image)
     rows = sorted(((size, path) for path, size in found.items() if size >= LEAST), reverse=True)
     small = sum(size for size in found.values() if size < LEAST)
     rows += [(small, f"everything below {LEAST / 1e6:.1f} MB"), (total - sum(found.values()), "unaccounted")]
     lines = [f"| {path} | {size / 1e6:.1f} |" for size, path in rows]
-    return "\n".join(["| above the base | MB |", "| --- | ---: |", *lines, f"| **in all** | **{total / 1e6:.1f}** |"])
+    return "\n".join(["| above the base | MB |", "| --- | ---: |", *lines, f"| **total** | **{total / 1e6:.1f}** |"])
 
 
 def _inspected(image: str) -> tuple[int, list[str]]:

@@ -1,10 +1,10 @@
-"""Compile what the service loads of the standard library. Runs while the image is built:
+"""Compile the modules of the standard library that the service loads. It runs when the image is built:
 
     python infra/precompile.py /opt/bytecode
 
-The official Python images contain the standard library as source alone, and the file system of a function is read-only,
-so that every cold start would compile the same modules. Compiled as a whole the library has 13 MB; here are only the
-modules that a cold start and a first request load. Needs nothing but the standard library.
+The official Python images contain the standard library only as source, and the file system of a function is read-only,
+so every cold start would compile the same modules. The whole compiled library has 13 MB, so only the modules that a
+cold start and a first request load are compiled. This script needs only the standard library.
 """
 
 import os
@@ -47,7 +47,7 @@ def loaded_modules(cache: Path) -> list[Path]:
         cache: an empty folder, to which Python writes the modules that it compiles.
 
     Raises:
-        subprocess.CalledProcessError: the entry of Lambda does not answer.
+        subprocess.CalledProcessError: the entry point of Lambda does not answer.
         OSError: the server does not answer.
     """
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache)}
@@ -62,7 +62,7 @@ def loaded_modules(cache: Path) -> list[Path]:
     library = Path(sysconfig.get_path("stdlib"))
     below = Path(f"{cache}{library}")
     found = (library / path.relative_to(below) for path in below.rglob("*.pyc") if "site-packages" not in path.parts)
-    # Python ends the name of a cached file with its own version.
+    # The name of a cached file ends with the version of Python.
     return sorted(Path(source_from_cache(str(path.parent / "__pycache__" / path.name))) for path in found)
 
 
@@ -74,7 +74,7 @@ def _ask(path: str, body: bytes | None) -> None:
             urllib.request.urlopen(request, timeout=START_S).close()  # noqa: S310
         except urllib.error.HTTPError:
             raise
-        except OSError:  # it is not up yet
+        except OSError:  # the server is still starting
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
@@ -87,7 +87,7 @@ def precompile(out: Path) -> None:
     with tempfile.TemporaryDirectory() as cache:
         sources = loaded_modules(Path(cache))
     for source in sources:
-        # Unchecked: times of files mean nothing in an image, which may have been built anywhere.
+        # Unchecked, because the times of files in an image have no meaning.
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
         py_compile.compile(str(source), f"{out}{cache_from_source(str(source))}", doraise=True, invalidation_mode=mode)
 

@@ -1,4 +1,4 @@
-"""What a size of function takes and costs, and which one to choose: arithmetic alone, no clock."""
+"""Compute time and cost of memory sizes from measurements, and recommend a size. Nothing is measured here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from infra.cost import LAMBDA_GB_SECOND, LAMBDA_MILLION_REQUESTS, lambda_time_do
 from infra.instance import vcpus
 
 WITHIN = 1.25
-"""Slower than the fastest size by a quarter is a few milliseconds, which nobody sees; beyond, money buys something."""
+"""Maximum ratio of a size's p95 to the best p95. A quarter is only a few milliseconds, which users do not notice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """In the unit of what they are of."""
+    """Percentiles, in the unit of the values."""
 
     p50: float
     p95: float
@@ -23,41 +23,41 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """Measured figures of one memory size; milliseconds, but for those that say seconds."""
+    """Measured values of one memory size. `_ms` are milliseconds, `_s` are seconds."""
 
     memory_mb: int
     vcpus: float
-    """Granted by Lambda."""
+    """Number that Lambda grants."""
 
     measured_vcpus: float
-    """Granted here; fewer where the machine has no more."""
+    """Number in this measurement, which the cores of the machine limit."""
 
     cold_starts: int
     cold_s_p50: float
-    """Start of the container's process to the first answered prediction."""
+    """From the start of the container's process to the first prediction."""
 
     cold_s_max: float
     init_s_p50: float
-    """The part of it that is the function's initialization."""
+    """The initialization of the function, as a part of the cold start."""
 
     predictions: int
-    """Warm ones."""
+    """Number of warm predictions."""
 
     duration_ms: Percentiles
-    """Of a warm prediction in the function: what Lambda bills, before rounding."""
+    """Duration of a warm prediction in the function, which Lambda bills after rounding."""
 
     round_trip_ms: Percentiles
-    """The same as the client of the emulator sees it."""
+    """Duration of a warm prediction for the client of the emulator."""
 
     billed_ms: float
-    """Mean over the warm predictions, each rounded up to 1 ms: a bill is a sum."""
+    """Mean over the warm predictions, each rounded up to 1 ms. It is the mean, because a bill is a sum."""
 
     dollars_per_million: dict[str, float]
-    """Warm predictions, by architecture: time and requests of Lambda. The times are this machine's for both."""
+    """Price of a million warm predictions by architecture: time and requests of Lambda. Both have the measured time."""
 
     @property
     def whole(self) -> bool:
-        """Whether it was measured with all the CPU that Lambda would grant."""
+        """Whether the size was measured with all the CPU that Lambda grants."""
         return self.measured_vcpus >= self.vcpus
 
 
@@ -71,16 +71,16 @@ def size(
     billed_ms: Sequence[int],
     round_trip_ms: Sequence[float],
 ) -> Size:
-    """Sum up measurements.
+    """Summarize measurements.
 
     Args:
-        memory: MB.
-        cores: of the engine.
-        cold_s: one for each cold start, like `init_ms`.
-        duration_ms: one for each warm prediction, like `billed_ms` and `round_trip_ms`.
+        memory: memory size in MB.
+        cores: number of cores of the engine.
+        cold_s: seconds of each cold start; `init_ms` has milliseconds of its initialization.
+        duration_ms: one value for each warm prediction; so have `billed_ms` and `round_trip_ms`.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no measurements.
     """
     if not len(cold_s) == len(init_ms) > 0 or not len(duration_ms) == len(billed_ms) == len(round_trip_ms) > 0:
         raise ValueError("measure at least one cold start and one warm prediction")
@@ -102,27 +102,27 @@ def size(
 
 
 def percentiles(values: Sequence[float]) -> Percentiles:
-    """Interpolated between the nearest two; of at least one value."""
+    """Compute percentiles of at least one value, interpolated between the nearest two values."""
     p50, p95, p99 = np.percentile(values, (50, 95, 99)).tolist()
     return Percentiles(p50, p95, p99)
 
 
 def dollars_per_million(billed_ms: float, memory: int, architecture: str) -> float:
-    """Lambda's price of a million predictions that each are billed so many milliseconds; without API Gateway's."""
+    """Return Lambda's price of a million predictions with `billed_ms` each, without that of API Gateway."""
     return lambda_time_dollars(1e6 * billed_ms / 1000, memory, architecture) + LAMBDA_MILLION_REQUESTS
 
 
 def recommended(sizes: Sequence[Size], architecture: str, within: float = WITHIN) -> Size:
-    """The cheapest size whose warm p95 is at most `within` times the best one; of equally cheap ones the smallest.
+    """Return the cheapest size whose warm p95 is at most `within` times the best p95, the smallest of equal ones.
 
-    Sizes that were not measured with all their CPU do not compete: both their figures would be better on Lambda.
+    Sizes that were measured with less CPU than on Lambda are left out, because they would be faster on Lambda.
 
     Raises:
-        ValueError: none was.
+        ValueError: no size was measured with all its CPU.
     """
     whole = [size for size in sizes if size.whole]
     if not whole:
-        raise ValueError("this machine has too few cores for any of these sizes: name smaller ones with --sizes")
+        raise ValueError("this machine has too few cores for each of these sizes: give smaller ones with --sizes")
     limit = within * min(size.duration_ms.p95 for size in whole)
     fast = [size for size in whole if size.duration_ms.p95 <= limit]
     return min(fast, key=lambda size: (size.dollars_per_million[architecture], size.memory_mb))

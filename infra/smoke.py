@@ -1,4 +1,4 @@
-"""Ask a running service everything once: `make smoke URL=https://...`.
+"""Send each kind of request to a running service once: `make smoke URL=https://...`.
 
 python -m infra.smoke http://localhost:8000
 python -m infra.smoke https://ID.execute-api.REGION.amazonaws.com/prod --iam
@@ -20,19 +20,19 @@ from handler.commands import run
 from infra.golden import IMAGE
 
 TIMEOUT_S = 60
-"""A cold start and then some."""
+"""Time limit in seconds, longer than a cold start."""
 
 BOUNDARY = "b7f0smoke"
 
 Signer = Callable[[urllib.request.Request], None]
-"""Adds to a request what proves who is asking."""
+"""Adds credentials to a request."""
 
 
 def smoke(url: str, sign: Signer) -> list[tuple[str, bool, str]]:
-    """Make every request.
+    """Send all requests.
 
     Returns:
-        What was asked, whether the answer was right, and what it was.
+        The name of each request, whether its answer was correct, and the answer.
     """
     data = IMAGE.read_bytes()
     multipart = (
@@ -77,7 +77,7 @@ def _ask(request: urllib.request.Request, sign: Signer, status: int, key: str) -
 
 
 def _signed_by_iam(request: urllib.request.Request) -> None:
-    """AWS Signature Version 4 with the credentials of the environment."""
+    """Sign with AWS Signature Version 4 and the credentials of the environment."""
     import boto3
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
@@ -94,9 +94,9 @@ def _signed_by_iam(request: urllib.request.Request) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns 1 if any answer was wrong."""
+    """Run the command line and return the exit status: 1 if an answer was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url", help="without a slash at the end")
+    parser.add_argument("url", help="address of the service without a slash at the end")
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--iam", action="store_true", help="sign with the AWS credentials of the environment")
     who.add_argument("--api-key", help="send this key")

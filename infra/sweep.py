@@ -1,15 +1,15 @@
-"""Measure what memory buys, in Lambda's emulator with Lambda's share of CPU, and say which size to deploy.
+"""Measure memory sizes in Lambda's emulator with Lambda's share of CPU, and recommend a size.
 
 docker build --target lambda -t xray:lambda .
 python -m infra.sweep
 python -m infra.sweep --xray chest.jpg --sizes 1769,3538 --cold 10 --warm 200
 
-Each round starts a fresh container of every size, takes the time of its first prediction and then of warm ones, one
-after the other, so that a drifting clock hits all sizes alike. A default run takes some minutes, so there is nothing
-to resume. Let the machine do nothing else meanwhile.
+Each round starts a new container of every size and measures its first prediction, then warm predictions. The sizes
+alternate, so that a change of the machine's speed affects all of them. A default run takes some minutes and cannot be
+resumed. Do not use the machine for other work meanwhile.
 
-What differs on Lambda: its CPUs; initialization has more CPU there than small sizes pay for, and is billed; a first
-start also fetches the image. Below one vCPU the tail depends on how CPU time is dealt out: here in slices of 100 ms.
+Differences on Lambda: other CPUs; the initialization gets more CPU than small sizes have, and is billed; a first start
+also downloads the image. Below one vCPU, high percentiles depend on the time slices of the CPU: here they are 100 ms.
 """
 
 import argparse
@@ -33,15 +33,15 @@ from infra.sizing import WITHIN, Size, recommended, size
 from infra.sweep_report import Sweep, save, table
 
 SIZES = (512, 1024, 1769, 2048, 3008, 3538, 5307, 7076, 10240)
-"""MB: the template's smallest and largest, whole vCPUs, and what new accounts are limited to."""
+"""Memory sizes in MB: the template's minimum and maximum, whole vCPUs, and the limit of new accounts."""
 
 MOST_BYTES = 6 * 1024**2
-"""Of an event that Lambda takes from API Gateway."""
+"""Maximum size of an event that Lambda accepts from API Gateway."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Samples:
-    """Of one size, over all rounds; the arguments of `infra.sizing.size`."""
+    """Measurements of one size in all rounds: the arguments of `infra.sizing.size`."""
 
     cold_s: list[float] = field(default_factory=list)
     init_ms: list[float] = field(default_factory=list)
@@ -50,7 +50,7 @@ class _Samples:
     round_trip_ms: list[float] = field(default_factory=list)
 
     def take(self, image: str, memory: int, cores: int, rie: Path, event: bytes, warm: int) -> None:
-        """One cold start and so many warm predictions."""
+        """Measure one cold start and `warm` warm predictions."""
         with instance(image, memory, cores, rie) as one:
             answer, seconds = one.first_answer(event)
             _check(answer)
@@ -69,22 +69,22 @@ class _Samples:
 def measure(
     image: str, sizes: Sequence[int], event: bytes, *, cold: int, warm: int, cores: int, rie: Path
 ) -> list[Size]:
-    """Measure sizes in turns.
+    """Measure memory sizes, which alternate.
 
     Args:
-        image: the one of target `lambda`.
-        sizes: MB.
-        event: as `infra.golden.request_event` makes it, encoded.
-        cold: rounds, of one cold start for each size.
-        warm: predictions after each cold start.
-        cores: of the engine.
+        image: an image of the target `lambda`.
+        sizes: memory sizes in MB.
+        event: an encoded event of `infra.golden.request_event`.
+        cold: number of rounds; each has one cold start of each size.
+        warm: number of predictions after each cold start.
+        cores: number of cores of the engine.
         rie: AWS's runtime interface emulator.
 
     Raises:
         EngineError: a container does not start, or its function does not answer with a prediction.
     """
     samples = {memory: _Samples() for memory in sizes}
-    # Up and down in turns, so that no size is always the one after the slowest.
+    # In alternating order, so that no size always follows the slowest one.
     order = [memory for turn in range(cold) for memory in (sorted(sizes), sorted(sizes, reverse=True))[turn % 2]]
     with tqdm(order, desc="cold starts", leave=False) as bar:
         for memory in bar:
@@ -114,24 +114,26 @@ def _check(answer: dict[str, Any]) -> None:
 
 
 def sweep(options: argparse.Namespace) -> Sweep:
-    """Do what the command line asks for.
+    """Run the measurement of the command line.
 
     Raises:
-        EngineError: as `measure`; or engine, image or emulator are missing.
-        ValueError: the X-ray is too large, or the machine too small for all sizes.
+        EngineError: see `measure`; or the engine, the image or the emulator is missing.
+        ValueError: the X-ray is too large, or the machine is too small for all sizes.
         OSError: the X-ray cannot be read.
     """
     data = read(options.xray)
     event = json.dumps(request_event(data)).encode()
     if len(event) > MOST_BYTES:
-        raise ValueError(f"{options.xray} is too large: Lambda takes 6 MB, about 4.5 MB of X-ray; send a smaller")
+        raise ValueError(
+            f"{options.xray} is too large: Lambda accepts 6 MB, which are about 4.5 MB of image; use a smaller one"
+        )
     name, architecture = docker("image", "inspect", "--format", "{{.Id}} {{.Architecture}}", options.image).split()
     architecture = {"amd64": "x86_64"}.get(architecture, architecture)
     about = machine()
     cores = about["cores"]
     if all(vcpus(memory) > cores for memory in options.sizes):
         raise ValueError(
-            f"the engine has {cores} cores, too few for any of these sizes: name smaller ones with --sizes"
+            f"the engine has {cores} cores, too few for each of these sizes: give smaller ones with --sizes"
         )
     measured = measure(
         options.image,
@@ -168,16 +170,16 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--image", default="xray:lambda", help="of the Dockerfile's target lambda (default: %(default)s)")
+    add("--image", default="xray:lambda", help="image of the Dockerfile's target lambda (default: %(default)s)")
     add("--sizes", type=_sizes, default=list(SIZES), help="MB, separated by commas (default: nine from 512 to 10240)")
     add("--cold", type=_positive, default=5, help="cold starts of each size (default: %(default)s)")
     add("--warm", type=_positive, default=100, help="warm predictions after each cold start (default: %(default)s)")
-    add("--xray", type=Path, default=IMAGE, help="to be scored (default: the synthetic chest of the page)")
-    add("--within", type=float, default=WITHIN, help="of the best warm p95 (default: %(default)s)")
-    add("--emulator", type=Path, help="AWS's aws-lambda-rie (default: the one that comes with SAM)")
+    add("--xray", type=Path, default=IMAGE, help="image to score (default: the synthetic X-ray of the page)")
+    add("--within", type=float, default=WITHIN, help="maximum ratio to the best warm p95 (default: %(default)s)")
+    add("--emulator", type=Path, help="AWS's aws-lambda-rie (default: that of SAM)")
     add("--out", type=Path, default=Path("runs/sweep"), help="folder of the results (default: %(default)s)")
     add("--json", action="store_true", help="print the results as one object")
     options = parser.parse_args(arguments)
@@ -186,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _sweep(options: argparse.Namespace) -> None:
     found = sweep(options)
-    # First: it took minutes, and the disk may be full.
+    # Print first: the run took minutes, and the disk may be full.
     sys.stdout.write((json.dumps(found.to_json(), indent=2) if options.json else table(found)) + "\n")
     save(found, options.out)
     where = f"results in {options.out}/sweep.json, sweep.md and sweep.png\n"

@@ -1,4 +1,4 @@
-"""A sweep over memory sizes as a table, JSON and a plot."""
+"""Write the results of a sweep over memory sizes as a table, JSON and a plot."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,29 +13,29 @@ from infra.sizing import Percentiles, Size
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """Everything that is kept of one."""
+    """The results of a sweep."""
 
     date: str
     """UTC, ISO 8601."""
 
     machine: dict[str, Any]
-    """`cpu`, `cores`, `load` (average of the minute before), `system` and `engine`."""
+    """`cpu`, `cores`, `load` (mean of the minute before the start), `system` and `engine`."""
 
     model: dict[str, str]
     """`name`, `version` and `sha256`."""
 
     image: dict[str, str]
-    """`name`, `id` and `architecture`, as Lambda calls it."""
+    """`name`, `id` and `architecture` (Lambda's name for it)."""
 
     xray_bytes: int
     within: float
-    """Of the best p95."""
+    """Maximum ratio to the best p95 for the recommended size."""
 
     recommended_mb: int
     sizes: Sequence[Size]
 
     def to_json(self) -> dict[str, Any]:
-        """All fields, and where prices come from."""
+        """Return all fields, and the source of the prices."""
         return {**dataclasses.asdict(self), "prices": PRICES}
 
     @classmethod
@@ -49,9 +49,19 @@ class Sweep:
 
 
 def table(sweep: Sweep) -> str:
-    """Markdown, with what there is to know about it below."""
+    """Make a Markdown table with notes."""
     labels = _price_labels(sweep)
-    heads = ["MB", "vCPU", "cold start s", "of it init s", "p50 ms", "p95 ms", "p99 ms", "caller's p95 ms", "billed ms"]
+    heads = [
+        "MB",
+        "vCPU",
+        "cold start s",
+        "initialization s",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "client's p95 ms",
+        "billed ms",
+    ]
     heads += [f"$ per million, {label}" for label in labels.values()]
     rows = [
         [
@@ -75,18 +85,18 @@ def _notes(sweep: Sweep) -> list[str]:
         f"Model {sweep.model['version']}; {machine['cpu']}, {machine['cores']} cores, {sweep.date[:10]}; an X-ray of "
         f"{sweep.xray_bytes / 1000:.0f} kB; of each size, cold starts: {first.cold_starts}, warm predictions: "
         f"{first.predictions}.",
-        f"Dollars by {PRICES}; API Gateway takes ${API_MILLION_REQUESTS:.2f} per million more.",
+        f"Dollars by {PRICES}; API Gateway adds ${API_MILLION_REQUESTS:.2f} per million.",
     ]
     if machine["load"] > machine["cores"] / 4:
-        notes.append(f"The machine was busy, with a load of {machine['load']:.1f} before the start: measure again.")
+        notes.append(f"The machine was busy: its load before the start was {machine['load']:.1f}. Measure again.")
     if not all(size.whole for size in sweep.sizes):
-        notes.append(f"Sizes marked '{machine['cores']} here' had less CPU than on Lambda and do not compete.")
+        notes.append(f"Sizes marked '{machine['cores']} here' had less CPU than on Lambda, and are not recommended.")
     rule = f"the cheapest whose warm p95 is within {sweep.within:g} of the best"
     return [*notes, f"Recommended: MemorySize {sweep.recommended_mb}, {rule}."]
 
 
 def save(sweep: Sweep, folder: Path) -> None:
-    """Write `sweep.json`, `sweep.md` and `sweep.png`, each whole or not at all."""
+    """Write `sweep.json`, `sweep.md` and `sweep.png`, each atomically."""
     write_json(folder / "sweep.json", sweep.to_json())
     text = table(sweep) + "\n"
     write_atomically(folder / "sweep.md", lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -94,7 +104,7 @@ def save(sweep: Sweep, folder: Path) -> None:
 
 
 def plot(sweep: Sweep, path: Path) -> None:
-    """Draw time and money against memory; sizes that had less CPU than on Lambda are hollow."""
+    """Plot time and cost by memory. Sizes that had less CPU than on Lambda have hollow markers."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4), layout="constrained")
@@ -103,7 +113,7 @@ def plot(sweep: Sweep, path: Path) -> None:
     lines = [
         *((warm, name, [getattr(size.duration_ms, name) for size in sweep.sizes]) for name in ("p50", "p95", "p99")),
         (cold, "first answer", [size.cold_s_p50 for size in sweep.sizes]),
-        (cold, "of it initialization", [size.init_s_p50 for size in sweep.sizes]),
+        (cold, "initialization", [size.init_s_p50 for size in sweep.sizes]),
         *(
             (money, label, [size.dollars_per_million[name] for size in sweep.sizes])
             for name, label in _price_labels(sweep).items()
@@ -122,6 +132,6 @@ def plot(sweep: Sweep, path: Path) -> None:
 
 
 def _price_labels(sweep: Sweep) -> dict[str, str]:
-    """By architecture: the one that was measured, and what the other would cost if it were as fast."""
+    """Return a label for each architecture: the measured one, and the other one as if it had the same speed."""
     mine = sweep.image["architecture"]
     return {mine: mine} | {name: f"{name} at this speed" for name in sweep.sizes[0].dollars_per_million if name != mine}

@@ -1,9 +1,9 @@
-"""Take out of the installed packages what serving never loads. Runs while the image is built:
+"""Delete files of the installed packages that serving does not load. It runs when the image is built:
 
     python infra/trim.py /opt/python
 
-Needs nothing but the standard library. What is named here and no longer exists is an error, so that a package that
-moves its files does not quietly bring them back.
+This script needs only the standard library. A pattern that matches nothing is an error, so that files are not kept
+unnoticed after a package has moved them.
 """
 
 import compileall
@@ -14,15 +14,15 @@ import sys
 from pathlib import Path
 
 UNUSED = {
-    # A second copy of the runtime, for programs in C; Python's own is linked statically.
+    # A second copy of the runtime for C programs. The copy for Python is linked statically.
     "onnxruntime/capi/libonnxruntime.so.*": "C API",
     "onnxruntime/transformers": "graph tools",
     "onnxruntime/quantization": "used by export only",
     "onnxruntime/tools": "graph tools",
     "onnxruntime/datasets": "examples",
-    "onnxruntime/backend": "another way in",
+    "onnxruntime/backend": "an alternative API",
     "hf_xet": "a faster protocol for downloads of many GB; without it the client speaks plain HTTP",
-    "hf_xet-*": "its metadata, by which the client would take it to be there",
+    "hf_xet-*": "its metadata, from which the client would conclude that it is installed",
     "numpy/f2py": "Fortran compiler front end",
     "numpy/_core/_simd*": "numpy's own tests",
     "numpy/_core/_*_tests*": "numpy's own tests",
@@ -37,10 +37,10 @@ UNUSED = {
     "PIL/_imagingtk*": "windows on a desktop",
     "pydicom/data/test_files": "examples",
     "pydicom/sr/_*_dict.py": "dictionaries of structured reports",
-    "google": "protobuf, with which onnxruntime's tools read graphs; the runtime has its own",
+    "google": "protobuf, with which onnxruntime's tools read graphs; the runtime has its own copy",
     "bin": "command lines of the packages",
 }
-"""By pattern of path: why it goes."""
+"""The reason for the deletion, by pattern of paths."""
 
 KEPT = {
     "imagecodecs": (
@@ -49,22 +49,22 @@ KEPT = {
     ),
     "imagecodecs.libs": ("libjpeg-*", "libcharls-*", "libopenjp2-*", "liblcms2-*"),
 }
-"""By folder of which little is used: what stays. imagecodecs loads a codec when it is called, and
+"""Files to keep, by folder of which little is used. imagecodecs loads a codec when it is called, and
 `handler.imaging.dicom_pixels` calls three of seventy."""
 
 TESTS = ("tests", "test")
 SOURCES = (".pyi", ".pyx", ".pxd", ".h", ".a", ".c")
 
 CLOUD_SERVICES = ("s3", "sts")
-"""What boto3 is used for; botocore describes four hundred services."""
+"""The services that are used with boto3. botocore contains the descriptions of four hundred services."""
 
 
 WITH_SYMBOLS = ("PIL/_imaging.*.so", "yaml/_yaml*.so")
-"""Libraries that were published with their symbol tables, most of their size."""
+"""Libraries whose published files consist mostly of symbol tables."""
 
 
 def trim(root: Path) -> None:
-    """Delete, strip, and leave of every module only its compiled form.
+    """Delete unused files, strip libraries, and replace each module by its compiled form.
 
     Raises:
         FileNotFoundError: a pattern matches nothing.
@@ -86,7 +86,7 @@ def trim(root: Path) -> None:
     for pattern in WITH_SYMBOLS:
         for path in _found(root, pattern):
             subprocess.run(["strip", "--strip-unneeded", path], check=True)  # noqa: S603, S607
-    # Unchecked: the file system is read-only and its times mean nothing, so Python need not compare them.
+    # Unchecked: the file system is read-only, so Python need not compare the times of files.
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(root, quiet=1, legacy=True, invalidation_mode=mode, stripdir=root):
         raise RuntimeError("a module does not compile: see the messages above")
@@ -97,7 +97,7 @@ def trim(root: Path) -> None:
 def _found(root: Path, pattern: str) -> list[Path]:
     found = list(root.glob(pattern))
     if not found:
-        raise FileNotFoundError(f"{root / pattern} matches nothing: take it off the list or mend it")
+        raise FileNotFoundError(f"{root / pattern} matches nothing: remove it from the list or correct it")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the alarms on the answers are set against: how often each kind of answer occurs for known images.
+"""Compute reference values for the alarms on predictions: how often each kind of result occurs for known images.
 
 python -m infra.watch data/prepared
 python -m infra.watch FOLDER --out runs/watch.json
@@ -98,7 +98,7 @@ def _mean(values: list[bool] | list[float]) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="prepared data set, images, or one folder of images for each label")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures there")

@@ -1,11 +1,11 @@
-"""Shared by all tests: drawn data, and the real X-rays where this machine has them."""
+"""Fixtures of all tests: synthetic data, and the real X-rays if this machine has them."""
 
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-# How long an example takes says something of the machine and its neighbours, and nothing of the code.
+# No deadline: the time of an example depends on the machine and not on the code.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 
@@ -15,7 +15,7 @@ XRAYS = REPOSITORY.parent / "shared" / "data" / "chest-xray"
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of drawn chests; read it, do not change it."""
+    """A data set of synthetic chest X-rays. Tests must not change it."""
     from tests.phantoms import write_data_set
 
     return write_data_set(tmp_path_factory.mktemp("phantoms"))
@@ -36,7 +36,7 @@ def vgg19_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     keras.utils.set_random_seed(0)
     model = keras.applications.VGG19(include_top=False, weights=None, input_shape=(64, 64, 3))
-    for seed, layer in enumerate(model.layers):  # no two alike: equal ones would become one tensor in ONNX
+    for seed, layer in enumerate(model.layers):  # different values, because ONNX would merge equal tensors
         if isinstance(layer, keras.layers.Conv2D):
             layer.set_weights([keras.initializers.HeNormal(seed=seed)(layer.kernel.shape), layer.bias])
     path: Path = tmp_path_factory.mktemp("weights") / "vgg19.weights.h5"

@@ -1,4 +1,4 @@
-"""What the detectors compute, in NumPy. The graph is compared with this."""
+"""The detectors in NumPy, as a reference for the graph."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def probabilities(probes: Probes, features: np.ndarray) -> np.ndarray:
 
 
 def unlike(distance: np.ndarray, classes: Sequence[OodStatistics], features: np.ndarray) -> np.ndarray:
-    """The root mean square of a distance `[N]` and that from the nearest class, of features `[N, D]`."""
+    """The root mean square of an OOD distance `[N]` and the distance of features `[N, D]` from the nearest class."""
     squares = []
     for statistics in classes:
         centred = (features - statistics.mean) * statistics.scale

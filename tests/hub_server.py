@@ -1,7 +1,7 @@
-"""A Hugging Face Hub in one file: as much of its protocol as publishing and fetching a model use, over real HTTP.
+"""A small Hugging Face Hub over real HTTP: the parts of its protocol that publishing and fetching a model use.
 
-Repositories, commits, tags and large files live in memory. Large files are handed out from another origin, as the real
-Hub's storage does it, and that origin refuses requests that bring the token along. Faults are switched on per path.
+Repositories, commits, tags and large files are kept in memory. Large files are served from another origin, as by the
+real Hub, and this origin refuses requests that contain the token. Tests can inject faults by path.
 """
 
 import base64
@@ -41,7 +41,7 @@ class Repository:
 
 @dataclass
 class Fault:
-    """What happens to the next `times` requests whose method and path match.
+    """A fault for the next `times` requests whose method and path match.
 
     `kind` is a status code, "drop" (half of the body, then the connection is cut), "refuse" (cut before any answer) or
     "tamper" (a byte of the body is changed).
@@ -73,15 +73,15 @@ class HubServer(ThreadingHTTPServer):
         return f"http://localhost:{self.server_port}"
 
     def fault(self, request: str, kind: int | str, times: int = 1) -> None:
-        """Let requests fail whose "METHOD /path" the regular expression `request` is found in."""
+        """Let requests fail if the regular expression `request` matches in "METHOD /path"."""
         self.faults.append(Fault(request, kind, times))
 
     def serve_client(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let the client of this process talk to this Hub, with leave to write."""
-        # What HF_ENDPOINT sets, had it been in the environment before the client was imported.
+        """Let the client of this process use this Hub, with permission to write."""
+        # The values that HF_ENDPOINT would set if it were in the environment before the import of the client.
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", self.url)
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", f"{self.url}/{_RESOLVE}")
-        # The Xet protocol is compiled code that speaks to a service of its own; the client falls back to plain HTTP.
+        # The Xet protocol is compiled code that uses another service. Without it, the client uses plain HTTP.
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
 
@@ -95,7 +95,7 @@ class HubServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_request: Any) -> None:
-        """Keep what went wrong in here for the test; connections are cut on purpose."""
+        """Keep errors of this server for the test. Connections are closed deliberately."""
         if not isinstance(exc := sys.exception(), OSError):
             self.errors.append(repr(exc))
 
@@ -156,11 +156,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def _repository(self, name: str, *, write: bool = False) -> Repository | None:
-        """The repository, or None once a refusal has been sent."""
+        """The repository, or None after a refusal was sent."""
         authorized = self.headers.get("Authorization") == f"Bearer {TOKEN}"
         repository = self.server.repositories.get(name)
         if repository is None or (repository.private and not authorized):
-            # As on the real Hub: a stranger learns nothing about private repositories.
+            # As on the real Hub: without access, the answer does not show that a private repository exists.
             self._answer(
                 404 if authorized else 401, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"}
             )

@@ -1,4 +1,4 @@
-"""Images that are no X-ray: photographs and crops of them, noise, text, blank pages, gradients, drawings."""
+"""OOD images: photographs and crops of them, noise, text, blank pages, gradients, drawings."""
 
 import io
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cat", "cell", "clock", "coffee", "coins", "colorwheel", "grass", "gravel", "horse",
     "hubble_deep_field", "immunohistochemistry", "logo", "moon", "page", "retina", "rocket", "text",
 )  # fmt: skip
-"""Of those that scikit-image carries, or may carry: one that it would have to download is passed over."""
+"""Names of images of scikit-image. Images that it would download are skipped."""
 
 
 def ood_images(seed: int = 0, crops: int = 8, drawn: int = 15) -> list[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""A small data set of drawn chests, laid out and named as Kaggle users have theirs."""
+"""A small data set of synthetic chests, with the layout and file names of the Kaggle data set."""
 
 from pathlib import Path
 

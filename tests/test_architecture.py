@@ -1,4 +1,4 @@
-"""No module imports another that imports it, directly or through others, at its top or inside a function."""
+"""There are no import cycles, direct or indirect, at the top of a module or inside a function."""
 
 import ast
 from pathlib import Path
@@ -21,7 +21,7 @@ MODULES = {name_of(path): path for package in PACKAGES for path in (ROOT / packa
 
 
 def imported_names(tree: ast.Module, package: str) -> set[str]:
-    """Dotted names of modules, and of what `from` imports out of them, which may be modules too."""
+    """Dotted names of imported modules, and of the names that `from` imports, which may be modules too."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -34,7 +34,7 @@ def imported_names(tree: ast.Module, package: str) -> set[str]:
 
 
 def imports_of(name: str, path: Path) -> set[str]:
-    """Modules of the project that a module imports. `from package import module` counts for the module alone."""
+    """Modules of the project that a module imports. `from package import module` counts only for the module."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     names = imported_names(ast.parse(path.read_text(encoding="utf-8")), package) & MODULES.keys()
     return {other for other in names if not any(deeper.startswith(f"{other}.") for deeper in names)} - {name}

@@ -1,6 +1,6 @@
-"""Trouble with files, at every command line: one line that names the path and the remedy, and nothing is lost.
+"""File errors in all command lines: one line names the path and the remedy, and no file is lost.
 
-What a file system refuses is built so that root is refused as well.
+The file system errors also occur for root.
 """
 
 import json
@@ -21,17 +21,17 @@ from training.prepare import load, prepare
 
 ROOT = Path(__file__).parents[1]
 FAILING = Path("/proc/self/mem")
-"""Can be opened and not read, as a file on a drive that is gone."""
+"""A file that can be opened but not read, like a file on a disconnected drive."""
 
 
 @pytest.fixture
 def data(phantoms: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """A copy that tests may change."""
     return Path(shutil.copytree(phantoms, tmp_path / "data"))
 
 
 def error(stderr: str) -> str:
-    """The one line; progress bars erase themselves."""
+    """The only line of the output. Progress bars are erased."""
     lines = [line.rpartition("\r")[2] for line in stderr.splitlines()]
     assert "Traceback" not in stderr
     assert sum(line.startswith("error: ") for line in lines) == 1, stderr
@@ -134,7 +134,7 @@ def test_one_line_for_one_file_at_the_handler_s_command_line(tmp_path: Path) -> 
 
 
 def limited() -> None:
-    """No file may grow beyond 40 kB, as on a disk that is nearly full."""
+    """Limit files to 40 kB, as on a disk that is nearly full."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 
 
@@ -153,14 +153,14 @@ def test_a_full_disk_leaves_what_was_prepared(data: Path, tmp_path: Path) -> Non
 
 
 def test_a_full_disk_does_not_lose_an_evaluation(phantoms: Path, tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").mkdir()  # where no file can be written
+    (tmp_path / "metrics.json").mkdir()  # so that the file cannot be written
 
     words = ["--model", EMBEDDED_BUNDLE, "--data", phantoms / "test", "--out", tmp_path]
     done = call(["training", "evaluate", *words], stdout=subprocess.PIPE)
 
     assert done.returncode == 1
     assert f"{tmp_path}/metrics.json" in error(done.stderr)
-    assert "called PNEUMONIA from a probability" in done.stderr
+    assert "classified as PNEUMONIA at a probability" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")

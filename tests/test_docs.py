@@ -1,4 +1,4 @@
-"""The documents: links resolve, paths and settings exist, and the changelog names the package's version."""
+"""The documents: links and paths exist, settings are documented, and the changelog has the package's version."""
 
 import dataclasses
 import re
@@ -39,7 +39,7 @@ def links(text: str) -> list[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """What GitHub makes of the headings: small letters, no punctuation, a hyphen for each space."""
+    """GitHub's anchors of the headings: lower case, no punctuation, a hyphen for each space."""
     found: list[str] = []
     for heading in _HEADING.findall(_FENCE.sub("", text)):
         shown = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
@@ -51,7 +51,7 @@ def anchors(text: str) -> set[str]:
 
 
 def broken(document: Path) -> list[str]:
-    """The links of a document that lead nowhere."""
+    """The broken links of a document."""
     text = document.read_text(encoding="utf-8")
     wrong = []
     for target in links(text):

@@ -1,4 +1,4 @@
-"""From data in each of its forms to a served answer: train, export and ask, with small drawn images."""
+"""From each form of data set to an answer of the service: train, export and predict, with small synthetic images."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -24,13 +24,13 @@ SIZE, COUNT = 40, 14
 
 
 def pixels(label: int, number: int) -> np.ndarray:
-    """Noise that is the brighter the greater the label is; no two images are alike."""
+    """Noise whose brightness increases with the label. All images are different."""
     rng = np.random.default_rng((label, number))
     return rng.integers(0, 60, (SIZE, SIZE), dtype=np.uint8) + np.uint8(45 * label)
 
 
 def draw(folder: Path, names: Sequence[str]) -> None:
-    """Images of as many patients in a folder for each class."""
+    """Images in a folder for each class, each of another patient."""
     for label, name in enumerate(names):
         (folder / name).mkdir(parents=True)
         for number in range(COUNT):

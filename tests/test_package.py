@@ -1,4 +1,4 @@
-"""The wheel: it holds what serving needs, and what is installed from it answers as the checkout does."""
+"""The wheel contains all files for serving, and its installation gives the same answers as the checkout."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def run(*command: object, installed: Path | None, folder: Path) -> str:
 
 
 def answer(text: str) -> dict[str, Any]:
-    """A prediction without what differs from run to run."""
+    """A prediction without the values that differ between runs."""
     found: dict[str, Any] = json.loads(text)
     for prediction in found["predictions"]:
         del prediction["timings"]

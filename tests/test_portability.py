@@ -1,4 +1,4 @@
-"""The same decisions on a CPU without VNNI, where int8 products may saturate: qemu plays one that is ten years old."""
+"""The same decisions on a CPU without VNNI, on which int8 products may saturate: qemu emulates an old CPU."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What the shipped bundle promises, measured anew on the validation images that its run held out."""
+"""The documented results of the bundle, measured again on the validation images that its run held out."""
 
 import dataclasses
 from pathlib import Path
@@ -23,7 +23,7 @@ FLOORS = {"auc": 0.9945, "sensitivity": 0.945, "specificity": 0.975}
 """A new bundle that falls below one of these needs a reason in the changelog."""
 
 TOLERANCES = {"auc": 0.001, "sensitivity": 0.006, "specificity": 0.011, "log_loss": 0.01, "ece": 0.01}
-"""Int8 arithmetic differs a little between CPUs: three of 550 images with pneumonia, two of 191 without."""
+"""Int8 arithmetic differs slightly between CPUs: three of 550 images with pneumonia, two of 191 without."""
 
 
 @pytest.fixture(scope="module")

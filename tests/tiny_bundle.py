@@ -1,5 +1,5 @@
-"""A real bundle of a few hundred bytes: it scores an image by its mean brightness, in microseconds, and takes anything
-for an X-ray. For tests in which the network is not the point."""
+"""A real bundle of a few hundred bytes. It scores an image by its mean brightness, in microseconds, and accepts every
+image. It is for tests that do not depend on the network."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""Makes the network: data set, split by patient, VGG19, training, metrics, report.
+"""Train and evaluate the network: data set, split by patient, VGG19, training, metrics, report.
 
-Preparing a data set, reading a run folder and evaluating a bundle do not import TensorFlow.
+TensorFlow is not imported to prepare a data set, to read a run folder or to evaluate a bundle.
 """

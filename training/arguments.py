@@ -1,4 +1,4 @@
-"""Options that several commands share, and their values: each function parses one, or says what is wrong with it."""
+"""Options that several commands share, and functions that parse their values."""
 
 import argparse
 import re
@@ -14,14 +14,14 @@ def pattern(text: str) -> str:
     try:
         re.compile(text)
     except re.error as exc:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {exc}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {exc}") from None
     return text
 
 
 def pattern_with_group(text: str) -> str:
-    """Check a regular expression whose first group is what is looked for."""
+    """Check a regular expression that has a group. The first group is the value to extract."""
     if re.compile(pattern(text)).groups == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} has no group: put the part that is looked for in parentheses")
+        raise argparse.ArgumentTypeError(f"{text!r} has no group: put the part to extract in parentheses")
     return text
 
 
@@ -29,23 +29,23 @@ def names(text: str) -> tuple[str, ...]:
     """Parse `A,B,C`."""
     found = tuple(name for part in text.split(",") if (name := part.strip()))
     if len(found) < 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of two or more classes such as NORMAL,PNEUMONIA")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of two or more classes such as NORMAL,PNEUMONIA")
     return found
 
 
 def positive_integer(text: str) -> int:
-    """Parse a whole number above zero."""
+    """Parse an integer above zero."""
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer above 0")
     return int(text)
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    """Parse `64x10,128x3` to the image size of each of ten epochs at 64 px and three at 128."""
+    """Parse image sizes: `64x10,128x3` means ten epochs at 64 px, then three at 128 px. One size for each epoch."""
     try:
         parts = [(int(size), int(epochs or 1)) for size, _, epochs in (part.partition("x") for part in text.split(","))]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 64x10,128x3") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 64x10,128x3") from None
     return tuple(size for size, epochs in parts for _ in range(epochs))
 
 
@@ -53,21 +53,21 @@ def recipe_number(text: str) -> tuple[str, float]:
     """Parse `NAME=VALUE` for a number of `training.recipe.Recipe`."""
     name, _, value = text.partition("=")
     if name not in NUMBERS:
-        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(NUMBERS)}")
+        raise argparse.ArgumentTypeError(f"unknown name {name!r}: use one of {', '.join(NUMBERS)}")
     try:
         return name, NUMBERS[name](value)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{value!r} is no value for {name}") from None
+        raise argparse.ArgumentTypeError(f"{value!r} is not a valid value for {name}") from None
 
 
 def add_data_arguments(
     parser: argparse.ArgumentParser, *options: str, required: bool = True, purpose: str = ""
 ) -> None:
-    """Add `--data` and the options that say how a data set is read, see `reading`.
+    """Add `--data` and the options for reading a data set, see `reading`.
 
     Args:
         options: other names of `--data`.
-        purpose: what the data is for, at the end of the help.
+        purpose: text at the end of the help: what the data is used for.
     """
     parser.add_argument(
         "--data",
@@ -82,17 +82,17 @@ def add_data_arguments(
         "--csv",
         type=Path,
         metavar="FILE",
-        help="table with the columns path and label, optionally patient and split; RSNA's and NIH's are recognised",
+        help="table with the columns path and label, optionally patient and split; those of RSNA and NIH are supported",
     )
     group.add_argument(
         "--labels",
         type=names,
         default=(),
         metavar="A,B,...",
-        help="the classes to use, in order (default: all by name)",
+        help="the classes to use, in this order (default: all, sorted by name)",
     )
     group.add_argument(
-        "--positive", metavar="CLASS", help="the positive one of two classes (default: the one that is not NORMAL)"
+        "--positive", metavar="CLASS", help="the positive class of two (default: the one that is not NORMAL)"
     )
     group.add_argument(
         "--label-pattern",
@@ -105,12 +105,12 @@ def add_data_arguments(
         default=PATIENT,
         type=pattern_with_group,
         metavar="REGEX",
-        help="regular expression on file names; group 1 is the patient (default: as Kaggle names them)",
+        help="regular expression on file names; group 1 is the patient (default: the file names of Kaggle)",
     )
 
 
 def reading(options: argparse.Namespace) -> Reading:
-    """How a data set is to be read, by the options of `add_data_arguments`."""
+    """Return how to read a data set, from the options of `add_data_arguments`."""
     return Reading(
         csv=options.csv,
         labels=options.labels,
@@ -121,12 +121,14 @@ def reading(options: argparse.Namespace) -> Reading:
 
 
 def add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of preparing images."""
+    """Add the options for preparing images."""
     parser.add_argument(
         "--validation",
         type=float,
         default=0.15,
         metavar="SHARE",
-        help="to hold out when images are prepared (default: %(default)s)",
+        help="share of the images to hold out for validation (default: %(default)s)",
     )
-    parser.add_argument("--workers", type=positive_integer, metavar="N", help="processes (default: one for each core)")
+    parser.add_argument(
+        "--workers", type=positive_integer, metavar="N", help="number of processes (default: one for each core)"
+    )

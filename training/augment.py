@@ -1,12 +1,12 @@
-"""Augmentation of training images, modelled on what differs between hospitals: framing, exposure, tone curve,
+"""Augmentation of training images, modelled on the differences between hospitals: framing, exposure, tone curve,
 sharpness, resolution, noise, compression, burnt-in markers. Images are never mirrored: the heart would be on the right.
 
-Two of these matter most, because in this project's data set they predict the label without the lung. Sharpness: the
+Two of these matter most, because in this project's data set they predict the label without the lungs. Sharpness: the
 mean absolute Laplacian of an image separates normal from pneumonia with an AUC of 0.88. Framing: images with pneumonia
 show less above and below the lungs, and were wider before they became square; their gradient anisotropy alone has an
 AUC of 0.83.
 
-Plain Pillow and NumPy on uint8, so that every Keras backend gets the same images.
+This module uses only Pillow and NumPy on uint8, so that every Keras backend gets the same images.
 """
 
 import io
@@ -25,7 +25,7 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
 
     Args:
         pixels: uint8 `[S, S]`.
-        strength: 1 for training; 0 changes nothing.
+        strength: 1 is the strength of training; 0 changes nothing.
 
     Returns:
         uint8 `[S, S]`.
@@ -49,10 +49,10 @@ def augment(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> 
 
 
 def change_framing(pixels: Pixels, rng: np.random.Generator, strength: float = 1.0) -> Pixels:
-    """Show another part of one image, in another aspect ratio, slightly rotated, and with dark margins as a collimator
-    leaves them. The aspect ratio is chosen so that the `gradient_anisotropy` of the result no longer depends on that of
+    """Crop or extend one image, change its aspect ratio, rotate it slightly, and add dark margins like those of a
+    collimator. The aspect ratio is chosen so that the `gradient_anisotropy` of the result no longer depends on that of
     the original. Arguments and result as for `augment`."""
-    if strength == 0 or rng.random() < 0.1:  # resampling blurs a little: some images stay as sharp as they are
+    if strength == 0 or rng.random() < 0.1:  # resampling blurs a little, so some images are left unchanged
         return pixels
     image = Image.fromarray(pixels)
     size = image.width
@@ -90,9 +90,9 @@ def gradient_anisotropy(pixels: Pixels) -> float:
 
 
 def resize(pixels: Pixels, size: int) -> Pixels:
-    """A decoded image, uint8 `[S, S]`, resized to uint8 `[size, size]`: the size of an epoch, or that at which a
+    """Resize a decoded image, uint8 `[S, S]`, to uint8 `[size, size]`: the size of an epoch, or the size at which a
     network is served. For an original of `S` by `S` pixels the result equals that of `handler.imaging.decode` at that
-    size, to the bit; for larger originals, which `decode` resizes once and not twice, it differs by about one grey
+    size, bit for bit; for larger originals, which `decode` resizes only once, it differs by about one grey
     level."""
     if pixels.shape[0] == size:
         return pixels
@@ -125,7 +125,7 @@ def _sharpness(image: Image.Image, rng: np.random.Generator, strength: float) ->
 
 
 def _mark(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A black or white rectangle as collimators, labels and electrodes leave them."""
+    """Add a black or white rectangle, like those of collimators, labels and electrodes."""
     size = image.width
     width, height = rng.integers(size // 16, size // 4, size=2)
     left, top = rng.integers(0, size - width), rng.integers(0, size - height)
@@ -135,10 +135,10 @@ def _mark(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def compress(image: Image.Image, quality: int) -> Image.Image:
-    """A grey image after JPEG compression.
+    """Compress a greyscale image as JPEG and decode it again.
 
     Args:
-        quality: of JPEG, 1..95.
+        quality: JPEG quality, 1..95.
     """
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)

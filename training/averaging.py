@@ -20,7 +20,7 @@ class WeightAverage:
         self._model, self._average, self._decay, self._step = model, average, decay, step
 
     def after_step(self) -> None:
-        """To be called after each training step."""
+        """Update the average; call this after each training step."""
         self._step += 1
         if self._decay > 0 and self._step % _UPDATE_EVERY == 0:
             # The decay is small at first, so that the random initial weights have little influence.
@@ -28,7 +28,7 @@ class WeightAverage:
             self._update(decay)
 
     def after_epoch(self) -> None:
-        """To be called after each epoch."""
+        """Copy the weights if `decay` is 0; call this after each epoch."""
         if self._decay == 0:
             self._update(0.0)
 

@@ -1,4 +1,4 @@
-"""Keras and what computes for it: TensorFlow, JAX or PyTorch, as the environment variable `KERAS_BACKEND` says."""
+"""Keras and its backend: TensorFlow, JAX or PyTorch, selected by the environment variable `KERAS_BACKEND`."""
 
 import contextlib
 import importlib.util
@@ -16,21 +16,21 @@ Floats = npt.NDArray[np.float32]
 
 
 def load_keras() -> None:
-    """Import Keras and start its backend without the backend's remarks about drivers and instruction sets."""
+    """Import Keras and start its backend, without the backend's messages about drivers and instruction sets."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "keras" in sys.modules:
         return
     with _quiet():
         import keras
 
-        if importlib.util.find_spec("tensorflow"):  # Keras imports it with any backend, some of it while it trains
+        if importlib.util.find_spec("tensorflow"):  # Keras imports it with any backend, partly during training
             importlib.import_module("tensorflow")
-        keras.ops.zeros(())  # starts the devices, which are remarked upon as well
+        keras.ops.zeros(())  # starts the devices, which also writes messages
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what is written to the descriptor of stderr, by C++ too. Show it if an exception is raised."""
+    """Buffer the output to the file descriptor of stderr, also that of C++. Show it only if an exception is raised."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -65,13 +65,13 @@ def use_all_devices() -> int:
 
 
 def padded(pixels: Pixels, targets: Floats, weights: Floats, multiple: int) -> tuple[Pixels, Floats, Floats]:
-    """A batch whose size is a multiple. Images are repeated with weight 0; the other weights grow, so that the mean of
-    the loss stays the same.
+    """Pad a batch so that its size is a multiple of `multiple`. Images are repeated with weight 0. The other weights
+    are scaled up, so that the mean loss stays the same.
 
     Args:
         pixels: `[B, S, S, 1]`.
         targets: `[B, K]`.
-        weights: in the loss, `[B]`.
+        weights: `[B]`, weights in the loss.
     """
     count = len(weights)
     if count % multiple == 0:

@@ -1,7 +1,7 @@
 """The batches of one training epoch: shuffled, augmented, with mixup and with the targets of a teacher.
 
-Worker processes augment the images, see `training.processes`. They read `train.npy` themselves and import neither Keras
-nor a backend of it. The teacher is asked in the first process, about whole batches.
+Worker processes augment the images, see `training.processes`. They read `train.npy` directly and import neither Keras
+nor its backend. The teacher runs in the main process, on whole batches.
 """
 
 import dataclasses
@@ -37,12 +37,12 @@ class _Augmented:
     """Augments images in a worker process."""
 
     file: Path
-    """uint8 `[N, P, P]`, as `numpy.save` writes it. It is opened for each batch, so that what was read does not stay in
-    the memory of the process."""
+    """uint8 `[N, P, P]`, as `numpy.save` writes it. It is opened anew for each batch, so that the pages that were
+    read do not stay in the memory of the process."""
     recipe: Recipe
     augmentation: int
     size: int | None
-    """Of the results; None for `P`."""
+    """Image size of the results in pixels; None for `P`."""
 
     def __call__(self, chosen: Indices) -> tuple[Pixels, Indices, Floats]:
         """Images `[B, S, S]`, the index `[B]` of the mixup partner of each, and the partner's share `[B]`."""
@@ -94,10 +94,10 @@ class Batches:
         self._labels, self._recipe, self._size, self._workers, self._teacher = labels, recipe, size, workers, teacher
         self._cache = cache if recipe.cached_augmentations else None
         self._augmentation = epoch % recipe.cached_augmentations if recipe.cached_augmentations else epoch
-        # A teacher sees each image before it is made small.
+        # The teacher needs each image before it is reduced.
         self._augmented = _Augmented(file, recipe, self._augmentation, None if teacher else size)
         self._order = np.random.default_rng((recipe.seed, epoch)).permutation(len(labels))
-        # Only this handles class imbalance: all classes have the same total weight in the loss.
+        # This alone corrects class imbalance: all classes have the same total weight in the loss.
         self._class_weight = len(labels) / (classes * np.bincount(labels, minlength=classes))
         self._one_hot = np.eye(classes, dtype=np.float32)
 
@@ -125,13 +125,13 @@ class Batches:
         return self._size, self._augmentation, int(index)
 
     def _missing(self, indices: Indices) -> Indices:
-        """Those of the images that are not in the cache."""
+        """Return the images that are not in the cache."""
         return indices if self._cache is None else indices[[self._key(i) not in self._cache for i in indices]]
 
     def _kept(
         self, indices: Indices, missing: Indices, examples: tuple[Pixels, Floats] | None
     ) -> tuple[Pixels, Floats]:
-        """Examples from the cache, to which new ones are added."""
+        """Add new examples to the cache, and return all examples from it."""
         assert self._cache is not None
         if examples:
             self._cache.update(zip(map(self._key, missing), zip(*examples, strict=True), strict=True))
@@ -139,7 +139,7 @@ class Batches:
         return np.stack(pixels), np.stack(targets)
 
     def _targeted(self, chosen: Indices, images: Pixels, partners: Indices, shares: Floats) -> tuple[Pixels, Floats]:
-        """Images at the size of the epoch, with targets from labels and teacher."""
+        """Return images at the size of the epoch, with targets from labels and teacher."""
         share = shares[:, np.newaxis]
         targets = (1 - share) * self._one_hot[self._labels[chosen]] + share * self._one_hot[self._labels[partners]]
         if self._teacher:
@@ -166,7 +166,7 @@ class Corrupted:
     size: int
 
     def batches(self, copies: int, workers: Workers, batch: int = 64) -> Iterator[Pixels]:
-        """Batches uint8 `[B, S, S]`: the images as they are, then the first copy of each, then the second."""
+        """Batches uint8 `[B, S, S]`: the unchanged images, then the first copy of each, then the second."""
         return workers.map(
             self, ((copy, start, batch) for copy in range(1 + copies) for start in range(0, self.count, batch))
         )

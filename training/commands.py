@@ -31,32 +31,30 @@ from training.run_folder import RunFolder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     _prepare_arguments(commands.add_parser("prepare", help="check a data set, split it by patient, decode it"))
     _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
-    _prune_arguments(commands.add_parser("prune", help="remove the channels that matter least from a trained network"))
+    _prune_arguments(commands.add_parser("prune", help="remove the least important channels of a trained network"))
     _compare_arguments(commands.add_parser("compare", help="print a table of finished runs"))
     _evaluate_arguments(commands.add_parser("evaluate", help="evaluate a model or bundle on labelled images"))
     _robustness_arguments(
-        commands.add_parser(
-            "robustness", help="evaluate a model on images that are framed, exposed or sharpened otherwise"
-        )
+        commands.add_parser("robustness", help="evaluate a model on images with another framing, exposure or sharpness")
     )
-    _explanations_arguments(commands.add_parser("explanations", help="evaluate whether a bundle's explanations hold"))
+    _explanations_arguments(commands.add_parser("explanations", help="evaluate a bundle's explanations"))
     _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample image"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("training").setLevel(logging.INFO)  # what matplotlib and others have to say is not of interest
+    logging.getLogger("training").setLevel(logging.INFO)  # not the messages of matplotlib and others
     resumes = options.command in ("fit", "prune")
     return run(
         lambda: options.run(options),
         refused=(TrainingError,),
         out=None if options.command == "phantom" else getattr(options, "out", None),
-        interrupted="what was finished is saved; the same command goes on from there" if resumes else "start it again",
+        interrupted="finished epochs are saved; the same command continues" if resumes else "start it again",
         prog=parser.prog,
         arguments=arguments,
     )
@@ -64,15 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, help="where the arrays and the split go")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the arrays and the split")
     parser.add_argument("--size", type=int, default=SIZE, help="image size in pixels (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the split")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the split")
     add_prepare_arguments(parser)
     parser.add_argument(
         "--held-out-group",
         type=pattern,
         metavar="REGEX",
-        help="patients that go to validation as well, such as ^NORMAL2",
+        help="patients to add to the validation split, such as ^NORMAL2",
     )
     parser.set_defaults(run=_prepare)
 
@@ -94,7 +92,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _tell(report: dict[str, Any]) -> None:
-    """What was left out of a data set and why, and what there is."""
+    """Print the files that were left out, each with the reason, and the number of images by split and class."""
     for problem in report["problems"]:
         print(problem)
     for split, counts in report["counts"].items():
@@ -107,8 +105,8 @@ def _fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         default="imagenet",
-        help="imagenet (default), hed (from a package), scratch, a VGG19 weights file, or a run's model.keras (give "
-        "--recipe as well)",
+        help="imagenet (default), hed (from a package), scratch, a VGG19 weights file, or a run's model.keras (with "
+        "--recipe)",
     )
     parser.add_argument(
         "--recipe", choices=sorted(RECIPES), help="default: scratch for scratch, transfer for hed, else baseline"
@@ -129,7 +127,7 @@ def _fit(options: argparse.Namespace) -> None:
     if options.sizes:
         recipe = dataclasses.replace(recipe, phases=tuple(phase.with_sizes(options.sizes) for phase in recipe.phases))
     data = _prepared(options, recipe.size)
-    load_keras()  # only once the data is known to be good
+    load_keras()  # after the data has been checked
     from training.fit import fit
 
     fit(data, options.out, recipe, options.init, options.data.name, workers=options.workers)
@@ -137,8 +135,8 @@ def _fit(options: argparse.Namespace) -> None:
 
 
 def _prepared(options: argparse.Namespace, size: int) -> Prepared:
-    """The arrays of `--data`, made first if it is a data set as it was downloaded. All runs validate on one split then,
-    whatever their seed."""
+    """Return the arrays of `--data`. A data set that is not prepared is prepared first, with a fixed seed, so that all
+    runs validate on the same split."""
     folder: Path = options.data
     if not is_prepared(folder):
         folder = RunFolder(options.out).data
@@ -158,7 +156,7 @@ def _prepared(options: argparse.Namespace, size: int) -> Prepared:
 
 def _choice_arguments(parser: argparse.ArgumentParser) -> None:
     add_prepare_arguments(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of weights, order and augmentation")
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
     parser.add_argument(
         "--set",
@@ -179,15 +177,17 @@ def _prune_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
     parser.add_argument("--size", type=int, default=96, help="image size in pixels (default: %(default)s)")
-    parser.add_argument("--gmacs", type=float, default=0.2, help="most 1e9 multiply-accumulates (default: %(default)s)")
-    parser.add_argument("--parameters", type=float, default=1.2e6, help="most weights (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=26, help="of fine-tuning (default: %(default)s)")
+    parser.add_argument(
+        "--gmacs", type=float, default=0.2, help="limit in 1e9 multiply-accumulates (default: %(default)s)"
+    )
+    parser.add_argument("--parameters", type=float, default=1.2e6, help="limit of the weights (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=26, help="epochs of fine-tuning (default: %(default)s)")
     parser.add_argument(
         "--teacher",
         type=Path,
         action="append",
         default=[],
-        help="finished run that teaches instead of --run; may be given several times",
+        help="finished run to use as the teacher instead of --run; may be given several times",
     )
     _choice_arguments(parser)
     parser.set_defaults(run=_prune)
@@ -226,17 +226,17 @@ def _compare(options: argparse.Namespace) -> None:
     table, others = compare(options.runs)
     print(table)
     if others:
-        print(f"left out, for they are no finished runs: {', '.join(map(str, others))}", file=sys.stderr)
+        print(f"left out, because they are not finished runs: {', '.join(map(str, others))}", file=sys.stderr)
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
-    add_data_arguments(parser, purpose="; its test part, or its validation images if it is prepared")
+    add_data_arguments(parser, purpose=": the test part, or the validation images of a prepared folder")
     parser.add_argument(
-        "--validation", type=Path, metavar="RUN", help="--data is a whole data set: evaluate on what RUN held out of it"
+        "--validation", type=Path, metavar="RUN", help="evaluate on the images of --data that RUN held out"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="for report and plots")
-    parser.add_argument("--threshold", type=float, help="instead of the model's own")
+    parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="folder for report and plots")
+    parser.add_argument("--threshold", type=float, help="decision threshold instead of the model's")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
     parser.set_defaults(run=_evaluate)
 
@@ -258,8 +258,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _robustness_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a .keras file, a run folder or a bundle folder")
-    add_data_arguments(parser, purpose=", whose validation images are used")
-    parser.add_argument("--out", type=Path, default=Path("runs/robustness"), help="for numbers and plot")
+    add_data_arguments(parser, purpose="; its validation images are used")
+    parser.add_argument("--out", type=Path, default=Path("runs/robustness"), help="folder for numbers and plot")
     parser.set_defaults(run=_robustness)
 
 
@@ -272,8 +272,8 @@ def _robustness(options: argparse.Namespace) -> None:
 
 def _explanations_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a bundle folder")
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder, whose validation images are used")
-    parser.add_argument("--out", type=Path, default=Path("runs/explanations"), help="for numbers and plot")
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder; its validation images are used")
+    parser.add_argument("--out", type=Path, default=Path("runs/explanations"), help="folder for numbers and plot")
     parser.set_defaults(run=_explanations)
 
 
@@ -293,4 +293,4 @@ def _phantom(options: argparse.Namespace) -> None:
     from training.phantom import save
 
     save(options.out)
-    print(f"a synthetic chest is in {options.out}")
+    print(f"a synthetic chest X-ray is in {options.out}")

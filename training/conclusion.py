@@ -1,4 +1,4 @@
-"""What a training run has reached: whether its network is better than chance, and the text at the end of `fit`.
+"""The conclusion of a training run: whether its network is better than chance, and the text at the end of `fit`.
 
 Importing this module does not import Keras.
 """
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from training.run_folder import RunFolder, RunMetrics
 
 FEW = 50
-"""Fewer validation images of a class than this show little."""
+"""With fewer validation images of a class than this, the results are unreliable."""
 
 WIDE = 0.1
-"""A wider interval of the AUC shows little."""
+"""With a wider interval of the AUC than this, the results are unreliable."""
 
 _SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "balanced_accuracy")
 
@@ -28,19 +28,19 @@ def uselessness(
 
     Args:
         intervals: of the metrics on validation images, see `training.metrics.bootstrap`.
-        decided: `[N]`, index of the label of each validation image.
+        decided: `[N]`, index of the predicted class of each validation image.
         names: of the classes.
     """
     low, high = intervals["auc"]
     if low <= 0.5:
-        return f"the 95 % interval of its AUC, {low:.2f} to {high:.2f}, reaches down to that of chance, 0.5"
+        return f"the 95 % interval of its AUC, {low:.2f} to {high:.2f}, includes the AUC of chance, 0.5"
     if len(np.unique(decided)) == 1:
-        return f"it calls every validation image {names[decided[0]]}"
+        return f"it classifies every validation image as {names[decided[0]]}"
     return ""
 
 
 def conclude(run: RunFolder, data: Path) -> str:
-    """The `conclusion`, which is also written to the run's log."""
+    """Return the `conclusion`, and write it to the run's log."""
     text = conclusion(run, data)
     with run.log.open("a", encoding="utf-8") as file:
         file.write(f"{text}\n")
@@ -48,10 +48,10 @@ def conclude(run: RunFolder, data: Path) -> str:
 
 
 def conclusion(run: RunFolder, data: Path) -> str:
-    """What a finished run has reached, where its results are, and the next commands.
+    """Return the results of a finished run, the folder that contains them, and the next commands.
 
     Args:
-        data: what the run was trained on, for the commands.
+        data: the data that the run was trained on, for the commands.
 
     Raises:
         RunError: the run is not finished.
@@ -66,7 +66,7 @@ def conclusion(run: RunFolder, data: Path) -> str:
         *_little(metrics),
     ]
     if metrics.useless:
-        lines.append(f"this network is NO BETTER THAN CHANCE: {metrics.useless}; see whether the labels are right")
+        lines.append(f"this network is NO BETTER THAN CHANCE: {metrics.useless}; check the labels")
     path, source = shlex.quote(str(run.path)), shlex.quote(str(data))
     lines += [
         f"results: {run.model}, {run.curves.name}, {run.history.name} and {run.log.name} in {run.path}",
@@ -75,7 +75,7 @@ def conclusion(run: RunFolder, data: Path) -> str:
         f"  python -m export build --model {path} --data {source} --out {shlex.quote(f'bundles/{run.name}')}",
     ]
     if len(config.labels) > 2:
-        lines.insert(1, "  (AUC and the like are means over the classes, each against the others)")
+        lines.insert(1, "  (AUC and similar metrics are means over the classes, each against the others)")
     return "\n".join(lines)
 
 
@@ -90,12 +90,12 @@ def _line(name: str, metrics: RunMetrics) -> str:
 
 
 def _little(metrics: RunMetrics) -> list[str]:
-    """What a small validation set does not show."""
+    """Warn if the validation set is small."""
     name, count = min(metrics.counts.items(), key=lambda each: each[1])
     low, high = metrics.intervals["auc"]
     if count >= FEW and high - low <= WIDE:
         return []
     return [
-        f"this is little to judge by: {count} validation images of {name}, and an AUC that may lie anywhere from "
+        f"these results are unreliable: {count} validation images of {name}, and an AUC anywhere from "
         f"{low:.2f} to {high:.2f}; collect more images, or hold more of them out with --validation"
     ]

@@ -1,11 +1,11 @@
-"""One place that says what `--data` and its options mean: which files belong to the data set, and the class, the part
-(train, val or test) and the patient of each.
+"""Read a data set, as `--data` and its options describe it: its files, and the class, the part (train, val or test) and
+the patient of each file.
 
 - PART/CLASS/FILE: parts and classes by folder
-- CLASS/FILE: classes by folder; training and validation images are cut by patient, and there is no test part
+- CLASS/FILE: classes by folder; the images are split into training and validation by patient; there is no test part
 - `--csv FILE`: see `training.table`
 
-Classes are named as their folders are. Spellings that differ only in case are one class.
+A class has the name of its folder. Names that differ only in case are one class.
 """
 
 import collections
@@ -22,15 +22,15 @@ from training.patients import PATIENT
 from training.table import read_table
 
 WELL_KNOWN = ("NORMAL", "PNEUMONIA")
-"""Classes that have this spelling whatever their folders' is, as in the bundle that is shipped."""
+"""Classes with a fixed spelling, which is that of the bundle in this repository."""
 
 _HEALTHY = ("normal", "no finding")
-"""Of two classes, one of these is the negative one if nothing else is said."""
+"""Of two classes, one of these is the negative one by default."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reading:
-    """How to read a data set. The defaults fit folders that are named as their classes."""
+    """How to read a data set. By default each folder has the name of its class."""
 
     csv: Path | None = None
     """See `training.table`."""
@@ -57,7 +57,7 @@ class Item:
     label: int
     part: Part | None
     patient: str | None
-    """As a table says; None if the header or the name of the file has to tell."""
+    """From a table; None if it is to be read from the header or the name of the file."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,27 +70,27 @@ class DataSet:
     items: tuple[Item, ...]
     """Sorted by part, class and path."""
     problems: tuple[str, ...]
-    """What was left out and why."""
+    """One line for each kind of exclusion, with the reason."""
     kind: str
-    """What the folder was understood as."""
+    """The detected layout of the folder."""
     reading: Reading
 
     @property
     def parts(self) -> tuple[Part | None, ...]:
-        """The parts that there are; `(None,)` if it is not divided."""
+        """The parts of the data set; `(None,)` if it is not divided."""
         return tuple(dict.fromkeys(item.part for item in self.items))
 
     def understood(self) -> str:
-        """What was understood, in one line."""
+        """The detected layout, the number of files and the classes, in one line."""
         return f"{self.folder}: {self.kind}, {len(self.items)} files of the classes {', '.join(self.names)}"
 
 
 def read_data_set(folder: Path, reading: Reading = AS_IT_IS) -> DataSet:
-    """List the files of a data set, and check that all can be read.
+    """List the files of a data set, and check that all of them can be read.
 
     Raises:
-        FolderError: the folder is not there, is an archive, or holds no data set.
-        DataError: there are fewer than two classes, a class was named that is not there, or the table is wrong.
+        FolderError: the folder does not exist, is an archive, or does not hold a data set.
+        DataError: there are fewer than two classes, an option names an unknown class, or the table is invalid.
         OSError: a folder or a file cannot be read; names the first one.
     """
     problems: list[str] = []
@@ -111,11 +111,11 @@ def read_data_set(folder: Path, reading: Reading = AS_IT_IS) -> DataSet:
         if len(labels) != 1 or (len(each.labels) > 1 and not reading.labels):
             left_out[each.labels[0] if len(each.labels) == 1 else "several findings"] += 1
         elif relative.as_posix() != printable(relative):
-            problems.append(f"{printable(relative)}: the name is no UTF-8, rename the file")
+            problems.append(f"{printable(relative)}: the name is not UTF-8, rename the file")
         else:
             items.append(Item(each.path, relative.as_posix(), labels.pop(), each.part, each.patient))
     for label, count in sorted(left_out.items()):
-        problems.append(f"{label}: {count} images are left out, for they are not of exactly one class in use")
+        problems.append(f"{label}: {count} images are left out: they do not have exactly one of the classes in use")
     _require_classes(items, names, folder)
     items.sort(key=lambda item: (_ORDER.index(item.part), item.label, item.path))
     require_readable(item.path for item in items)
@@ -126,17 +126,17 @@ _ORDER: tuple[Part | None, ...] = (None, "train", "val", "test")
 
 
 def printable(path: Path) -> str:
-    """A path as text that can be written to any file. Invalid bytes of the name are escaped."""
+    """Return a path as text that can be written to any file. Invalid bytes are escaped."""
     return path.as_posix().encode(errors="backslashreplace").decode()
 
 
 def matched(names: Sequence[str], expected: Sequence[str], what: str) -> list[int]:
-    """For each class of the data its index among the classes of a model, which may be ordered and spelled otherwise.
+    """Return, for each class of the data, its index in the classes of a model. Order and spelling may differ.
 
     Args:
-        names: of the data.
-        expected: of the model.
-        what: the data, for the message.
+        names: class names of the data.
+        expected: class names of the model.
+        what: name of the data in the message.
 
     Raises:
         DataError: the classes differ.
@@ -169,18 +169,18 @@ def _names(found: Iterable[Found], reading: Reading) -> tuple[str, ...]:
             raise DataError(f"--labels names a class twice: {', '.join(reading.labels)}")
     if len(names) < 2:
         raise DataError(
-            f"there is one class only, {', '.join(names) or 'none'}: training needs images of two or more classes"
+            f"there is no second class ({', '.join(names) or 'none'}): training needs images of two or more classes"
         )
     if len(names) > 2:
         if reading.positive:
             raise DataError(
-                f"--positive is for two classes, and there are {len(names)}: choose two with --labels, or leave it out"
+                f"--positive needs two classes, and there are {len(names)}: choose two with --labels, or leave it out"
             )
         return tuple(names)
     sick = [name for name in names if name.casefold() not in _HEALTHY]
     positive = _chosen(reading.positive, spelled, "--positive") if reading.positive else (sick or names)[-1]
     if positive not in names:
-        raise DataError(f"--positive {positive} is none of the classes in use, {', '.join(names)}")
+        raise DataError(f"--positive {positive} is not one of the classes in use, {', '.join(names)}")
     return (next(name for name in names if name != positive), positive)
 
 
@@ -194,4 +194,4 @@ def _chosen(label: str, spelled: dict[str, str], option: str) -> str:
 def _require_classes(items: Iterable[Item], names: Sequence[str], folder: Path) -> None:
     present = {item.label for item in items}
     if absent := [name for label, name in enumerate(names) if label not in present]:
-        raise DataError(f"{folder} has no image of {', '.join(absent)} alone: choose other classes with --labels")
+        raise DataError(f"{folder} has no image of only {', '.join(absent)}: choose other classes with --labels")

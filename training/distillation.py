@@ -1,6 +1,6 @@
-"""Knowledge distillation: a network learns the probabilities of a trained one, the teacher, besides the labels.
+"""Knowledge distillation: a network learns the probabilities of a trained network, the teacher, and the labels.
 
-Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, arXiv:1503.02531. Teacher and student see
+Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, arXiv:1503.02531. Teacher and student get
 the same augmented image, each at its own size (Beyer et al. 2022, arXiv:2106.05237).
 """
 
@@ -44,13 +44,13 @@ class Teacher:
 
 
 def require_labels(run: RunFolder, labels: Sequence[str]) -> None:
-    """Check that a run has the classes of the data.
+    """Check that a run has the classes of the data, in the same order.
 
     Raises:
-        RunError: it has other classes, or another order of them.
+        RunError: it has other classes, or another order.
     """
     if (found := run.read_config().labels) != tuple(labels):
         raise RunError(
-            f"{run.path} tells {', '.join(found)} apart, the data has {', '.join(labels)}: prepare the data with "
+            f"{run.path} has the classes {', '.join(found)}, the data has {', '.join(labels)}: prepare the data with "
             f"--labels {','.join(found)}, or train a network on it first"
         )

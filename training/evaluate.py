@@ -3,8 +3,8 @@
     python -m training evaluate --model handler/model --data chest_xray
     python -m training evaluate --model handler/model --data chest_xray --validation runs/pruned
 
-A bundle is evaluated exactly as it is served, unless `--data` is a prepared folder, whose images are scaled a second
-time; TensorFlow is not imported for it.
+A bundle is evaluated exactly as it is served, except with a prepared folder as `--data`: its images are then resized a
+second time. TensorFlow is not imported for a bundle.
 """
 
 import datetime
@@ -40,28 +40,28 @@ def evaluate(
         model: a bundle folder, a run folder, or a `.keras` file.
         data: a data set or a prepared folder, see `training.images.read_labelled`.
         reading: how to read the data set.
-        validation: a run folder: score those images of the data set that this run held out, and no others.
-        threshold: instead of the model's own, if there are two classes.
-        rounds: bootstrap resamples; intervals are drawn over patients.
+        validation: a run folder: score only the images of the data set that this run held out.
+        threshold: decision threshold, 0..1, instead of the model's; for two classes only.
+        rounds: number of bootstrap resamples; whole patients are resampled.
 
     Returns:
         All metrics of `training.metrics.summary`, their `intervals`, the `confusion` counts, and their source: `model`,
-        `data`, `split`, `date`, `labels`, `threshold`, `n` images, `patients`, `trained_on` (on how many of the images
-        the model was trained, if it is a run), `unreadable` files.
+        `data`, `split`, `date`, `labels`, `threshold`, `n` images, `patients`, `trained_on` (number of these
+        images that the model was trained on, if it is a run), `unreadable` files.
 
     Raises:
-        RunError: `model` is none, or `validation` is no run.
+        RunError: `model` is not a model, or `validation` is not a run.
         BundleError: see `handler.errors`.
         DataError: the classes of the model and the data differ, a class has no readable image, an image of the run's
             split is not in `data`, or a threshold was given for more than two classes.
         FolderError: see `training.dataset.read_data_set`.
-        OSError: a file cannot be read, or `out` cannot be written; its note is the report then.
+        OSError: a file cannot be read, or `out` cannot be written; then a note of the error holds the report.
     """
     opened = open_data(data, reading)
     scorer = open_scorer(model)
     names, order = agreed(scorer, opened)
     if threshold is not None and len(names) > 2:
-        raise DataError(f"a threshold is for two classes, and there are {len(names)}: leave out --threshold")
+        raise DataError(f"a threshold needs two classes, and there are {len(names)}: leave out --threshold")
     threshold = scorer.threshold if threshold is None else threshold
     images = read_labelled(opened, scorer.size, RunFolder(validation) if validation else None)
     labels = np.array(order)[images.labels]
@@ -102,8 +102,8 @@ def evaluate(
 
 
 def agreed(scorer: Scorer, data: Prepared | DataSet) -> tuple[tuple[str, ...], list[int]]:
-    """The class names of a model, and for each class of the data its index among them. A network without a run has the
-    names of the data.
+    """Return the class names of a model, and the index in them of each class of the data. A network without a run gets
+    the class names of the data.
 
     Raises:
         DataError: the classes differ.
@@ -118,12 +118,12 @@ def _training_files(model: Path) -> set[str]:
 
 
 def report(result: dict[str, Any]) -> str:
-    """The result of `evaluate` as text: counts in words, and a table of metrics."""
+    """Return the result of `evaluate` as text: the counts, and a table of metrics."""
     names, threshold = result["labels"], result["threshold"]
     if threshold is None:
-        rule = "called by the most probable class"
+        rule = "classified by the highest probability"
     else:
-        rule = f"called {names[1]} from a probability of {threshold:.4f} on"
+        rule = f"classified as {names[1]} at a probability of {threshold:.4f} or more"
     lines = [
         f"{result['n']} images of {result['patients']} patients from {result['data']} ({result['split']})",
         f"scored by {result['model']['name']} {result['model'].get('version', '')}".rstrip(),
@@ -131,12 +131,12 @@ def report(result: dict[str, Any]) -> str:
         "",
     ]
     for name, counts in zip(names, result["confusion"], strict=True):
-        calls = ", ".join(f"{count} called {called}" for called, count in zip(names, counts, strict=True))
+        calls = ", ".join(f"{count} classified as {called}" for called, count in zip(names, counts, strict=True))
         lines.append(f"of {sum(counts)} images of {name}: {calls}")
     if result["trained_on"]:
         lines += [
             "",
-            f"the network was trained on {result['trained_on']} of these images, so the results are too good: "
+            f"the network was trained on {result['trained_on']} of these images, so the results are too optimistic: "
             "--validation RUN evaluates those that the run held out",
         ]
     wide = max(28, 1 + max(map(len, result["intervals"])))
@@ -145,5 +145,5 @@ def report(result: dict[str, Any]) -> str:
         lines.append(f"{name.replace('_', ' '):{wide}}{result[name]:8.4f}   {low:.4f} to {high:.4f}")
     if result["unreadable"]:
         lines += ["", f"{len(result['unreadable'])} files could not be read:", *result["unreadable"]]
-    lines += ["", "This is no medical device; see the model card for what these numbers do not say."]
+    lines += ["", "This is not a medical device; the model card describes the limits of these numbers."]
     return "\n".join(lines) + "\n"

@@ -15,12 +15,12 @@ _COLUMNS = ("run", "px", "G-MACs", "epochs", "seed", "init", "teachers", "minute
 
 
 def compare(folders: Sequence[Path]) -> tuple[str, list[Path]]:
-    """A Markdown table of finished runs, sorted by their AUC on the corrupted validation set.
+    """Make a Markdown table of finished runs, sorted by their AUC on the corrupted validation set.
 
-    Log loss is that of the operating point on validation images. Minutes depend on the machine that trained.
+    The log loss is that of the operating point on validation images. The minutes depend on the machine.
 
     Returns:
-        The table, and the folders that are not in it because they are no finished runs.
+        The table, and the folders that are left out because they are not finished runs.
 
     Raises:
         RunError: no folder is a finished run.
@@ -35,7 +35,7 @@ def compare(folders: Sequence[Path]) -> tuple[str, list[Path]]:
         else:
             rows.append((metrics.corrupted["auc"], _row(run.name, config, state, metrics)))
     if not rows:
-        raise RunError(f"no finished run among {', '.join(map(str, folders))}: `python -m training fit` makes one")
+        raise RunError(f"none of {', '.join(map(str, folders))} is a finished run: `python -m training fit` makes one")
     rows.sort(key=lambda pair: -pair[0])
     lines = [_COLUMNS, ("---", *("---:" for _ in _COLUMNS[1:])), *(row for _, row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines), others

@@ -1,4 +1,4 @@
-"""Explanation evaluation: whether the occlusion maps of a bundle show what its network uses.
+"""Explanation evaluation: check that the occlusion maps of a bundle show what its network uses.
 
     python -m training explanations --model handler/model --data data/prepared
 
@@ -33,14 +33,14 @@ from training.prepare import Prepared
 from training.progress import progress
 
 POSITIVES, NEGATIVES = 150, 60
-"""Most validation images of each class that are explained. They are drawn at random."""
+"""Maximum number of validation images of each class to explain. They are sampled at random."""
 
 MARKED = 0.25
 """Share of an image's pixels that its map marks: those with the highest values."""
 
 BLUR = 0.2
 """Standard deviation of the blur that removes marked pixels, as a share of the image's width: twice that of the maps.
-Half as much raises the log odds in random regions, as if an image that is less sharp were likelier to be positive."""
+Half of it raises the log odds in random regions too, because a slightly blurred image gets a higher score."""
 
 DRAWS = 3
 """Random regions for each image; networks with randomized weights."""
@@ -66,10 +66,10 @@ def evaluate_explanations(model: Path, data: Prepared, out: Path) -> dict[str, A
         out: folder for the two files.
 
     Returns:
-        Results on positive images; `images` and `highest` have those of negative ones as well.
+        Results on positive images; `images` and `highest` also contain results on negative images.
 
-        - `images`: how many there are.
-        - `lowered`: by how much the log odds fall where `MARKED` of an image is blurred, in nats: the `mean`, and its
+        - `images`: number of images.
+        - `lowered`: decrease of the log odds in nats if the share `MARKED` of an image is blurred: the `mean`, and its
           standard error `se`. The region is that of the map (`marked`), a random one (`random`), that of another
           image's map (`other`), or that of the map of a network with randomized weights (`randomized`).
         - `likeness`: mean correlation, -1 to 1, of the maps of two `images`, and of the maps of one image by the
@@ -77,13 +77,13 @@ def evaluate_explanations(model: Path, data: Prepared, out: Path) -> dict[str, A
         - `highest`: the highest value of a map in nats, its median.
         - `milliseconds`: CPU time of one `map` and of the score of one `image` with one thread, medians.
         - `curves`: mean log odds after each of `shares` of the pixels was blurred (`deletion`) or, in a blurred image,
-          restored (`insertion`), highest values of the map first; the same in a `random` order. A good map has a low
-          deletion curve and a high insertion curve. The curves need not fall and rise: a blurred image may well be
+          restored (`insertion`), highest values of the map first; and the same in `random` order. A good map has a low
+          deletion curve and a high insertion curve. The curves need not fall and rise: a blurred image may be
           scored as positive.
 
     Raises:
         BundleError: see `handler.errors`.
-        DataError: there are fewer than two positive images or no negative one.
+        DataError: there are fewer than two positive images, or no negative image.
     """
     classifier = Classifier(model, threads=1)
     score, size = _score(classifier), classifier.contract.input_size
@@ -144,7 +144,7 @@ def evaluate_explanations(model: Path, data: Prepared, out: Path) -> dict[str, A
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result of `evaluate_explanations` as a Markdown table; of each curve the mean."""
+    """Return the result of `evaluate_explanations` as a Markdown table, with the mean of each curve."""
     lowered, likeness, highest = result["lowered"], result["likeness"], result["highest"]
     means = {name: np.mean(values) for name, values in result["curves"].items() if name != "shares"}
     rows = {f"log odds lowered, {name}": f"{found['mean']:.2f} ± {found['se']:.2f}" for name, found in lowered.items()}
@@ -157,7 +157,7 @@ def table(result: dict[str, Any]) -> str:
 
 def randomize(model: Path, seed: int) -> Classifier:
     """Load a bundle with randomized weights: the elements of each weight matrix and each convolution kernel are
-    shuffled, so that their distribution and their quantization stay as they are.
+    shuffled, so that their distribution and their quantization do not change.
 
     Raises:
         BundleError: see `handler.errors`.
@@ -183,7 +183,7 @@ def randomize(model: Path, seed: int) -> Classifier:
 
 
 def _score(classifier: Classifier) -> Score:
-    """Log odds of the positive class, in batches."""
+    """Return a function that computes the log odds of the positive class in batches."""
 
     def score(pixels: Pixels) -> npt.NDArray[np.float64]:
         batches = (pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH))
@@ -201,20 +201,20 @@ def _draw(data: Prepared, label: int, most: int, size: int) -> Pixels:
 
 
 def _maps(score: Score, pixels: Pixels) -> tuple[Maps, float]:
-    """The maps of images, and the median CPU time of one in seconds."""
+    """Return the maps of images, and the median CPU time of one map in seconds."""
     found = [_timed(occlusion_map, score, image) for image in progress(pixels, "explaining")]
     maps, seconds = zip(*found, strict=True)
     return np.stack(maps), float(np.median(seconds))
 
 
 def _timed(run: Callable[P, Result], *arguments: P.args, **options: P.kwargs) -> tuple[Result, float]:
-    """A result and the CPU time that it took in seconds, of all threads together."""
+    """Return a result, and the CPU time of all threads that it took, in seconds."""
     start = time.process_time()
     return run(*arguments, **options), time.process_time() - start
 
 
 def _replace(pixels: Pixels, others: Pixels, maps: Maps, share: float) -> Pixels:
-    """Take a share of each image's pixels, those with the highest values of its map, from another image."""
+    """Replace a share of each image's pixels, those with the highest values of its map, by those of another image."""
     size = pixels.shape[-1]
     result = pixels.copy()
     for image, other, values in zip(result, others, maps, strict=True):

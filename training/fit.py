@@ -2,7 +2,7 @@
 
     python -m training fit --data data/prepared --out runs/vgg19 --init scratch
 
-The same command again continues an interrupted run.
+To continue an interrupted run, run the same command again.
 """
 
 import dataclasses
@@ -52,26 +52,26 @@ def fit(
     origin: str = "",
     workers: int | None = None,
 ) -> RunMetrics:
-    """Train by `recipe`, from the beginning or from the last finished epoch in `out`.
+    """Train with `recipe`, from the beginning or from the last finished epoch in `out`.
 
     Args:
         data: uint8 images and labels of both splits.
         out: the run folder.
         init: see `training.transfer.initialise`.
-        source: name of the data set, for the run's configuration.
+        source: name of the data set in the run's configuration.
         teacher: the network also learns its probabilities, see `Recipe.distillation`.
-        origin: name of the initial weights, for the run's configuration; by default the name of `init`.
-        workers: processes that augment images; by default as many as there are cores. The result is the same.
+        origin: name of the initial weights in the run's configuration; by default the name of `init`.
+        workers: number of processes that augment images; by default one for each core. It does not change the result.
 
     Raises:
         RunError: `out` contains a run with another recipe or other data.
-        DataError: the images are smaller than the sizes of the recipe, or the system ended a worker.
+        DataError: the images are smaller than the sizes of the recipe, or the operating system ended a worker.
         WeightsError: the initial weights do not fit.
         ConfigError: the loss of the recipe is not finite.
     """
     largest, side = max(max(phase.sizes) for phase in recipe.phases), data.pixels["train"].shape[-1]
     if side < largest:
-        raise DataError(f"images are prepared at {side} px and would be enlarged to {largest}: prepare them larger")
+        raise DataError(f"the prepared images have {side} px, the recipe needs {largest}: prepare them at that --size")
     run = RunFolder(out)
     config = RunConfig(
         recipe=recipe,
@@ -103,7 +103,7 @@ def fit(
 
 @dataclasses.dataclass(slots=True)
 class _Training:
-    """What the steps of one call of `fit` share."""
+    """The state that the steps of one call of `fit` share."""
 
     data: Prepared
     run: RunFolder
@@ -130,7 +130,7 @@ def _train(training: _Training) -> None:
     while state.phase < len(recipe.phases):
         phase = recipe.phases[state.phase]
         if state.epoch == 0:
-            if state.phase > 0:  # a phase starts from the best epoch of the previous phase
+            if state.phase > 0:  # a phase starts with the weights of the best epoch of the previous phase
                 average.load_weights(run.best_weights(recipe.phases[state.phase - 1].name))
             model = build(recipe, training.classes)
             model.set_weights(average.get_weights())
@@ -199,11 +199,11 @@ def _run_phase(model: keras.Model, average: keras.Model, training: _Training) ->
 def train_epoch(model: keras.Model, batches: Batches, averaging: WeightAverage, title: str) -> float:
     """Train on all batches once.
 
-    `model.fit` would do the same, but with TensorFlow it waits many seconds at the end of each epoch, for the thread
-    that tunes its pipeline.
+    `model.fit` does the same, but with TensorFlow it waits many seconds at the end of each epoch for the thread that
+    tunes its input pipeline.
 
     Args:
-        title: of the progress bar.
+        title: title of the progress bar.
 
     Returns:
         The mean loss per image.
@@ -257,7 +257,7 @@ def _compile(model: keras.Model, phase: Phase, recipe: Recipe, images: int) -> N
 
 
 def _finish(training: _Training) -> RunMetrics:
-    """Save the best network, its OOD statistics, its results on validation, and its operating point."""
+    """Save the best network, its OOD statistics, its validation results, and its operating point."""
     log.info("selecting the operating point on the corrupted validation set")
     data, run, recipe = training.data, training.run, training.recipe
     # Evaluation and export use float32.

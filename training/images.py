@@ -1,4 +1,4 @@
-"""The labelled images on which a model is evaluated."""
+"""Read the labelled images for the evaluation of a model."""
 
 import dataclasses
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LabelledImages:
-    """Images with what is known about them."""
+    """Images with their labels, patients and files."""
 
     names: tuple[str, ...]
     """Class names."""
@@ -37,17 +37,17 @@ class LabelledImages:
     """Names relative to the data set."""
     patients: list[str]
     part: str
-    """The part of the data set that they are: train, validation or test."""
+    """The part of the data set: train, validation or test."""
     unreadable: list[str]
     """Files that are left out, each with the reason."""
 
 
 def open_data(folder: Path, reading: Reading = AS_IT_IS) -> Prepared | DataSet:
-    """Open what `--data` names, a folder that `training.prepare` has written or a data set, and log which it is.
+    """Open the folder of `--data`, a prepared folder or a data set, and log which of them it is.
 
     Raises:
-        DataError: see `training.prepare.load` and `training.dataset.read_data_set`; or options that say how to read a
-            data set were given for a prepared folder.
+        DataError: see `training.prepare.load` and `training.dataset.read_data_set`; also if options for reading a data
+            set were given for a prepared folder.
         FolderError: see `training.dataset.read_data_set`.
     """
     if is_prepared(folder):
@@ -58,10 +58,10 @@ def open_data(folder: Path, reading: Reading = AS_IT_IS) -> Prepared | DataSet:
 
 
 def open_prepared(folder: Path, reading: Reading = AS_IT_IS) -> Prepared:
-    """The same for a folder that `training.prepare` has written."""
+    """Open a prepared folder. See `open_data` for the errors."""
     if dataclasses.replace(reading, patient=AS_IT_IS.patient) != AS_IT_IS:
         raise DataError(
-            f"{folder} is a prepared folder, whose classes are settled: leave out --csv, --labels, --positive and "
+            f"{folder} is a prepared folder, its classes are fixed: leave out --csv, --labels, --positive and "
             "--label-pattern, or give the data set with --data"
         )
     data = load(folder)
@@ -70,21 +70,21 @@ def open_prepared(folder: Path, reading: Reading = AS_IT_IS) -> Prepared:
 
 
 def read_labelled(data: Prepared | DataSet, size: int, held_out: RunFolder | None = None) -> LabelledImages:
-    """Read the images on which a model can be evaluated: of a prepared folder the validation images, of a data set the
-    test part or, if it is not divided, all.
+    """Read the images for an evaluation: the validation images of a prepared folder; the test part of a data set, or
+    all its images if it is not divided.
 
     Args:
-        size: width and height in pixels. Images of a prepared folder are scaled to it.
-        held_out: a run: read those images of the data set that it held out for validation, and no others.
+        size: width and height in pixels. Images of a prepared folder are resized to it.
+        held_out: a run: read only the images of the data set that it held out for validation.
 
     Raises:
-        DataError: the part is not there, lacks a class, or lacks an image that the run held out.
+        DataError: the part does not exist, lacks a class, or lacks an image that the run held out.
         OSError: a file cannot be read.
     """
     if isinstance(data, Prepared):
         if held_out:
             raise DataError(
-                f"{data.folder} is a prepared folder, which has its own validation images: leave out --validation, or "
+                f"{data.folder} is a prepared folder and has validation images: leave out --validation, or "
                 "give the data set with --data"
             )
         return _of_prepared(data, size)
@@ -102,8 +102,8 @@ def read_labelled(data: Prepared | DataSet, size: int, held_out: RunFolder | Non
         patients.append(item.patient or told_patient(item.file, content, data.reading.patient) or item.file)
     if absent := [name for label, name in enumerate(data.names) if label not in kept]:
         lacking = DataError(
-            f"{data.folder} has no readable image of {', '.join(absent)} in the part {part}: add some, or choose the "
-            "classes that there are with --labels"
+            f"{data.folder} has no readable image of {', '.join(absent)} in the part {part}: add images, or choose the "
+            "other classes with --labels"
         )
         for problem in unreadable:
             lacking.add_note(problem)
@@ -131,7 +131,7 @@ def _for_evaluation(data: DataSet) -> tuple[Sequence[Item], str]:
         return data.items, "train" if data.folder.resolve().name == "train" else "test"
     if "test" not in data.parts:
         raise DataError(
-            f"{data.folder} has no test part: give one of its folders alone, such as {data.items[0].path.parents[1]}, "
+            f"{data.folder} has no test part: give only one of its folders, such as {data.items[0].path.parents[1]}, "
             "or the folder that `python -m training prepare` wrote, for its validation images"
         )
     return [item for item in data.items if item.part == "test"], "test"
@@ -142,7 +142,7 @@ def _held_out(data: DataSet, run: RunFolder) -> list[Item]:
     names = run.read_split().validation
     if gone := next((name for name in names if name not in items), None):
         raise DataError(
-            f"{data.folder / gone} of the run's split is not there: give the data set that the run was trained on, "
+            f"{data.folder / gone} of the run's split is missing: give the data set that the run was trained on, "
             "with the same options"
         )
     return [items[name] for name in names]

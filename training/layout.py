@@ -16,7 +16,7 @@ PARTS: dict[str, Part] = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""The parts of a data set by the name of a folder, or of a value in a CSV file, in lower case."""
+"""The parts of a data set, by the name of a folder or a value in a CSV file, in lower case."""
 
 EXPECTED = (
     "a data set with folders such as train/CLASS or CLASS, of two or more classes, or a folder that `python -m "
@@ -28,46 +28,46 @@ _IMAGES = {".jpg", ".jpeg", ".png", ".dcm", ".dicom", ".webp", ".bmp", ".tif", "
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _INNER = "images"
-"""Some data sets have CLASS/images and CLASS/masks."""
+"""Folders to ignore: some data sets have CLASS/images and CLASS/masks."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Found:
-    """A file of the data set as its folder or its row tells about it."""
+    """A file of the data set, with the properties that its folder or its row gives."""
 
     path: Path
     labels: tuple[str, ...]
-    """One class name as it is spelled there; the table of some data sets lists several findings."""
+    """Usually one class name, in the original spelling; the tables of some data sets list several findings."""
     part: Part | None = None
     patient: str | None = None
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether `training.prepare` has written a folder."""
+    """Return whether `training.prepare` has written the folder."""
     return (folder / "train.npy").is_file()
 
 
 def visible(folder: Path) -> list[Path]:
-    """Files and folders in a folder, sorted, without hidden ones and what the archive program of macOS adds."""
+    """Return the sorted files and folders in a folder, without hidden ones and those that macOS adds to archives."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
 
 
 def part_folders(folder: Path) -> list[tuple[Part, Path]]:
-    """The folders of parts in a folder: all with a class folder in them."""
+    """Return the part folders in a folder: those that contain a class folder."""
     found = [(PARTS[path.name.casefold()], path) for path in visible(folder) if path.name.casefold() in PARTS]
     return [(part, path) for part, path in found if path.is_dir() and any(each.is_dir() for each in visible(path))]
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The folders in a folder that hold images."""
+    """Return the folders in a folder that contain images."""
     return [path for path in visible(folder) if path.is_dir() and _holds_images(path)]
 
 
 def find(folder: Path) -> tuple[list[Found], list[Path], str]:
-    """The files of a data set PART/CLASS/FILE or CLASS/FILE.
+    """Find the files of a data set PART/CLASS/FILE or CLASS/FILE.
 
     Returns:
-        The files; all other files and folders, which are ignored; and what the folder was understood as.
+        The files; all other files and folders, which are ignored; and the detected layout.
 
     Raises:
         FolderError: see `require_data`.
@@ -102,7 +102,7 @@ def require_data(folder: Path) -> None:
         return
     nearby = [*_below(folder), *([folder.parent] if _holds_images(folder) else [])]
     if instead := next((path for path in nearby if path.is_dir() and _fits(path)), None):
-        raise FolderError(f"{folder} is no data set, but {instead} is: give that", folder, instead)
+        raise FolderError(f"{folder} is not a data set, but {instead} is: give that folder", folder, instead)
     if archive := next((path for path in nearby if path.name.lower().endswith(_ARCHIVES) and path.is_file()), None):
         raise FolderError(
             f"{folder} holds the archive {archive}: unpack it with `{_unpacking(archive)}`, then run the same command "
@@ -110,22 +110,22 @@ def require_data(folder: Path) -> None:
             folder,
         )
     if classes := class_folders(folder):
-        raise FolderError(f"{folder} holds images of one class only, {classes[0].name}: give {EXPECTED}", folder)
-    raise FolderError(f"{folder} is no data set: give {EXPECTED}", folder)
+        raise FolderError(f"{folder} holds images of only one class, {classes[0].name}: give {EXPECTED}", folder)
+    raise FolderError(f"{folder} is not a data set: give {EXPECTED}", folder)
 
 
 def require_folder(folder: Path) -> None:
     """Check that a folder exists.
 
     Raises:
-        FolderError: it does not, or is a file or an archive.
+        FolderError: it does not exist, or is a file or an archive.
     """
     if not folder.exists():
         raise FolderError(f"{folder} does not exist: check the path, and that its drive is connected", folder)
     if folder.is_dir():
         return
     if how := _unpacking(folder):
-        raise FolderError(f"{folder} is an archive: unpack it with `{how}`, then give the folder that it makes", folder)
+        raise FolderError(f"{folder} is an archive: unpack it with `{how}`, then give the unpacked folder", folder)
     if folder.suffix.lower() == ".csv":
         raise FolderError(f"{folder} is a table: give it with --csv, and the folder of its images with --data", folder)
     raise FolderError(f"{folder} is a file: give the folder that holds the data set", folder)
@@ -149,7 +149,7 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _unpacking(archive: Path) -> str | None:
-    """The command that unpacks an archive; None for other files."""
+    """Return the command that unpacks an archive; None for other files."""
     if zipfile.is_zipfile(archive):
         return shlex.join(["unzip", str(archive), "-d", str(archive.with_suffix(""))])
     if tarfile.is_tarfile(archive):
@@ -158,7 +158,7 @@ def _unpacking(archive: Path) -> str | None:
 
 
 def _walk(folder: Path, part: Part | None) -> tuple[list[Found], list[Path]]:
-    """The files of the class folders below a folder, and all other files and folders."""
+    """Return the files of the class folders below a folder, and all other files and folders."""
     found: list[Found] = []
     strays: list[Path] = []
     for path in visible(folder):

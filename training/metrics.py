@@ -1,4 +1,4 @@
-"""Metrics of a classifier, with intervals that take into account that images of one patient are alike.
+"""Metrics of a classifier, with intervals that consider that images of one patient are similar.
 
 Of two classes the second is the positive one, and the metrics are those of a binary classifier. With more classes, each
 class is compared with all others, and the unnamed metrics are means over classes.
@@ -25,7 +25,7 @@ def summary(
     names: Sequence[str],
     weights: Array | None = None,
 ) -> dict[str, float]:
-    """All metrics at once.
+    """Compute all metrics.
 
     Args:
         probabilities: `[N, K]`, 0..1, rows sum to 1.
@@ -35,7 +35,7 @@ def summary(
         weights: `[N]` how often each image counts; once by default.
 
     Returns:
-        Metrics by name, each 0..1 but for `log_loss` (nats, natural logarithm). With more than two classes
+        Metrics by name, each 0..1 except `log_loss` (nats, natural logarithm). With more than two classes also
         `sensitivity_NAME`, `specificity_NAME` and `auc_NAME` (one against the rest) of each class; `auc` and
         `average_precision` are the means of one against the rest, `ece` is the mean of the classes' calibration errors,
         and `balanced_accuracy` is the mean sensitivity.
@@ -81,13 +81,13 @@ def _one_against_rest(probabilities: Array, truth: npt.NDArray[np.bool_], weight
 
 
 def shares(metrics: Mapping[str, float]) -> list[str]:
-    """Which metrics of a `summary` tell about decisions class by class: of two classes sensitivity and specificity, of
-    more the sensitivity for each class."""
+    """Return the names of the metrics in a `summary` that describe decisions class by class: sensitivity and
+    specificity for two classes, otherwise the sensitivity for each class."""
     return [name for name in metrics if name in ("sensitivity", "specificity") or name.startswith("sensitivity_")]
 
 
 def confusion(probabilities: Array, labels: Labels, threshold: float | None) -> list[list[int]]:
-    """Counts `[K][K]` by true class (rows) and predicted class (columns).
+    """Count images `[K][K]` by true class (rows) and predicted class (columns).
 
     Args:
         probabilities, labels, threshold: see `summary`.
@@ -107,16 +107,16 @@ def bootstrap(
     seed: int = 0,
     progress: Callable[[range], Any] = iter,
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals: whole patients are drawn with replacement, so that ten images of one person do not
-    count as ten independent findings.
+    """Compute 95 % percentile intervals. Whole patients are resampled with replacement, so that ten images of one
+    person do not count as ten independent findings.
 
     Args:
         probabilities, labels, threshold, names: see `summary`.
         patients: `[N]`, the patient of each image.
-        rounds: resamples; one that lacks a class is drawn again.
+        rounds: number of resamples; a resample that lacks a class is drawn again.
 
     Returns:
-        Lower and upper end by metric.
+        Lower and upper end of the interval, by metric.
     """
     _, cluster = np.unique(np.asarray(patients), return_inverse=True)
     count = int(cluster.max()) + 1

@@ -19,7 +19,7 @@ from training.recipe import Recipe, Trainable
 from training.run_folder import RunFolder
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Channels and number of convolutions of each block; a pooling by two ends a block."""
+"""Channels and number of convolutions of each block; each block ends with a 2 x 2 pooling."""
 
 CONVOLUTIONS = tuple(f"block{b}_conv{c}" for b, (_, count) in enumerate(BLOCKS, 1) for c in range(1, count + 1))
 
@@ -31,9 +31,9 @@ def widths(recipe: Recipe) -> tuple[int, ...]:
 
 
 def build(recipe: Recipe, classes: int = 2) -> keras.Model:
-    """The untrained network: pixels `[N, H, W, 1]` in 0..255 to probabilities `[N, classes]`; any size from 32 px up.
+    """Build the untrained network: pixels `[N, H, W, 1]` in 0..255 to probabilities `[N, classes]`, from 32 px upwards.
 
-    The head pools globally, so that the same layers serve every image size.
+    The head pools globally, so that the same layers accept every image size.
     """
     if recipe.mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
@@ -78,7 +78,7 @@ def predict(model: keras.Model, pixels: Pixels, size: int, batch: int = 64) -> n
 
     Args:
         pixels: uint8 `[N, S, S]`.
-        size: the image size in pixels that the network sees, at most `S`.
+        size: image size in pixels at the network's input, at most `S`.
     """
     return predict_batches(
         model,
@@ -96,10 +96,10 @@ def predict_batches(model: keras.Model, batches: Iterable[Pixels]) -> npt.NDArra
 
 
 def load_trained(run: RunFolder, *, as_trained: bool = False) -> tuple[keras.Model, Recipe]:
-    """The network of a finished run, and its recipe.
+    """Load the network of a finished run, and its recipe.
 
     Args:
-        as_trained: in the precision of its training, which is faster on the same machine, instead of float32.
+        as_trained: load it in the precision of its training, which is faster on the same machine, not in float32.
 
     Raises:
         RunError: the run does not exist or is not finished.

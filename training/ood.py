@@ -1,10 +1,11 @@
 """The out-of-distribution (OOD) detector: the Mahalanobis distance of an image's features from those of X-rays.
 
-A softmax is as sure of a cat as of a chest, so confidence cannot tell them apart. The features of the convolutions can:
-on X-rays they vary in few directions, and other images leave those. They are pooled by quarters of the image, because a
-chest has a place for everything. The last blocks are left out: they have unlearned what does not bear on pneumonia.
+A softmax may be as confident on a cat as on a chest, so confidence cannot separate them. The features of the
+convolutions can: on X-rays they vary in few directions, and the features of other images lie outside these. They are
+pooled in each quarter of the image, because organs have fixed positions. The last blocks are not used: they ignore what
+is irrelevant to pneumonia.
 
-Training fits the statistics, export puts the distance into the graph and selects the threshold.
+Training fits the statistics. Export adds the distance to the graph and selects the threshold.
 """
 
 from collections.abc import Sequence
@@ -27,9 +28,9 @@ STRENGTH = 0.5
 
 
 def fit_ood(model: keras.Model, pixels: Pixels, size: int, seed: int) -> OodStatistics:
-    """Fit the statistics on training images and on a corrupted copy of each, so that another framing or exposure or
-    some blur does not make a chest an OOD image. The corruption has half the strength of training: a stronger one makes
-    the detector accept clouds and retinas.
+    """Fit the statistics on training images and on a corrupted copy of each, so that a chest X-ray with another
+    framing, another exposure or some blur is not an OOD image. The corruption has half the strength of training: with a
+    stronger one the detector accepts images of clouds and retinas.
 
     Args:
         model: a network of `training.network`.
@@ -47,8 +48,8 @@ def fit_gaussian(features: npt.NDArray[np.float64]) -> OodStatistics:
     """Fit a Gaussian to features `[N, D]`, scaled by their standard deviations. Its covariance has up to `COMPONENTS`
     principal components and one variance for all other directions (Tipping, Bishop 1999).
 
-    scikit-learn's `PCA` estimates the same where `N > D`. Where `N <= D`, as for the first blocks of a whole VGG19, it
-    spreads the remaining variance over fewer than the remaining directions.
+    scikit-learn's `PCA` gives the same result if `N > D`. If `N <= D`, as for the first blocks of a full VGG19, it
+    distributes the remaining variance over fewer directions than remain.
     """
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     scale = 1 / (deviation + 0.05 * deviation.mean() + 1e-6)
@@ -85,16 +86,16 @@ def pooled_features(model: keras.Model, pixels: Pixels, batch: int = 32) -> npt.
 
 
 def pool(blocks: Sequence[keras.KerasTensor], size: int) -> keras.KerasTensor:
-    """The mean of each channel in each quarter of the image: `[N, D]`, by block, then channel, then quarter.
+    """Compute the mean of each channel in each quarter of the image: `[N, D]`, by block, then channel, then quarter.
 
     Args:
         blocks: outputs `[N, s, s, C]` of the first `BLOCKS` blocks, each half as large as the one before.
-        size: of the image, in pixels.
+        size: image size in pixels.
     """
     return layers.Concatenate()([_quarter_means(x, size >> number) for number, x in enumerate(blocks, 1)])
 
 
 def _quarter_means(x: keras.KerasTensor, side: int) -> keras.KerasTensor:
-    """`[N, side, side, C]` to `[N, 4 C]`. Channels come first, as in ONNX, so that no transpose is left there."""
+    """`[N, side, side, C]` to `[N, 4 C]`. Channels come first, as in ONNX, so that the graph needs no transpose."""
     means = ops.transpose(layers.AveragePooling2D(side // 2)(x), (0, 3, 1, 2))
     return ops.reshape(means, (-1, 4 * x.shape[-1]))

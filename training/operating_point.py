@@ -1,7 +1,7 @@
 """The operating point: logit biases, temperature, threshold and set thresholds, all selected on validation images.
 
-Plain validation images saturate (AUC above 0.99), images from elsewhere do not. So the numbers are selected on the
-corrupted validation set: the validation images as they are, and several copies of each, corrupted by
+On unchanged validation images the AUC saturates (above 0.99); on images of other hospitals it does not. So the numbers
+are selected on the corrupted validation set: the unchanged validation images, and several copies of each, corrupted by
 `training.augment`. Every class has the same total weight.
 """
 
@@ -21,7 +21,7 @@ SET_COVERAGE = 0.98
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What validation decides; the fields are those of `handler.contract.Contract`."""
+    """The numbers that are selected on validation images; the fields are those of `handler.contract.Contract`."""
 
     temperature: float
     threshold: float | None
@@ -32,26 +32,26 @@ class OperatingPoint:
 
 
 def corrupted(image: Pixels, seed: int, copy: int, index: int) -> Pixels:
-    """One image of the corrupted validation set, which has the images as they are and `CORRUPTED_COPIES` copies of
-    each.
+    """Return one image of the corrupted validation set, which contains the unchanged images and `CORRUPTED_COPIES`
+    copies of each.
 
     Args:
         image: uint8 `[S, S]`.
         seed: the same seed gives the same corruption.
-        copy: number of the copy; 0 for the image as it is.
-        index: of the image in the validation split.
+        copy: number of the copy; 0 for the unchanged image.
+        index: index of the image in the validation split.
     """
     return augment(image, np.random.default_rng((seed, copy - 1, index)), CORRUPTION_STRENGTH) if copy else image
 
 
 def select(probabilities: Array, labels: Labels, temperature: float, input_size: int) -> OperatingPoint:
-    """All numbers of the operating point, from probabilities of the corrupted validation set.
+    """Select all numbers of the operating point, from probabilities of the corrupted validation set.
 
     Args:
         probabilities: calibrated, `[N * (1 + CORRUPTED_COPIES), K]`: the images, then the first copy of each, then the
             second.
         labels: `[N]`, index of the true class.
-        temperature: that they were calibrated with.
+        temperature: the temperature of their calibration.
         input_size: image size in pixels at which they were computed.
     """
     groups = np.repeat([0, 1], [len(labels), len(labels) * CORRUPTED_COPIES])

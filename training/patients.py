@@ -1,5 +1,5 @@
 """Find the patient of an image: in the header of a DICOM file, otherwise in the file name. If neither names the
-patient, the image counts as the only one of its patient.
+patient, the image counts as a separate patient.
 
 Splits and bootstrap intervals use whole patients.
 """
@@ -16,7 +16,7 @@ PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 
 
 def told_patient(file: str, data: bytes, pattern: str = PATIENT) -> str | None:
-    """The patient of an image; None if neither its header nor its name contains the patient.
+    """Return the patient of an image; None if neither its header nor its name contains the patient.
 
     Args:
         file: path below the data folder, with forward slashes.
@@ -25,7 +25,7 @@ def told_patient(file: str, data: bytes, pattern: str = PATIENT) -> str | None:
 
     Returns:
         A name, equal for all images of one person. The PatientID of a DICOM file is hashed. The hash is a pseudonym and
-        not anonymous: with the format of the ids, it can be reversed by hashing all possible ids.
+        not anonymous: if the format of the ids is known, it can be reversed by hashing all possible ids.
     """
     if patient_id := _patient_id(data):
         return f"dicom-{hashlib.sha256(patient_id.encode()).hexdigest()[:16]}"
@@ -41,12 +41,12 @@ def _patient_id(data: bytes) -> str:
 
     try:
         file = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, force=True, specific_tags=["PatientID"])
-    except Exception:  # pydicom raises many unrelated types for an invalid header, although the pixels were readable
+    except Exception:  # pydicom raises many unrelated types for an invalid header, even if the pixels are readable
         return ""
     return str(file.get("PatientID") or "").strip()
 
 
 def patient_of(file: str, data: bytes, pattern: str = PATIENT) -> str:
-    """As `told_patient`, but the path of the file if its patient is unknown, so that it counts as a separate
+    """Return `told_patient`, or the path of the file if its patient is unknown, so that it counts as a separate
     patient."""
     return told_patient(file, data, pattern) or file

@@ -1,8 +1,8 @@
-"""Synthetic chest X-rays: drawings that are similar enough to a radiograph to try the service and to test training.
+"""Synthetic chest X-rays: drawings that are similar enough to an X-ray to try the service and to test training.
 
     python -m training phantom --out handler/page/phantom.png
 
-They show no patient and come from no data set.
+They do not show a patient and do not come from a data set.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ def draw(seed: int = 0, *, opacity: float = 0.0, size: int = 512) -> Pixels:
     """Draw one frontal chest.
 
     Args:
-        seed: varies build, position and exposure.
-        opacity: 0 clear lungs, 1 a dense patch over one of them.
+        seed: random seed of body shape, position and exposure.
+        opacity: 0 for clear lungs, 1 for a dense area over one of them.
         size: width and height in pixels.
 
     Returns:
@@ -54,7 +54,7 @@ def draw(seed: int = 0, *, opacity: float = 0.0, size: int = 512) -> Pixels:
 
 
 def save(path: Path) -> None:
-    """Write the image that the page and the quickstart send, as PNG."""
+    """Write the sample image of the page and the quickstart, as PNG."""
     image = Image.fromarray(draw(20, size=256))
     write_atomically(path, lambda temporary: image.save(temporary, optimize=True))
 
@@ -87,7 +87,7 @@ def _blurred(size: int, polygons: list[Points], radius: float) -> npt.NDArray[np
 
 
 def _ribs(size: int, at: Callable[[float, float], tuple[float, float]]) -> npt.NDArray[np.float64]:
-    """Nine pairs of arcs from the spine outwards and down, and the collar bones."""
+    """Nine pairs of arcs from the spine outwards and downwards, and the collar bones."""
     mask = Image.new("L", (size, size))
     pen = ImageDraw.Draw(mask)
     for number in range(9):

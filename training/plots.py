@@ -1,4 +1,4 @@
-"""Plots of training, evaluation, robustness and explanations, as PNG files; no screen is needed."""
+"""Plots of training, evaluation, robustness and explanations, as PNG files, without a display."""
 
 import dataclasses
 import itertools
@@ -32,7 +32,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Training loss and validation log loss, and validation AUC, by epoch; the image size is written above.
+    """Plot training loss, validation log loss and validation AUC by epoch, with the image size above.
 
     Args:
         history: see `training.run_folder.RunState`.
@@ -54,8 +54,8 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def plot_robustness(result: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Sensitivity and specificity, or the sensitivities of more than two classes, under each change of the images, one
-    row each.
+    """Plot sensitivity and specificity, or the sensitivities of more than two classes, with one row for each change of
+    the images.
 
     Args:
         result: see `training.robustness.evaluate_robustness`.
@@ -72,7 +72,7 @@ def plot_robustness(result: Mapping[str, Mapping[str, float]], path: Path) -> No
 
 
 def plot_explanations(curves: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Deletion and insertion curves, by the map and in random order.
+    """Plot deletion and insertion curves, in the order of the map and in random order.
 
     Args:
         curves: see `training.explanations.evaluate_explanations`.
@@ -91,12 +91,12 @@ def plot_explanations(curves: Mapping[str, Sequence[float]], path: Path) -> None
 def plot_evaluation(
     probabilities: Array, labels: Labels, threshold: float | None, names: Sequence[str], folder: Path
 ) -> None:
-    """ROC, precision-recall, reliability and confusion plots: four files in `folder`. With more than two classes there
-    is one curve for each class, against all others.
+    """Save ROC, precision-recall, reliability and confusion plots as four files in `folder`. With more than two classes
+    there is one curve for each class, against all others.
 
     Args:
         probabilities: `[N, K]`, 0..1.
-        labels: `[N]`, 0 to K - 1; all classes present.
+        labels: `[N]`, 0 to K - 1; all classes are present.
         threshold: see `handler.contract.decide`.
         names: `[K]` class names.
     """

@@ -2,8 +2,8 @@
 
     python -m training prepare --data chest_xray --out data/prepared
 
-See `training.dataset` for what `--data` may be. Images are decoded by several processes and written to disk one by one,
-so that the size of a data set is not limited by memory.
+See `training.dataset` for the layouts of `--data`. Several processes decode the images and write them one by one,
+so that memory does not limit the size of a data set.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ class Prepared:
     patients: dict[Split, list[str]]
 
     def understood(self) -> str:
-        """What was understood, in one line."""
+        """The number of images and the classes, in one line."""
         counts = ", ".join(f"{len(files)} images for {name}" for name, files in self.files.items())
         return f"{self.folder}: a prepared folder, {counts} of the classes {', '.join(self.names)}"
 
@@ -78,19 +78,21 @@ def prepare(
             1 / N with an integer N: 0.15 becomes 1 / 7.
         held_out_group: regular expression on patients. All matching patients go to validation, in addition to the share
             of the others. A group that is not in training can reveal errors that other patients do not show.
-        workers: processes that decode; by default as many as there are cores.
+        workers: number of processes that decode; by default one for each core.
 
     Returns:
         The report: counts, and the excluded files with reasons.
 
     Raises:
         DataError: `size` is too small, a class is empty, there are too few patients to split, or no patient matches
-            `held_out_group`. Its notes are the problems found so far.
+            `held_out_group`. Its notes are the problems that were found before it.
         FolderError: see `training.dataset.read_data_set`.
         OSError: a file cannot be read or written.
     """
     if size < LEAST_INPUT_SIZE:
-        raise DataError(f"VGG19 halves five times: prepare images of at least {LEAST_INPUT_SIZE} px, not {size}")
+        raise DataError(
+            f"VGG19 halves the size five times: prepare images of at least {LEAST_INPUT_SIZE} px, not {size}"
+        )
     if not 0 < validation < 0.5:
         raise DataError(f"the validation share must lie between 0 and 0.5, got {validation}")
     found = read_data_set(data, reading)
@@ -133,7 +135,7 @@ def prepare(
             "problems": problems,
         }
         write_json(new / "report.json", report)
-        (out / _SPLIT).unlink(missing_ok=True)  # the folder is invalid until all files are new
+        (out / _SPLIT).unlink(missing_ok=True)  # the folder is invalid until all files are replaced
         for file in ("train.npy", "validation.npy", _SPLIT, "report.json"):
             (new / file).replace(out / file)
     return report
@@ -152,7 +154,7 @@ def load(folder: Path) -> Prepared:
         }
     except FileNotFoundError as exc:
         raise DataError(
-            f"{exc.filename} is missing, so {folder} is not prepared: give a folder that `python -m training prepare "
+            f"{exc.filename} is missing: {folder} is not a prepared folder, give one that `python -m training prepare "
             "--data DATA_SET --out FOLDER` has written"
         ) from exc
     if "names" not in about:
@@ -173,12 +175,12 @@ def load(folder: Path) -> Prepared:
 
 _SPLIT = "split.json"
 _ALL = "decoded.raw"
-"""All decoded images, one after the other, until the split is known."""
+"""All decoded images, in one file until the split is known."""
 
 
 @contextlib.contextmanager
 def _staging(out: Path) -> Iterator[Path]:
-    """A temporary folder in `out`, on the same drive. If nothing is in `out` afterwards, it is removed."""
+    """Make a temporary folder in `out`, on the same drive. If `out` is empty afterwards, it is removed."""
     out.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".new-", dir=out) as folder:
@@ -196,14 +198,14 @@ class _Decoded:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Decoder:
-    """Decodes one image in any process, and writes its pixels into the row of a file, if it has one."""
+    """Decodes one image in any process, and writes its pixels into a row of the file, if it has a row."""
 
     size: int
     patient: str
     file: Path
 
     def __call__(self, job: tuple[Item, int | None]) -> _Decoded | str:
-        """What is known of the image, or why it cannot be used."""
+        """Return the decoded image, or why it cannot be used."""
         item, row = job
         content = read(item.path)
         try:
@@ -221,7 +223,7 @@ class _Decoder:
 def _decode_all(
     data: DataSet, folder: Path, size: int, patient: str, problems: list[str], workers: int | None
 ) -> tuple[dict[Part, list[Image]], dict[str, int]]:
-    """Decode all images; those that may be trained on are written to `folder / _ALL`.
+    """Decode all images, and write those for training and validation to `folder / _ALL`.
 
     Returns:
         Readable images by part, and the row of each file.
@@ -242,7 +244,7 @@ def _decode_all(
         images.setdefault(part, []).append(Image(item.file, item.label, found.patient or item.file, found.sha256))
     for part, files in untold.items():
         problems.append(
-            f"{part}: {len(files)} of {len(images[part])} file names do not tell the patient, such as {files[0]}; each "
+            f"{part}: {len(files)} of {len(images[part])} file names do not name the patient, such as {files[0]}; each "
             "counts as a separate patient. If several images show one person, give a regular expression with --patient"
         )
     images.setdefault("train", [])
@@ -250,7 +252,7 @@ def _decode_all(
 
 
 def _write_array(path: Path, source: Path, rows: Sequence[int], size: int) -> None:
-    """Copy rows of the decoded images to a NumPy file, uint8 `[N, size, size]`, without reading all at once."""
+    """Copy rows of the decoded images to a NumPy file, uint8 `[N, size, size]`, without reading all into memory."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), size, size)}
     with _named(path), source.open("rb") as decoded, path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -261,7 +263,7 @@ def _write_array(path: Path, source: Path, rows: Sequence[int], size: int) -> No
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Name a file in errors of the operating system that name none, such as a full disk."""
+    """Add the file's name to errors of the operating system that lack it, such as a full disk."""
     try:
         yield
     except OSError as exc:

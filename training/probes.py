@@ -1,8 +1,8 @@
-"""Probes of the orientation: whether an image is mirrored, turned, or has inverted greys.
+"""Orientation probes: detect whether an image is mirrored, turned, or has inverted greys.
 
-The network scores such an image without an error, and often wrongly. Its features differ, though: the pooled features
-of the OOD detector tell where the heart is, and what is bright. A softmax regression on them costs one small matrix
-product. Its labels need no annotation: training images are mirrored, turned and inverted.
+The network scores such an image without an error, and often wrongly. The features differ: the pooled features of the
+OOD detector contain the position of the heart and of bright regions. A softmax regression on them costs one small
+matrix product. Its labels need no annotation: training images are mirrored, turned and inverted.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from handler.imaging.decode import Pixels
 from training.augment import augment, resize
 
 UPRIGHT = "upright"
-"""The label of an image as the network expects it. The first of `ORIENTATIONS`."""
+"""The label of an image in the orientation that the network expects. The first of `ORIENTATIONS`."""
 
 ORIENTATIONS: dict[str, Callable[[Pixels], Pixels]] = {
     UPRIGHT: lambda pixels: pixels,
@@ -26,17 +26,17 @@ ORIENTATIONS: dict[str, Callable[[Pixels], Pixels]] = {
     "turned_right": lambda pixels: np.rot90(pixels, -1, (-2, -1)),
     "inverted": lambda pixels: 255 - pixels,
 }
-"""By label, what is done to upright images, uint8 `[..., S, S]`."""
+"""By label, the function that is applied to upright images, uint8 `[..., S, S]`."""
 
 FALSE_ALARMS = 0.02
-"""Greatest share of upright validation images with a warning, of plain and of corrupted ones."""
+"""Maximum share of upright validation images that get a warning, both of unchanged and of corrupted ones."""
 
 REGULARISATION = 0.03
 """`C` of scikit-learn's logistic regression, the inverse of the regularisation strength. It was selected on validation
 images."""
 
 STRENGTH = 1.0
-"""Of the corruption of one copy of each image: without it, a new framing or exposure causes false alarms."""
+"""Strength of the corruption of one copy of each image. Without it, a new framing or exposure causes false alarms."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +51,11 @@ class Probes:
 
 
 def corrupted(pixels: Pixels, size: int, strength: float, seed: int) -> Pixels:
-    """A corrupted copy of each image, uint8 `[N, size, size]`.
+    """Return a corrupted copy of each image, uint8 `[N, size, size]`.
 
     Args:
         pixels: uint8 `[N, S, S]`; the corruption happens at this size.
-        strength: see `training.augment.augment`; 0 for the image as it is.
+        strength: see `training.augment.augment`; 0 for the unchanged image.
         seed: the same seed gives the same corruptions.
     """
     images = (augment(image, np.random.default_rng((seed, i)), strength) for i, image in enumerate(pixels))
@@ -63,7 +63,7 @@ def corrupted(pixels: Pixels, size: int, strength: float, seed: int) -> Pixels:
 
 
 def oriented(pixels: Pixels, size: int, seed: int) -> dict[str, Pixels]:
-    """The images to fit probes on: each image and a corrupted copy of it, in every orientation.
+    """Return the images to fit probes on: each image and a corrupted copy of it, in every orientation.
 
     Args:
         pixels: uint8 `[N, S, S]`, upright.
@@ -103,11 +103,11 @@ def fit_probes(features: Mapping[str, npt.NDArray[np.floating]]) -> Probes:
 
 
 def select_least_upright(plain: npt.NDArray[np.floating], changed: npt.NDArray[np.floating]) -> float:
-    """The probability of `UPRIGHT` below which there is a warning, in 0..1. It gives at most the share `FALSE_ALARMS`
-    of false alarms on plain and on corrupted images.
+    """Select the probability of `UPRIGHT`, 0..1, below which there is a warning. The share of false alarms is at most
+    `FALSE_ALARMS`, both on unchanged and on corrupted images.
 
     Args:
         plain: probabilities `[N]` of `UPRIGHT` for upright validation images.
-        changed: the same for corrupted copies of them.
+        changed: the same for corrupted copies of these images.
     """
     return float(min(np.quantile(each, FALSE_ALARMS, method="lower") for each in (plain, changed)))

@@ -20,18 +20,18 @@ Out = TypeVar("Out")
 
 _CHUNK = 16
 _LEAST = 512
-"""A process takes about a second to start: fewer inputs than this are not worth another one."""
+"""Minimum number of inputs for a process: a process takes about a second to start."""
 
 
 def map_in_processes(
     function: Callable[[In], Out], inputs: Sequence[In], workers: int | None, title: str
 ) -> Iterator[Out]:
-    """The results of `function` in the order of the inputs, and their progress.
+    """Yield the results of `function` in the order of the inputs, and show the progress.
 
     Args:
-        function: can be pickled, as its inputs and results can.
-        workers: number of processes; None for as many as there are cores. Few inputs need none but this one.
-        title: of the work, see `training.progress`.
+        function: must be picklable, and its inputs and results too.
+        workers: number of processes; None for one for each core. Few inputs are computed in this process.
+        title: title of the work, see `training.progress`.
 
     Raises:
         DataError: the operating system ended a process.
@@ -51,12 +51,12 @@ def map_in_processes(
 
 
 class Workers:
-    """Processes that prepare images ahead of the network. To be used as a context manager.
+    """A context manager of processes that prepare images before the network needs them.
 
     Args:
-        count: number of processes; None for as many as there are cores and images are worth it. One is a thread of this
-            process instead.
-        images: how many there are in an epoch.
+        count: number of processes; None for one for each core, or fewer if there are few images. With 1, a thread of
+            this process is used instead.
+        images: number of images in an epoch.
     """
 
     def __init__(self, count: int | None = None, images: int = _LEAST) -> None:
@@ -72,10 +72,10 @@ class Workers:
         self._executor.shutdown(cancel_futures=True)
 
     def map(self, function: Callable[[In], Out], inputs: Iterable[In]) -> Iterator[Out]:
-        """The results in the order of the inputs. Only a few are computed ahead of the one that is asked for.
+        """Yield the results in the order of the inputs. Only a few results are computed in advance.
 
         Args:
-            function: can be pickled, as its inputs and results can.
+            function: must be picklable, and its inputs and results too.
 
         Raises:
             DataError: the operating system ended a process.
@@ -96,7 +96,7 @@ class Workers:
 
 
 def _pool(count: int) -> ProcessPoolExecutor:
-    # A fork would copy the threads' locks of TensorFlow, if it was imported.
+    # A fork would copy the locks of TensorFlow's threads, if it was imported.
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_start)
 
 
@@ -105,7 +105,7 @@ def _ended() -> DataError:
 
 
 def _start() -> None:
-    """Leave Ctrl-C, which reaches all processes, to the first one; end when that one does, even if it was killed."""
+    """Ignore Ctrl-C, which reaches all processes, and exit when the main process exits, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     first = multiprocessing.parent_process()
     if first is not None:

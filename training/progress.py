@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, and a line now and then in a log file."""
+"""Progress of long work: a bar on a terminal, or a line at intervals in a log file."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 EVERY = 30.0
-"""Least seconds between two lines."""
+"""Minimum number of seconds between two lines."""
 
 
 def progress(
@@ -28,7 +28,7 @@ def progress(
     note: Callable[[], str] = lambda: "",
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[T]:
-    """Yield the items. Show meanwhile how much is done, how fast, and the time left.
+    """Yield the items. Meanwhile show the completed share, the speed and the remaining time.
 
     On a terminal this is a bar, which disappears at the end. Otherwise a line is logged at most every `EVERY` seconds,
     so short work logs none.
@@ -36,10 +36,10 @@ def progress(
     Args:
         what: name of the work, such as "reading train".
         total: units of work in all items; by default the number of items, if it is known.
-        unit: what is counted, in the singular.
+        unit: name of the unit, in the singular.
         each: units of work in one item.
-        note: further text, asked for when something is shown, such as the loss so far.
-        clock: the time in seconds.
+        note: returns further text when the progress is shown, such as the current loss.
+        clock: returns the time in seconds.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
@@ -70,7 +70,7 @@ def _line(done: int, total: int | None, seconds: float, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as `0:05`, `12:34` or `1:02:03`."""
+    """Format seconds as `0:05`, `12:34` or `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -78,7 +78,7 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Write what `training` logs to a file as well."""
+    """Write the log messages of `training` to a file too."""
     logger = logging.getLogger("training")
     level, handler = logger.level, logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))

@@ -1,11 +1,11 @@
-"""Channel pruning: remove the channels that matter least from a trained network, and fine-tune the rest.
+"""Channel pruning: remove the least important channels from a trained network, and fine-tune the rest.
 
     python -m training prune --run runs/vgg19 --data data/prepared --out runs/pruned --size 96 --gmacs 0.2
 
-The importance of a channel is how much the loss would change without it. A first-order Taylor expansion estimates it
+The importance of a channel is the change of the loss without it. A first-order Taylor expansion estimates it
 from the gradients of the two numbers that scale and shift its BatchNorm (Molchanov et al., "Importance Estimation for
-Neural Network Pruning", 2019, arXiv:1906.10771), or of its kernel and bias where there is no BatchNorm. The result is
-still VGG19: sixteen convolutions in five blocks, with fewer channels. The unpruned network teaches it, or others do.
+Neural Network Pruning", 2019, arXiv:1906.10771), or of its kernel and bias if there is no BatchNorm. The result is
+a VGG19: sixteen convolutions in five blocks, with fewer channels. Its teacher is the unpruned network, or others.
 """
 
 import logging
@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
 
 STEP = 8
-"""Channels that are removed at a time: vector instructions work on multiples of eight."""
+"""Number of channels that are removed together: vector instructions work on multiples of eight."""
 
 MINIMUM_KEEP_RATIO = 3 / 16
-"""Share of its channels that each convolution keeps, whatever the estimate says: it holds for small changes only."""
+"""Minimum share of its channels that each convolution keeps, because the estimate holds only for small changes."""
 
 _BATCHES = 48
 _BATCH = 32
@@ -58,24 +58,24 @@ def prune(
     workers: int | None = None,
     **changes: Any,
 ) -> RunMetrics:
-    """Prune the network of a run and fine-tune it; the same call again continues where it was interrupted.
+    """Prune the network of a run and fine-tune it. After an interruption, the same call continues.
 
     Args:
         unpruned: finished run of the network to prune.
         data: uint8 images and labels of both splits.
         out: the run folder of the pruned network.
         size: image size in pixels of the pruned network.
-        gmacs: most multiply-accumulates of all convolutions for one image, in units of 1e9.
-        parameters: most weights of all convolutions.
-        epochs: of fine-tuning.
-        teachers: finished runs, whose mean probabilities are learned; by default `unpruned` alone.
+        gmacs: maximum of multiply-accumulates of all convolutions for one image, in units of 1e9.
+        parameters: maximum number of weights of all convolutions.
+        epochs: epochs of fine-tuning.
+        teachers: finished runs; the network learns their mean probabilities. The default is `unpruned` alone.
         source: the name of the data set in the run's configuration.
         workers: see `training.fit.fit`.
         changes: other numbers of the recipe.
 
     Raises:
-        RunError: `unpruned` or a teacher is not finished, has other classes or was trained on images that validate
-            here, or `out` holds another run.
+        RunError: `unpruned` or a teacher is not finished, has other classes or was trained on validation images of
+            `data`, or `out` holds another run.
         ConfigError: the budget is not positive, or the minimum keep ratio needs more.
     """
     run, target = RunFolder(unpruned), RunFolder(out)
@@ -102,18 +102,18 @@ def prune(
 
 
 def _refuse_leak(run: RunFolder, data: Prepared) -> None:
-    """Images that a network was trained on cannot validate a network that learns from it."""
+    """Check that a run was not trained on the validation images: a network that learns from it would know them."""
     if shared := set(run.read_split().train).intersection(data.files["validation"]):
         raise RunError(
-            f"{run.path} was trained on {len(shared)} of the {len(data.files['validation'])} images that would "
-            "validate here: give the --data that it was trained on"
+            f"{run.path} was trained on {len(shared)} of the {len(data.files['validation'])} validation images of the "
+            "data: give the --data that it was trained on"
         )
 
 
 def _estimated_importance(
     run: RunFolder, whole: keras.Model, data: Prepared, recipe: Recipe, seed: int, target: RunFolder
 ) -> dict[str, Array]:
-    """`importance`, estimated once and then read from the run folder of the pruned network."""
+    """Return `importance`: estimate it once, then read it from the run folder of the pruned network."""
     digest = run.model_digest()
     scores = target.read_importance(digest)
     if scores is None:
@@ -124,17 +124,17 @@ def _estimated_importance(
 
 
 def importance(model: keras.Model, data: Prepared, recipe: Recipe, seed: int) -> dict[str, Array]:
-    """Importance `[C]` of the channels of each convolution, by layer name: the mean over batches of training images of
-    the squared change of the loss.
+    """Estimate the importance `[C]` of the channels of each convolution, by layer name: the mean over batches of
+    training images of the squared change of the loss.
 
     A gate behind each convolution, or behind its BatchNorm, multiplies a channel by 1. The gradient of the loss with
-    respect to the gate is the sum of value times gradient of the numbers that scale and shift the channel. Gradient
-    descent with rate 1 moves the gate by it, on any backend.
+    respect to the gate is the sum of value times gradient of the numbers that scale and shift the channel. One step of
+    gradient descent with rate 1 changes the gate by this gradient, with any backend.
 
     Args:
         model: a network of `training.network`.
         recipe: image size and label smoothing of its training.
-        seed: of the sample of images and their augmentation.
+        seed: random seed of the sample of images and of their augmentation.
     """
     gated, gates = _gated(model)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
@@ -165,7 +165,7 @@ class _Gate(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
 
 
 def _gated(model: keras.Model) -> tuple[keras.Model, dict[str, _Gate]]:
-    """A copy of the network with gates, by name of the convolution. Nothing but the gates is trainable."""
+    """Copy the network and add gates; return it and the gates by convolution. Only the gates are trainable."""
     copied = keras.models.clone_model(model)
     copied.set_weights(model.get_weights())
     copied.trainable = False
@@ -180,21 +180,21 @@ def _gated(model: keras.Model) -> tuple[keras.Model, dict[str, _Gate]]:
 
 
 def _scaled(model: keras.Model, name: str) -> str:
-    """The name of the layer that scales the channels of a convolution: its BatchNorm, or the convolution."""
+    """Return the name of the layer that scales the channels of a convolution: its BatchNorm, or the convolution."""
     scaling = _scaling(model, name)
     return str(scaling.name) if scaling else name
 
 
 def _scaling(model: keras.Model, name: str) -> Any:
-    """The BatchNorm behind a convolution, or None."""
+    """Return the BatchNorm that follows a convolution, or None."""
     return next((layer for layer in model.layers if layer.name == f"{name}_bn"), None)
 
 
 def select_channels(
     scores: Sequence[Array], *, size: int, gmacs: float, parameters: float
 ) -> list[npt.NDArray[np.int64]]:
-    """The channels to keep. `STEP` channels of one convolution are removed at a time, those that cost the least loss
-    for what they save, until both budgets hold.
+    """Select the channels to keep. In each step, `STEP` channels of one convolution are removed: those with the lowest
+    importance in relation to the cost that they save. It ends when the network is within both limits.
 
     Args:
         scores: importance `[C]` of the channels of each of the sixteen convolutions.
@@ -208,7 +208,7 @@ def select_channels(
     """
     if not (gmacs > 0 and parameters > 0):
         raise ConfigError(f"the budget must be above zero, got {gmacs} G-MACs and {parameters} weights")
-    # Scaled by layer: estimates of different depths do not compare (Molchanov et al. 2017, arXiv:1611.06440, 2.2).
+    # Scaled by layer: estimates of different layers are not comparable (Molchanov et al. 2017, arXiv:1611.06440, 2.2).
     scores = [score / max(float(np.linalg.norm(score)), 1e-30) for score in scores]
     orders = [np.argsort(score, kind="stable") for score in scores]
     counts = [len(score) for score in scores]
@@ -224,25 +224,25 @@ def select_channels(
             weakest = order[len(order) - count :][:STEP]
             fewer = [c - STEP * (i == layer) for i, c in enumerate(counts)]
             less_macs, less_weights = cost(fewer, size)
-            # A budget that already holds justifies the removal of no channel.
+            # A limit that already holds is no reason to remove a channel.
             saved = (over[0] > 1) * (1 - less_macs / macs) + (over[1] > 1) * (1 - less_weights / weights)
             price = float(scores[layer][weakest].sum()) / saved
             if price < least:
                 best, least = layer, price
         if best < 0:
             raise ConfigError(
-                f"{gmacs} G-MACs and {parameters:.3g} weights are less than the minimum keep ratio needs at {size} px: "
-                "allow more, or make the image smaller"
+                f"{gmacs} G-MACs and {parameters:.3g} weights are too few for the minimum keep ratio at {size} px: "
+                "raise the limits, or make the image smaller"
             )
         counts[best] -= STEP
     return [np.sort(order[len(order) - count :]) for order, count in zip(orders, counts, strict=True)]
 
 
 def cost(channels: Sequence[int], size: int) -> tuple[int, int]:
-    """Multiply-accumulates for one image of `size` x `size` pixels, and weights, of VGG19's convolutions.
+    """Count the multiply-accumulates for one image of `size` x `size` pixels, and the weights, of VGG19's convolutions.
 
     Args:
-        channels: of each of the sixteen convolutions.
+        channels: number of channels of each of the sixteen convolutions.
     """
     macs = weights = 0
     before, layer = 1, 0
@@ -258,7 +258,7 @@ def cost(channels: Sequence[int], size: int) -> tuple[int, int]:
 
 
 def copy_pruned_weights(whole: keras.Model, pruned: keras.Model, kept: Sequence[npt.NDArray[np.int64]]) -> None:
-    """Copy the weights of the channels that are kept.
+    """Copy the weights of the channels to keep.
 
     Args:
         kept: indices of the channels of each of the sixteen convolutions of `whole`.

@@ -1,4 +1,4 @@
-"""Recipes: the settings of a training run, flat, validated and saved with every run.
+"""Recipes: the settings of a training run, as flat values that are validated and saved with every run.
 
 A recipe is a sequence of phases. A phase has one optimizer and one learning-rate schedule over a fixed set of trainable
 layers. It lists the image size of each of its epochs: progressive resizing is a list of growing sizes.
@@ -13,12 +13,12 @@ from training.errors import ConfigError
 
 Trainable = Literal["head", "upper", "all"]
 
-_CONVOLUTIONS = 16  # nineteen layers with weights less three dense ones
+_CONVOLUTIONS = 16  # nineteen layers with weights, without the three dense ones
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """One stretch of training."""
+    """A phase of training."""
 
     name: str
     trainable: Trainable
@@ -26,16 +26,16 @@ class Phase:
     sizes: tuple[int, ...]
     """Image size in pixels, one entry per epoch."""
     learning_rate: float
-    """The peak. A linear warm-up precedes it, a cosine decay towards zero follows it."""
+    """The maximum. A linear warm-up precedes it, a cosine decay towards zero follows it."""
     schedule_epochs: int | None = None
-    """Epochs after which the cosine reaches zero; None: at the end of the phase. With averaged weights the rate need
-    not reach zero: averaging has the same effect."""
+    """Number of epochs after which the cosine reaches zero; None: at the end of the phase. With averaged weights the
+    rate need not reach zero: averaging has the same effect."""
     warmup_epochs: float = 1.0
     patience: int = 8
     """The phase ends after this many epochs at the final size without a better AUC on the corrupted validation set."""
 
     def with_sizes(self, sizes: tuple[int, ...]) -> Self:
-        """The phase with other epochs. A schedule that would end before they do ends with them."""
+        """Return the phase with other epochs. A shorter schedule is extended to the end of the phase."""
         planned = self.schedule_epochs
         schedule = planned if planned and planned > len(sizes) else None
         return dataclasses.replace(self, sizes=sizes, schedule_epochs=schedule)
@@ -60,26 +60,26 @@ class Recipe:
     dropout: float = 0.5
     batch_size: int = 32
     weight_decay: float = 0.0
-    """Decoupled (AdamW), on kernels only."""
+    """Decoupled weight decay (AdamW), on kernels only."""
     label_smoothing: float = 0.0
     distillation: float = 0.0
-    """Weight of the teacher's probabilities in the training targets, 0..1; the labels have the rest."""
+    """Weight of the teacher's probabilities in the training targets, 0..1; the labels have the remaining weight."""
     mixup: float = 0.0
     """Probability that an augmented image is blended with a second one, its mixup partner (Zhang et al. 2018,
-    arXiv:1710.09412). A teacher's probabilities say more on blended images than on images whose labels it has learned
+    arXiv:1710.09412). A teacher's probabilities contain more information on blended images than on its training images
     (Beyer et al. 2022, arXiv:2106.05237)."""
     cached_augmentations: int = 0
     """Number of augmented versions of each image. Later epochs take them from memory, and the teacher is not run again.
     0: every epoch makes new ones."""
     average_decay: float = 0.0
-    """Decay per step of the exponential moving average of all weights, which is validated and saved; 0 keeps the raw
-    weights. At a fixed threshold the accuracy of raw weights changes by many points between epochs, that of their
-    average does not."""
+    """Decay per step of the exponential moving average of all weights. The average is validated and saved; 0 keeps the
+    raw weights. At a fixed threshold, the accuracy of the raw weights changes by many percentage points between epochs,
+    and that of the average does not."""
     augmentation: float = 1.0
     """Strength, 0..2; 0 turns augmentation off, 1 is the range in `training.augment`."""
     untouched: float = 0.2
-    """Share of training images of which only the framing is varied. Images to predict are not varied either, and a
-    network that was trained on varied images alone is biased on them."""
+    """Share of training images that are only reframed, with no other augmentation. Served images are not augmented, and
+    a network that was trained only on augmented images is biased on them."""
     mixed_precision: bool = False
     """bfloat16 arithmetic on float32 weights: twice as fast on CPUs with bfloat16 instructions."""
     seed: int = 0
@@ -109,12 +109,12 @@ class Recipe:
             _require(len(phase.sizes) > 0, f"phase {phase.name!r} has no epochs")
             _require(
                 min(phase.sizes) >= LEAST_INPUT_SIZE,
-                f"phase {phase.name!r}: VGG19 halves five times, sizes start at {LEAST_INPUT_SIZE} px",
+                f"phase {phase.name!r}: VGG19 halves the size five times, use at least {LEAST_INPUT_SIZE} px",
             )
             _require(phase.learning_rate > 0, f"phase {phase.name!r}: learning_rate must be positive")
         _require(
             len({phase.sizes[-1] for phase in self.phases}) == 1,
-            "all phases must end at one image size: it is the size that the network is served at",
+            "all phases must end at the same image size, because the network is served at this size",
         )
 
     @property
@@ -123,12 +123,12 @@ class Recipe:
         return self.phases[-1].sizes[-1]
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, with the phases as dictionaries; ready for JSON."""
+        """Return all fields, with the phases as dictionaries, for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_dict`, and of its JSON.
+        """Make a recipe from the result of `to_dict`, or from its JSON.
 
         Raises:
             ConfigError: a key is unknown or missing, or a value is out of range.
@@ -146,7 +146,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def baseline_recipe(**changes: Any) -> Recipe:
-    """Transfer from ImageNet in the usual two phases: a new head on a frozen base, then the upper blocks."""
+    """Transfer learning from ImageNet in two phases: a new head on a frozen base, then the upper blocks too."""
     values: dict[str, Any] = {
         "phases": (
             Phase(name="frozen", trainable="head", sizes=(128,) * 15, learning_rate=1e-4, patience=4),
@@ -159,8 +159,8 @@ def baseline_recipe(**changes: Any) -> Recipe:
 
 
 def scratch_recipe(**changes: Any) -> Recipe:
-    """Random weights, X-rays alone. Small images come first: they teach the coarse shape of a chest at a fraction of
-    the cost."""
+    """Training from random weights. Small images come first: the network learns the coarse shape of a chest from them
+    at a fraction of the cost."""
     values: dict[str, Any] = {
         "phases": (
             Phase(
@@ -181,7 +181,7 @@ def scratch_recipe(**changes: Any) -> Recipe:
 
 
 def transfer_recipe(**changes: Any) -> Recipe:
-    """Start from weights that were trained on other images. With BatchNorm added, all layers train at once."""
+    """Training from weights that were trained on other images. BatchNorm is added, so all layers train together."""
     phase = Phase(name="transfer", trainable="all", sizes=(64,) * 10, learning_rate=3e-4, warmup_epochs=0.5)
     values: dict[str, Any] = {
         "phases": (phase,),
@@ -197,7 +197,7 @@ def pruned_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_no
     """Fine-tuning of a network that `training.pruning` has pruned, with knowledge distillation.
 
     Args:
-        channels: of each of the sixteen convolutions.
+        channels: number of channels of each of the sixteen convolutions.
         size: image size in pixels.
         batch_norm: whether the unpruned network has BatchNorm.
         changes: other fields of `Recipe`.
@@ -206,7 +206,7 @@ def pruned_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_no
         name="distillation",
         trainable="all",
         sizes=(size,) * epochs,
-        # Without BatchNorm a step that large would undo what was learned.
+        # Without BatchNorm, such a large step would destroy what the network has learned.
         learning_rate=1e-3 if batch_norm else 1e-4,
         patience=epochs,
     )

@@ -1,10 +1,10 @@
-"""Robustness evaluation: how decisions change when images are changed in ways that leave the diagnosis the same.
+"""Robustness evaluation: how decisions change if images are changed in ways that do not change the diagnosis.
 
     python -m training robustness --model handler/model --data data/prepared
 
 A network with good validation results may rely on the framing or sharpness of the images, which differ between
-hospitals. This evaluation shows it with validation images alone; of a data set that was not prepared it takes the test
-part.
+hospitals. This evaluation shows it with the validation images of a prepared folder, or with the test part of a data
+set.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 
 def _cut(left: float, top: float, right: float, bottom: float) -> Change:
-    """Cut off a share of the image at each side, and resize the rest to the full square."""
+    """Crop a share of the image at each side, and resize the rest to the full square."""
 
     def change(image: Image.Image) -> Image.Image:
         side = image.width
@@ -40,7 +40,7 @@ def _cut(left: float, top: float, right: float, bottom: float) -> Change:
 
 
 def _dark(left: float, top: float, right: float, bottom: float) -> Change:
-    """Make a share of the image at each side black, as collimators do."""
+    """Make a share of the image at each side black, like a collimator."""
 
     def change(image: Image.Image) -> Image.Image:
         side = image.width
@@ -53,7 +53,7 @@ def _dark(left: float, top: float, right: float, bottom: float) -> Change:
 
 
 def _letterboxed(image: Image.Image) -> Image.Image:
-    """Stretch the image to be wider than high, and make it square by black bars above and below."""
+    """Stretch the image horizontally, and make it square again with black bars above and below."""
     wide = image.resize((round(1.35 * image.width), image.height), Image.Resampling.BICUBIC)
     return ImageOps.pad(wide, (wide.width, wide.width))
 
@@ -105,7 +105,7 @@ CHANGES: dict[str, Change] = {
     "noisy": _noisy,
     "compressed": lambda image: compress(image, 30),
 }
-"""By name. Images are square and grey. `handler.imaging.decode.squared` is applied after each change."""
+"""The changes by name. Images are square and greyscale. `handler.imaging.decode.squared` follows each change."""
 
 _COLUMNS = {
     "changed": "decisions changed",
@@ -130,7 +130,7 @@ def evaluate_robustness(model: Path, data: Prepared | DataSet, out: Path) -> dic
     Raises:
         RunError: `model` is not one of these.
         BundleError: see `handler.errors`.
-        DataError: the classes of the model and the data differ, or see `training.images.read_labelled`.
+        DataError: the classes of the model and the data differ; also see `training.images.read_labelled`.
     """
     scorer = open_scorer(model)
     names, order = agreed(scorer, data)

@@ -1,4 +1,4 @@
-"""Read and write the files of a run folder. What cannot be read is a `RunError`, and a file is replaced atomically."""
+"""Read and write the files of a run folder. An unreadable file raises `RunError`. Files are replaced atomically."""
 
 import csv
 import functools

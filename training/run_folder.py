@@ -10,9 +10,9 @@
 | `checkpoint-N.keras`, `checkpoint-N.weights.h5` | see `save_checkpoint` | after each epoch, deleted at the end |
 | `PHASE.weights.h5` | weights | after each epoch that is the best of its phase, deleted at the end |
 | `curves.png`, `history.csv` | the training history | after each epoch |
-| `train.log` | what was said | all the time |
+| `train.log` | log messages | during the run |
 | `model.keras` | the network | at the end |
-| `ood.npz`, `metrics.json` | `OodStatistics`, `RunMetrics` | after it |
+| `ood.npz`, `metrics.json` | `OodStatistics`, `RunMetrics` | after `model.keras` |
 | `operating_point.json` | `OperatingPoint` | last |
 
 Importing this module does not import Keras.
@@ -47,7 +47,7 @@ _OOD = "ood.npz"
 _IMPORTANCE = "importance.npz"
 _CHECKPOINT = "checkpoint-"
 
-NO_AUC = -1.0  # less than any: before the first epoch of a phase
+NO_AUC = -1.0  # lower than every AUC: before the first epoch of a phase
 _ANOTHER_FOLDER = "give another --out, or delete the folder"
 
 
@@ -86,7 +86,7 @@ class RunState:
     epoch: int = 0
     """Index within the phase of the next epoch to train."""
     best: float = NO_AUC
-    """Greatest AUC of the phase so far on the corrupted validation set. Log loss would also depend on the class
+    """Highest AUC of the phase until now on the corrupted validation set. Log loss would also depend on the class
     balance, which the operating point corrects afterwards."""
     stale: int = 0
     """Number of epochs since the best one."""
@@ -102,7 +102,7 @@ class RunMetrics:
     """Results of a finished run. Each mapping is a `training.metrics.summary`."""
 
     epochs: int
-    """Number of epochs that were trained."""
+    """Number of trained epochs."""
     uncalibrated: Mapping[str, float]
     """On validation images before calibration, at a threshold of one half."""
     validation: Mapping[str, float]
@@ -164,7 +164,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """What `fit` has said, text."""
+        """Log messages of `fit`, text."""
         return self.path / "train.log"
 
     @property
@@ -174,7 +174,7 @@ class RunFolder:
 
     @property
     def data(self) -> Path:
-        """Folder of the prepared data set, if the run has prepared it."""
+        """Folder of the prepared data set, if the run prepared it."""
         return self.path / "data"
 
     def best_weights(self, phase: str) -> Path:
@@ -188,7 +188,7 @@ class RunFolder:
             RunError: it does not exist.
         """
         if not self.model.is_file():
-            raise RunError(f"{self.model} is missing: run the fit command again, it finishes the run")
+            raise RunError(f"{self.model} is missing: run the same fit command again, it finishes the run")
         return self.model
 
     def model_digest(self) -> str:
@@ -206,7 +206,7 @@ class RunFolder:
         return (self.path / _OPERATING_POINT).is_file()
 
     def claim(self, config: RunConfig, split: RunSplit) -> None:
-        """Write configuration and split. If the run has started, compare them with the written ones instead.
+        """Write configuration and split. If the run has started, compare them with the saved ones instead.
 
         Raises:
             RunError: the folder holds a run with another configuration or with other images.
@@ -266,7 +266,7 @@ class RunFolder:
         write_arrays(self.path / _IMPORTANCE, {**scores, "network": np.array(digest)})
 
     def checkpoint_files(self, state: RunState) -> tuple[Path, Path]:
-        """The files of the state's checkpoint: the network with its optimizer, and the averaged weights."""
+        """Return the files of the state's checkpoint: the network with its optimizer, and the averaged weights."""
         return self.path / f"{state.checkpoint}.keras", self.path / f"{state.checkpoint}.weights.h5"
 
     def save_checkpoint(self, state: RunState, model: "keras.Model", average: "keras.Model") -> None:
@@ -280,7 +280,7 @@ class RunFolder:
         self._delete([f"{_CHECKPOINT}*"], keep=(whole, averaged))
 
     def delete_intermediate(self) -> None:
-        """Delete what a finished run does not need any more: checkpoints, the best weights of each phase, and the
+        """Delete the files that a finished run does not need: checkpoints, the best weights of each phase, and the
         pruned network before its fine-tuning."""
         self._delete([f"{_CHECKPOINT}*", "*.weights.h5", self.pruned.name])
 

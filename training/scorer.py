@@ -1,6 +1,6 @@
-"""One way to score images, for bundles and for Keras networks.
+"""Score images in the same way with bundles and with Keras networks.
 
-Importing this module does not import Keras, nor does opening a bundle.
+Keras is imported only when a Keras network is opened.
 """
 
 import dataclasses
@@ -25,17 +25,17 @@ from training.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 _SIZE = 128
-"""Image size for a `.keras` file without a run folder, unless the network fixes it."""
+"""Image size for a `.keras` file without a run folder, if the network accepts every size."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scorer:
-    """A model that scores images, however it is stored."""
+    """A model that scores images, of any format."""
 
     about: Mapping[str, Any]
-    """`name`; of a bundle `version` and `sha256` as well."""
+    """`name`; for a bundle also `version` and `sha256`."""
     kind: str
-    """What the path was understood as: a bundle, a run, or a network."""
+    """The detected kind: a bundle, a run, or a network."""
     labels: tuple[str, ...] | None
     """Class names in the order of the probabilities; None for a `.keras` file without a run folder."""
     threshold: float | None
@@ -50,16 +50,16 @@ class Scorer:
     def probabilities(
         self, pixels: Pixels, progress: Callable[[range], Iterable[int]] = iter, batch: int = 32
     ) -> npt.NDArray[np.float64]:
-        """The same as `predict`, in batches.
+        """Return the result of `predict`, computed in batches.
 
         Args:
-            progress: wraps the indices at which batches start, to show progress.
+            progress: wraps the start indices of the batches, to show progress.
         """
         return np.concatenate([self.predict(pixels[i : i + batch]) for i in progress(range(0, len(pixels), batch))])
 
 
 def open_scorer(path: Path) -> Scorer:
-    """Open a bundle folder, a run folder, or a `.keras` file, and log which it is. The operating point of a `.keras`
+    """Open a bundle folder, a run folder, or a `.keras` file, and log its kind. The operating point of a `.keras`
     file is read from the run folder in which it lies.
 
     Raises:
@@ -71,7 +71,7 @@ def open_scorer(path: Path) -> Scorer:
     else:
         file = RunFolder(path).model if path.is_dir() else path
         if not file.is_file() or file.suffix != ".keras":
-            raise RunError(f"{path} is no model: give a bundle folder, a finished run folder, or a .keras file")
+            raise RunError(f"{path} is not a model: give a bundle folder, a finished run folder, or a .keras file")
         scorer = _open_keras(file)
     classes = f" of the classes {', '.join(scorer.labels)}" if scorer.labels else ""
     log.info("%s: %s%s, for images of %d px", path, scorer.kind, classes, scorer.size)
@@ -105,7 +105,7 @@ def _open_keras(file: Path) -> Scorer:
 
     try:
         model = keras.models.load_model(file, compile=False)
-    except Exception as exc:  # Keras raises whatever its reader raised
+    except Exception as exc:  # Keras passes on any exception of its reader
         raise RunError(f"{file} cannot be read as a Keras network: {exc}") from exc
     run = RunFolder(file.parent)
     if not run.has_operating_point:

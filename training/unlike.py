@@ -1,9 +1,9 @@
-"""How unlike the training images an image is: for a warning, where the OOD detector refuses.
+"""Measure how much an image differs from the training images, for a warning. (The OOD detector refuses images.)
 
-The OOD detector must accept every X-ray, so its limit is far out. An X-ray of an adult from another hospital lies
-within it, mostly farther away than a child's from this one. Two things tell them apart better than its distance alone:
-the features of a later block, which depend less on framing and exposure; and one Gaussian for each class, because
-the images of a class vary less than those of all. The result is the root mean square of both distances, see
+The OOD detector must accept every X-ray, so its threshold is high. The X-ray of an adult from another hospital is below
+it, but mostly at a greater distance than the X-ray of a child from this hospital. Two changes separate them better: the
+features of a later block, which depend less on framing and exposure; and one Gaussian for each class, because the
+images of one class vary less than all images. The result is the root mean square of both distances, see
 `export.refit`.
 """
 
@@ -14,14 +14,14 @@ from training import ood
 from training.run_folder import OodStatistics
 
 BLOCK = 4
-"""The block whose activations are used, as they are before its pooling."""
+"""Number of the block whose activations are used, before its pooling."""
 
 STRENGTH = 0.25
-"""Of the corruption of the validation images that the threshold is selected on. The distances of their OOD detector
-then have the 95 % quantile of the data set's own test images, which differ a little from validation."""
+"""Strength of the corruption of the validation images that the threshold is selected on. With it, the 95 % quantile of
+their OOD distances is that of the data set's test images, which differ slightly from the validation images."""
 
 ACCEPTED = 0.95
-"""Share of validation images, plain and corrupted ones counted equally, that get no warning."""
+"""Share of validation images without a warning; unchanged and corrupted images have the same total weight."""
 
 
 def fit_classes(features: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> tuple[OodStatistics, ...]:
@@ -39,7 +39,7 @@ def fit_classes(features: npt.NDArray[np.floating], labels: npt.NDArray[np.int64
 
 
 def select_limit(plain: npt.NDArray[np.floating], corrupted: npt.NDArray[np.floating]) -> float:
-    """The distance above which there is a warning.
+    """Select the distance above which there is a warning.
 
     Args:
         plain: distances `[N]` of validation images.

@@ -4,8 +4,8 @@ Other packages use:
 
 - `app`: the ASGI application of FastAPI, for servers; `endpoints`: the same without FastAPI, for AWS Lambda
 - `server`: runs the application
-- `problems` and `responses`: errors and answers as JSON, which batches and the command line write too
-- `prefix`: which part of a path is not the application's own
+- `problems` and `responses`: errors and answers as JSON, also for batches and the command line
+- `prefix`: separates the path prefix of a proxy or stage
 
 The other modules serve these. import-linter checks it.
 """

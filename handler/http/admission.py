@@ -1,4 +1,4 @@
-"""Limit the number and size of concurrent requests: under overload, requests get a clear error and memory suffices."""
+"""Limit the number and size of concurrent requests, so that under overload memory suffices and errors are clear."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ class AdmissionLimiter:
 
     Args:
         workers: number of jobs that run at the same time; others wait.
-        max_in_flight: most requests at the same time, including those that wait. Each has its body in memory.
-        max_bytes: most bytes of all their bodies together.
+        max_in_flight: maximum number of concurrent requests, including those that wait. Each has its body in memory.
+        max_bytes: maximum number of bytes of all their bodies together.
     """
 
     def __init__(self, workers: int, max_in_flight: int, max_bytes: int) -> None:
@@ -43,13 +43,13 @@ class AdmissionLimiter:
             Overloaded: too many requests are in flight.
         """
         if self._in_flight >= self._max_in_flight:
-            raise Overloaded(f"{self._in_flight} requests are already under way: try again in a moment")
+            raise Overloaded(f"{self._in_flight} requests are already in progress. Try again in a moment.")
         held = 0
 
         def charge(length: int) -> None:
             nonlocal held
             if self._bytes + length > self._max_bytes:
-                raise Overloaded("the requests under way have too many bytes together: try again in a moment")
+                raise Overloaded("The requests in progress have too many bytes in total. Try again in a moment.")
             self._bytes += length
             held += length
 

@@ -11,8 +11,8 @@ from handler.prevalence import prevalence_of
 from handler.scoring import identity, prediction_of
 
 STATIC = Path(__file__).with_name("openapi.json")
-"""What holds for every bundle; `make openapi` writes it. FastAPI would generate it, but importing FastAPI takes
-0.2 s."""
+"""The part that is the same for every bundle; `make openapi` writes it. FastAPI could generate it, but
+the import of FastAPI takes 0.2 s."""
 
 
 def describe(contract: Contract, prefix: str = "") -> dict[str, Any]:
@@ -40,7 +40,7 @@ def describe(contract: Contract, prefix: str = "") -> dict[str, Any]:
 
 
 def _answer_as(contract: Contract, response: dict[str, Any]) -> None:
-    """Give the examples the model and a decision of this contract: the last label is by far the most probable one."""
+    """Put the model and a decision of this contract into the examples. The last label is the most probable one."""
     others = len(contract.labels) - 1
     share = round(0.03 / others, 4)
     probabilities = np.array([share] * others + [round(1 - others * share, 4)])

@@ -129,13 +129,13 @@ class ErrorMiddleware:
             self._telemetry.failure(request_id, exc)
             if started:  # too late for another response
                 raise
-            detail = f"the request could not be answered; report it with the id {request_id}"
+            detail = f"The request caused an unexpected error. Report it with the id {request_id}."
             await ProblemResponse(problem(INTERNAL, detail, request_id))(scope, receive, send)
 
 
 def _problem_for(status: int, headers: MutableHeaders, context: RequestContext) -> bytes:
     """Problem details in place of the framework's plain text, such as for a refused preflight or range."""
-    detail = "one of the request's headers asks for something that is not supported: leave it out, or see /openapi.json"
+    detail = "A header of the request asks for something that is not supported. Leave it out, or see /openapi.json."
     body = encoded(problem(kind_of_status(status), detail, context.request_id))
     headers["content-type"], headers["content-length"] = MEDIA_TYPE, str(len(body))
     return body

@@ -1,4 +1,4 @@
-"""Parse multipart forms in memory while their bytes arrive: no image of a patient is written to disk."""
+"""Parse multipart forms in memory while their bytes arrive, so that no image of a patient is written to disk."""
 
 import io
 import logging
@@ -37,7 +37,7 @@ class FormReader:
 
     Args:
         content_type: the request's header, which contains the boundary.
-        max_items: most parts that are accepted.
+        max_items: maximum number of parts.
 
     Raises:
         MalformedRequest, InputTooLarge: by every method, as soon as the bytes show the error.
@@ -49,7 +49,7 @@ class FormReader:
         self._parts = parts = _Parts(max_items)
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
-            raise MalformedRequest("the content type names no boundary: let your HTTP client write that header")
+            raise MalformedRequest("The content type has no boundary. Let your HTTP client write this header.")
         try:
             self._parser = python_multipart.MultipartParser(
                 boundary,
@@ -79,7 +79,7 @@ class FormReader:
         except FormParserError as exc:
             raise _malformed(exc) from exc
         if not self._parts.ended:
-            raise MalformedRequest("the form breaks off before its closing boundary: send all of it")
+            raise MalformedRequest("The form ends before its closing boundary. Send all of it.")
         if not self._parts.files:
             raise MalformedRequest(f"the form holds no file: send one or more parts called {FILE_PART!r}")
         return self._parts.files
@@ -131,4 +131,4 @@ def _file_name(sent: bytes) -> str | None:
 
 
 def _malformed(exc: FormParserError) -> MalformedRequest:
-    return MalformedRequest(f"the form cannot be taken apart ({exc}): let your HTTP client build it")
+    return MalformedRequest(f"The form cannot be parsed ({exc}). Let your HTTP client make it.")

@@ -1,4 +1,4 @@
-"""From an exception to what the caller reads: RFC 9457 problem details, decided in one table."""
+"""Convert exceptions to RFC 9457 problem details, with one table."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,7 +12,7 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A sort of problem: its HTTP status, its name for programs and its name for people."""
+    """A kind of problem: its HTTP status, its name for programs and its name for people."""
 
     status: int
     slug: str
@@ -37,28 +37,28 @@ KINDS: dict[type[HandlerError], Kind] = {
     errors.Overloaded: Kind(503, "overloaded", "The service is busy"),
     errors.StorageError: Kind(503, "storage-error", "The storage did not answer"),
 }
-"""Every error that a caller can meet. One without a line of its own takes that of its nearest ancestor here."""
+"""All errors that a caller can get. An error that is not in the table has the kind of its nearest base class."""
 
-INTERNAL = Kind(500, "internal-error", "Something went wrong on this side")
+INTERNAL = Kind(500, "internal-error", "The service has an internal error")
 
 
 def kind_of(exc: HandlerError) -> Kind:
-    """The table's line for an exception."""
+    """Return the kind of an exception, from the table."""
     return next((KINDS[cls] for cls in type(exc).__mro__ if cls in KINDS), INTERNAL)
 
 
 def kind_of_status(status: int) -> Kind:
-    """For what the web framework itself refuses, such as an unknown path."""
+    """Return the kind of an error of the web framework, such as an unknown path."""
     phrase = HTTPStatus(status).phrase
     return Kind(status, phrase.lower().replace(" ", "-"), phrase)
 
 
 def problem(kind: Kind, detail: str, request_id: str | None = None) -> dict[str, Any]:
-    """The problem details object.
+    """Make a problem details object.
 
     Args:
-        detail: what is wrong with this very request and what to do about it.
-        request_id: what the service's log calls this request, if it is one.
+        detail: what is wrong with this request, and the remedy.
+        request_id: the id of the HTTP request in the log, if there is one.
     """
     found = {
         "type": f"urn:problem-type:xray:{kind.slug}",
@@ -70,5 +70,5 @@ def problem(kind: Kind, detail: str, request_id: str | None = None) -> dict[str,
 
 
 def problem_of(exc: HandlerError, request_id: str | None = None) -> dict[str, Any]:
-    """The problem details object of an exception."""
+    """Make the problem details object of an exception."""
     return problem(kind_of(exc), str(exc), request_id)

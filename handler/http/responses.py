@@ -1,4 +1,4 @@
-"""Answers as bytes, built from plain dictionaries. The models in `handler.http.schemas` only describe them."""
+"""Responses as bytes, built from plain dictionaries. The models in `handler.http.schemas` only describe them."""
 
 import json
 from typing import Any
@@ -18,5 +18,5 @@ class ProblemResponse(Response):
 
 
 def encoded(value: Any) -> bytes:
-    """Compact JSON. A NaN, which JSON does not know, is a bug that must not go out."""
+    """Encode compact JSON. A NaN, which JSON does not support, is a bug and raises an error."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()

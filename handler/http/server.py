@@ -31,12 +31,12 @@ MAX_CONNECTIONS = 500
 """A process may usually have 1024 open files. At that limit a server can only log errors."""
 
 _MAX_OVERHEAD_BYTES = 64 << 10
-"""Most bytes of headers, framing and trailers, in addition to a sixteenth of the body."""
+"""Maximum number of bytes of headers, framing and trailers, in addition to a sixteenth of the body."""
 
 _MAX_HEADERS = 200
 _MAX_PIPELINED = 16
 
-_INVALID = MalformedRequest("this is not a valid HTTP/1.1 request: check its headers and the framing of its body")
+_INVALID = MalformedRequest("This is not a valid HTTP/1.1 request. Check its headers and the framing of its body.")
 
 
 def serve(app: Any, settings: Settings, host: str, port: int) -> NoReturn:
@@ -116,7 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._reason)
             return
         if self._wire - self._payload > _MAX_OVERHEAD_BYTES + self._payload // 16 and not self.transport.is_closing():
-            self._refuse(MalformedRequest("the headers or the framing of the body are too long: send fewer of them"))
+            self._refuse(MalformedRequest("The headers or the framing of the body are too long. Send shorter ones."))
 
     def _parse(self, data: bytes) -> None:
         """Parse. Ignore the upgrade that some clients offer, such as Java's.
@@ -157,14 +157,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._reading_head:
             return  # trailers are not used
         if len(self.headers) == _MAX_HEADERS:
-            raise self._because(f"the request has more than {_MAX_HEADERS} headers: send fewer")
+            raise self._because(f"The request has more than {_MAX_HEADERS} headers. Send fewer headers.")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # see `_parse`
         if len(self.pipeline) == _MAX_PIPELINED:
-            raise self._because("too many requests wait on this connection: use several connections")
+            raise self._because("Too many requests wait on this connection. Use several connections.")
         super().on_headers_complete()
         self._reading_head = False
         if not self.flow.write_paused:
@@ -174,11 +174,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._pieces += 1
         self._payload += len(body)
         if self._pieces > UNCOUNTED_PIECES and self._payload < self._pieces * REQUIRED_PIECE_BYTES:
-            raise self._because("the body arrives in too many small pieces: send it in larger ones")
+            raise self._because("The body arrives in too many small pieces. Send larger pieces.")
         if self.cycle.response_complete:
             self._discarded += len(body)
             if self._discarded > self._max_discarded:
-                raise self._because("the rest of the body is too long")
+                raise self._because("The rest of the body is too long.")
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -220,7 +220,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if unsent and self._unsent - unsent >= self._required_bytes:
             self._wait()
         elif self._reading_head and not unsent and not self.transport.is_closing():
-            self._refuse(SlowRequest(f"the headers were not complete within {self._timeout_s} s: send them again"))
+            self._refuse(SlowRequest(f"The headers were not complete within {self._timeout_s} s. Send them again."))
         else:
             self._abort()
 

@@ -26,7 +26,7 @@ from handler.imaging.recognise import unopened
 from handler.imaging.wide_colour import grey_of_wide_colour, is_wide_colour
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""The formats that Pillow may read. Each further decoder is more attack surface, and no X-ray needs it."""
+"""The formats that Pillow may read. Each further decoder adds attack surface, and X-rays do not need it."""
 
 MAX_PIXELS = 32_000_000
 """Limit on the pixels that are decoded: twice the largest chest X-rays in common use (about 4300 x 3500)."""
@@ -66,8 +66,8 @@ def decode(data: bytes, size: int) -> Pixels:
             `handler.errors`.
     """
     if not data:
-        raise EmptyInput("the file is empty: send the bytes of an image")
-    # Warnings quote bad values, which may be a patient's name, and they would break up the JSON lines of the log.
+        raise EmptyInput("The file has 0 bytes. Send the bytes of an image.")
+    # Warnings quote bad values, which may be a patient's name, and are not JSON lines like the rest of the log.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
         grey = first_frame(data, MAX_PIXELS, size * _DRAFT) if is_dicom(data) else _image(data, size)
@@ -75,11 +75,9 @@ def decode(data: bytes, size: int) -> Pixels:
     except InputError:
         raise
     except MemoryError as exc:
-        raise DecodingTooCostly(
-            "The image costs too much to decode: it needs more memory than one image may take. Scale it down."
-        ) from exc
+        raise DecodingTooCostly("Decoding takes more memory than one image may use. Scale the image down.") from exc
     except Exception as exc:  # the decoders raise many unrelated types on corrupt data; all mean the same
-        raise UnreadableImage(f"the image is truncated or corrupt: export it again ({exc})") from exc
+        raise UnreadableImage(f"The image is truncated or corrupt ({exc}). Export it again.") from exc
 
 
 def squared(grey: Image.Image, size: int) -> Pixels:
@@ -110,7 +108,7 @@ def _image(data: bytes, size: int) -> Image.Image:
         _refuse_pixels(image, MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS)
         # Phones write MPO files: a JPEG followed by previews. The first image is used.
         if image.format != "MPO" and getattr(image, "is_animated", False):
-            raise SeveralFrames("the file is an animation or has several pages: send one image per file")
+            raise SeveralFrames("The file is an animation or has several pages. Send one image per file.")
         # The JPEG decoder can output luminance at a fraction of the size. `draft` does nothing for other formats.
         image.draft("L", (size * _DRAFT, size * _DRAFT))
         _refuse_pixels(image, MAX_PIXELS)
@@ -124,7 +122,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as exc:
-        raise InputTooLarge(f"the image has more than {MAX_PIXELS:,} pixels: scale it down") from exc
+        raise InputTooLarge(f"The image has more than {MAX_PIXELS:,} pixels. Scale it down.") from exc
     except UnidentifiedImageError as exc:
         raise unopened(data, FORMATS) from exc
 
@@ -132,7 +130,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
 def _refuse_pixels(image: Image.Image, limit: int) -> None:
     if image.width * image.height > limit:
         raise InputTooLarge(
-            f"the image has {image.width} x {image.height} pixels, the limit is {limit:,} in all: scale it down"
+            f"The image has {image.width} x {image.height} pixels, the limit is {limit:,} in total. Scale it down."
         )
 
 
@@ -156,7 +154,7 @@ def _image_without_end_marker(data: bytes, size: int) -> Image.Image:
     image, other = (_image(data + more + _JPEG_END, size) for more in (b"", _JPEG_FILLER))
     # In a progressive image the last scan contains the lowest bits.
     if lowest_bit or ImageChops.difference(image, other).getbbox():
-        raise UnreadableImage("the JPEG ends before its last row: send the whole file")
+        raise UnreadableImage("The JPEG ends before its last row. Send the whole file.")
     return image
 
 
@@ -173,7 +171,7 @@ def _grey(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
         grey.info = wide.info
         return grey
     if image.mode == "LAB":
-        raise UnsupportedFormat(f"a {image.format} in CIELAB colours is not read here: save it as grey")
+        raise UnsupportedFormat(f"A {image.format} in CIELAB colours is not supported. Save it as grey.")
     image.load()
     if _is_wide(image):
         return eight_bits(image)

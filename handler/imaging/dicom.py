@@ -147,27 +147,27 @@ def _inflated(deflated: bytes, limit: int) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(deflated, limit)
     if inflater.unconsumed_tail:
-        raise InputTooLarge(f"the deflated DICOM file swells to more than {limit:,} bytes: export it uncompressed")
+        raise InputTooLarge(f"The deflated DICOM file inflates to more than {limit:,} bytes. Export it uncompressed.")
     return inflated
 
 
 def _refuse_unsupported(file: "Dataset") -> None:
     if "PixelData" not in file or "BitsAllocated" not in file:
-        raise UnsupportedFormat("the DICOM file holds no image: send an image object, such as CR or DX")
+        raise UnsupportedFormat("The DICOM file does not contain an image. Send an image object, such as CR or DX.")
     allocated, stored = file.get("BitsAllocated"), file.get("BitsStored")
     if allocated not in (8, 16) or not isinstance(stored, int) or not 8 <= stored <= allocated:
-        raise UnsupportedFormat(f"the DICOM image has {stored} of {allocated} bits: export it with 8 to 16 bits")
+        raise UnsupportedFormat(f"The DICOM image has {stored} of {allocated} bits. Export it with 8 to 16 bits.")
     kind = file.get("PhotometricInterpretation")
     if kind not in (_GREY if number(file, "SamplesPerPixel") == 1 else _COLOUR):
         raise UnsupportedFormat(
             f"DICOM images of kind (PhotometricInterpretation) {kind} with {file.SamplesPerPixel} samples per pixel "
-            "are not read here: export the image as MONOCHROME2 or RGB"
+            "are not supported. Export the image as MONOCHROME2 or RGB."
         )
     syntax = file.file_meta.TransferSyntaxUID
     if syntax not in UNCOMPRESSED and syntax not in COMPRESSED:
         raise UnsupportedFormat(
-            f"DICOM pixels compressed as {syntax.name} are not read here: export the file uncompressed, or as JPEG, "
-            "JPEG-LS, JPEG 2000 or RLE"
+            f"DICOM pixels compressed as {syntax.name} are not supported. Export the file uncompressed, or as JPEG, "
+            "JPEG-LS, JPEG 2000 or RLE."
         )
 
 
@@ -175,11 +175,11 @@ def _refuse_oversized(file: "Dataset", max_pixels: int) -> None:
     """Check the size before any pixels are decoded."""
     frames = int(number_if_any(file, "NumberOfFrames") or 1)
     if frames > MAX_FRAMES:
-        raise InputTooLarge(f"the DICOM file has {frames} frames, the limit is {MAX_FRAMES}: send single images")
+        raise InputTooLarge(f"The DICOM file has {frames} frames, the limit is {MAX_FRAMES}. Send single images.")
     columns, rows = (int(number(file, name)) for name in ("Columns", "Rows"))
     if not columns * rows:
-        raise UnreadableImage(f"the DICOM image has {columns} x {rows} pixels, so it is empty: export it again")
+        raise UnreadableImage(f"The DICOM image is empty: it has {columns} x {rows} pixels. Export it again.")
     if columns * rows > max_pixels:
         raise InputTooLarge(
-            f"the DICOM image has {columns} x {rows} pixels, the limit is {max_pixels:,} in all: scale it down"
+            f"The DICOM image has {columns} x {rows} pixels, the limit is {max_pixels:,} in total. Scale it down."
         )

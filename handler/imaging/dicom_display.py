@@ -129,7 +129,7 @@ def _rescaled(stored: npt.NDArray[np.int64], file: "Dataset") -> Values:
         values = stored.astype(np.float64) * (1.0 if slope is None else slope) + (intercept or 0.0)
     if not np.isfinite(values).all():
         raise UnreadableImage(
-            "RescaleSlope and RescaleIntercept take the DICOM image out of all bounds: export it again"
+            "RescaleSlope and RescaleIntercept give values out of range. Export the DICOM image again."
         )
     return values
 
@@ -196,7 +196,7 @@ def _looked_up(values: npt.NDArray[Any], item: "Dataset", name: str, file: "Data
     """
     descriptor, data = item.get(f"{name}Descriptor"), item.get_item(f"{name}Data")
     if not descriptor or data is None or not data.value:
-        raise UnreadableImage(f"the DICOM image has no {name}Data, or no {name}Descriptor: export it again")
+        raise UnreadableImage(f"The DICOM image has no {name}Data, or no {name}Descriptor. Export it again.")
     count, first = int(descriptor[0]) & 0xFFFF or 1 << 16, int(descriptor[1])
     # The descriptor does not say whether this value is signed.
     if first > 0x7FFF and values.min() < 0:
@@ -207,7 +207,9 @@ def _looked_up(values: npt.NDArray[Any], item: "Dataset", name: str, file: "Data
     if len(content) >= 2 * count:
         entries = np.frombuffer(content, order + "u2", count)
     elif len(content) < count:
-        raise UnreadableImage(f"the DICOM attribute {name}Data is shorter than its descriptor says: export it again")
+        raise UnreadableImage(
+            f"The DICOM attribute {name}Data is shorter than its descriptor says. Export the image again."
+        )
     elif order == ">":  # each word holds two 8-bit entries, the first one in the low byte
         entries = np.frombuffer(content[: len(content) & ~1], "u2").byteswap().view("u1")[:count]
     else:
@@ -224,17 +226,17 @@ def number(file: "Dataset", name: str) -> float:
     """
     found = number_if_any(file, name)
     if found is None:
-        raise UnreadableImage(f"the DICOM attribute {name} is absent or empty: export the image again")
+        raise UnreadableImage(f"The DICOM attribute {name} is absent or empty. Export the image again.")
     return found
 
 
 def number_if_any(file: "Dataset", name: str) -> float | None:
-    """The same as `number`, but None if the attribute is absent or empty."""
+    """Return the same as `number`, but None if the attribute is absent or empty."""
     found = _numbers(file, name)
     if not found:
         return None
     if not math.isfinite(found[0]):
-        raise UnreadableImage(f"the DICOM attribute {name} is not a usable number: export the image again")
+        raise UnreadableImage(f"The DICOM attribute {name} is not a valid number. Export the image again.")
     return found[0]
 
 

@@ -89,7 +89,9 @@ def first_stored_frame(file: "Dataset", least_side: int) -> Frame:
         halvings = _halvings(stream, described, least_side) if may_shrink else 0
         pixels = _decoded(stream, syntax, described, colour_is_rgb, halvings)
         if pixels.shape[:2] != tuple(-(-side // 2**halvings) for side in (described.height, described.width)):
-            raise UnreadableImage("the size of the compressed pixels differs from their header: export them again")
+            raise UnreadableImage(
+                "The size of the compressed pixels differs from their header. Export the image again."
+            )
         lossy = lossy or halvings > 0
         # Lossy values may need more than the stored bits. Do not let them wrap around.
         bits = described.bits if syntax in _LOSSY else min(stored, described.bits)
@@ -165,7 +167,7 @@ def _described(stream: bytes) -> _Description:
             return _Description(width, height, components, bits, None if marker in (0xC3, 0xF7) else is_rgb)
         at += 2 + 2 + len(content)
     raise UnreadableImage(
-        "the compressed pixels are no JPEG, JPEG-LS or JPEG 2000: export the image again, or uncompressed"
+        "The compressed pixels are not JPEG, JPEG-LS or JPEG 2000. Export the image again, or uncompressed."
     )
 
 
@@ -174,7 +176,7 @@ def _described_jpeg_2000(stream: bytes) -> _Description:
     [components] = struct.unpack_from(">H", stream, 40)
     parts = {stream[42 + 3 * i : 45 + 3 * i] for i in range(components if components <= 3 else 1)}
     if len(parts) != 1 or not parts <= {bytes([depth, 1, 1]) for depth in range(256)}:
-        raise UnreadableImage("the JPEG 2000 pixels have components of several sizes: export the image again")
+        raise UnreadableImage("The JPEG 2000 pixels have components of several sizes. Export the image again.")
     [[depth, _, _]] = parts
     return _Description(right - left, bottom - top, components, (depth & 0x7F) + 1, None, bool(depth & 0x80))
 
@@ -183,16 +185,18 @@ def _refuse_contradictions(file: "Dataset", described: _Description) -> None:
     columns, rows, samples = (int(file[name].value) for name in ("Columns", "Rows", "SamplesPerPixel"))
     if described[:3] != (columns, rows, samples):
         raise UnreadableImage(
-            f"the DICOM image is {columns} x {rows} pixels of {samples} samples, but its data says "
-            f"{described.width} x {described.height} of {described.components}: export it again"
+            f"The DICOM image has {columns} x {rows} pixels of {samples} samples, but its data says "
+            f"{described.width} x {described.height} of {described.components}. Export it again."
         )
     if not 2 <= described.bits <= 16:
-        raise UnsupportedFormat(f"the compressed pixels have {described.bits} bits: export the image with 8 to 16 bits")
+        raise UnsupportedFormat(
+            f"The compressed pixels have {described.bits} bits. Export the image with 8 to 16 bits."
+        )
 
 
 def _halvings(stream: bytes, described: _Description, least_side: int) -> int:
-    """How often a grey JPEG 2000 image can be halved: no side gets shorter than `least_side`, and the header limits
-    it."""
+    """Return how often a grey JPEG 2000 image can be halved. No side gets shorter than `least_side`, and the header
+    limits the number."""
     style = stream.find(_CODING_STYLE)
     if described.components != 1 or style < 0:
         return 0
@@ -213,7 +217,7 @@ def _decoded(
         pixels = imagecodecs.jpeg2k_decode(stream, numthreads=1)
     # libjpeg would fill missing rows with grey. CharLS would search for them forever.
     elif stream.rfind(_END_OF_IMAGE) < stream.rfind(_START_OF_SCAN):
-        raise UnreadableImage("the compressed pixels break off before their end: export the image again")
+        raise UnreadableImage("The compressed pixels are incomplete. Export the image again.")
     elif syntax in _JPEG_LS:
         pixels = imagecodecs.jpegls_decode(stream)
     else:

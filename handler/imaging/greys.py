@@ -12,7 +12,7 @@ from handler.errors import UnreadableImage
 Values = npt.NDArray[Any]
 
 _BAND = 256  # rows
-_OUTLIERS = 0.01  # of the pixels that count
+_OUTLIERS = 0.01  # share of the pixels that count
 _SCALES: tuple[int, ...] = tuple(2**bits - 1 for bits in range(8, 17))
 _LARGEST = _SCALES[-1]
 
@@ -25,7 +25,7 @@ def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def full_scale(parts: Iterable[Values], *, floats: bool = False) -> int:
-    """Find the value that stands for white.
+    """Find the value of white.
 
     X-ray detectors deliver 8 to 16 bits, and software often stores them unchanged in a wider type. The full scale is
     2^b - 1 for the smallest b from 8 to 16 such that b bits hold at least 99 % of the pixels. The remaining 1 % may be
@@ -59,7 +59,7 @@ def full_scale(parts: Iterable[Values], *, floats: bool = False) -> int:
             above[limit] += int(np.count_nonzero(values > limit))
     if outside > _OUTLIERS * pixels:
         raise UnreadableImage(
-            f"grey values from {low:g} to {high:g} are not the 0 to 65535 of a 16-bit image: scale them to that range"
+            f"Grey values from {low:g} to {high:g} are outside the range of a 16-bit image. Scale them to 0 to 65535."
         )
     saturated = above[_LARGEST - 1]
     counted = above[0] - saturated
@@ -73,7 +73,7 @@ def full_scale(parts: Iterable[Values], *, floats: bool = False) -> int:
         return 1
     if floats and holds(_SCALES[0] // 2):
         raise UnreadableImage(
-            f"floating-point grey values up to {high:g} do not tell which value is white: scale them to 0 to 1"
+            f"It is unclear which of the floating-point grey values up to {high:g} is white. Scale them to 0 to 1."
         )
     return next((scale for scale in _SCALES if holds(scale)), _LARGEST)
 

@@ -100,7 +100,7 @@ class Decoder:
                         return self._finish(worker, size)
             if not has_place:
                 self._parent.end(worker)
-                raise Overloaded("Several costly images are being decoded already. Try again in a moment.")
+                raise Overloaded("Several other costly images are being decoded. Try again in a moment.")
             # An unprivileged process cannot raise its priority again, so this is the worker's last file.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, worker.pid, _LOW_PRIORITY)

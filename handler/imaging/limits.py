@@ -17,8 +17,8 @@ class Limits:
     """Megabytes in addition to those of an idle worker. Linux enforces this limit, macOS does not."""
 
     def exceeded(self) -> DecodingTooCostly:
-        """The error for a file that exceeds a limit."""
+        """Return the error for a file that exceeds a limit."""
         return DecodingTooCostly(
-            f"The image costs too much to decode: more than {self.cpu_s} s of CPU time, {self.wall_s} s in all, or "
-            f"{self.memory_mb} MB of memory. Scale it down, or save it as an ordinary JPEG or PNG."
+            f"Decoding takes more than {self.cpu_s} s of CPU time, {self.wall_s} s in total, or "
+            f"{self.memory_mb} MB of memory. Scale the image down, or save it as an ordinary JPEG or PNG."
         )

@@ -5,11 +5,11 @@ import re
 
 from handler.errors import InputError, UnreadableImage, UnsupportedFormat
 
-_CONVERT = "save it as JPEG or PNG"
-_EXPORT = "export the image in it as JPEG, PNG or DICOM"
-_UNPACK = "unpack it and send the image in it"
-_SAVE_ARRAY = "save the array as a PNG of 8 or 16 bits"
-_CHECK = "check where it came from"
+_CONVERT = "Save it as JPEG or PNG."
+_EXPORT = "Export the image in it as JPEG, PNG or DICOM."
+_UNPACK = "Unpack it and send the image in it."
+_SAVE_ARRAY = "Save the array as a PNG of 8 or 16 bits."
+_CHECK = "Check where it came from."
 
 _READ = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"BM": "BMP"}
 _READ |= dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF")
@@ -21,7 +21,7 @@ _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"ftyphe", "a HEIC image, as phones take photographs", _CONVERT),
     (4, b"ftypmif1", "a HEIC image, as phones take photographs", _CONVERT),
     (4, b"ftypmsf1", "a HEIC image, as phones take photographs", _CONVERT),
-    (4, b"ftyp", "a video", "save one frame as JPEG or PNG"),
+    (4, b"ftyp", "a video", "Save one frame as JPEG or PNG."),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image (JP2)", _CONVERT),
     (0, b"\xff\x4f\xff\x51", "a JPEG 2000 codestream", _CONVERT),
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL image", _CONVERT),
@@ -36,7 +36,7 @@ _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"%!PS", "a PostScript document", _EXPORT),
     (0, b"\xd0\xcf\x11\xe0", "an Office document", _EXPORT),
     (0, b"PK\x03\x04", "a zip archive (or a document or array file that is one)", _UNPACK),
-    (0, b"PK\x05\x06", "an empty zip archive", "send an image"),
+    (0, b"PK\x05\x06", "an empty zip archive", "Send an image."),
     (0, b"\x1f\x8b", "a gzip file", _UNPACK),
     (0, b"BZh", "a bzip2 file", _UNPACK),
     (0, b"\xfd7zXZ", "an xz file", _UNPACK),
@@ -62,36 +62,36 @@ def unopened(data: bytes, formats: tuple[str, ...]) -> InputError:
         data: the file, not empty.
         formats: names of the supported formats.
     """
-    accepted = f"send one of {', '.join(formats)} or DICOM"
+    accepted = f"Send one of {', '.join(formats)} or DICOM."
     for start, name in _READ.items():
         if data.startswith(start):
             return _damaged(name)
     for at, magic, name, remedy in _KINDS:
         if data.startswith(magic, at):
-            return UnsupportedFormat(f"the file is {name}: {remedy}") if remedy else _damaged(name)
+            return UnsupportedFormat(f"The file is {name}. {remedy}") if remedy else _damaged(name)
     head = data[:1024]
     if _MANGLED.match(head):
         return UnsupportedFormat(
-            "the file's bytes were treated as text on the way, which destroyed them: send the original as binary "
-            "data (with curl: --data-binary)"
+            "The bytes of the file were converted as text, which destroyed them. Send the original as binary data "
+            "(with curl: --data-binary)."
         )
     if _BASE64.match(head):
-        return UnsupportedFormat("the file is an image in base64 text: decode it and send the bytes")
+        return UnsupportedFormat("The file is an image as base64 text. Decode it and send the bytes.")
     if _SVG.match(head):
-        return UnsupportedFormat(f"the file is an SVG drawing: {accepted}")
+        return UnsupportedFormat(f"The file is an SVG drawing. {accepted}")
     if _PAGE.match(head):
-        return UnsupportedFormat(f"the file is an HTML page, perhaps an error or a login: {_CHECK}")
+        return UnsupportedFormat(f"The file is an HTML page, perhaps an error or a login. {_CHECK}")
     if head.lstrip()[:1] in (b"{", b"["):
-        return UnsupportedFormat(f"the file is JSON, perhaps an error message: {_CHECK}")
+        return UnsupportedFormat(f"The file is JSON, perhaps an error message. {_CHECK}")
     if _is_text(head):
-        return UnsupportedFormat(f"the file is text: {accepted}")
-    return UnsupportedFormat(f"the file is no image of a supported format: {accepted}")
+        return UnsupportedFormat(f"The file is text. {accepted}")
+    return UnsupportedFormat(f"The file is not an image of a supported format. {accepted}")
 
 
 def _damaged(name: str) -> UnreadableImage:
     return UnreadableImage(
-        f"the file begins as {name}, but its header is truncated, corrupt or of a rare kind: save it again, with 8 or "
-        "16 bits of grey"
+        f"The file begins like {name}, but its header is truncated, corrupt or of a rare kind. Save it again, with 8 "
+        "or 16 bits of grey."
     )
 
 

@@ -55,8 +55,8 @@ def grey_of_wide_colour(
     planar = _tiff_tag(image, TiffImagePlugin.PLANAR_CONFIGURATION) == _PLANAR
     if planar or layout not in ("LA", "LX", "RGB", "RGBA", "RGBX") or "transparency" in image.info:
         raise UnsupportedFormat(
-            f"a 16-bit {image.format} of this layout ({image.mode}{' in planes' if planar else ''}) is not read here: "
-            "save it as 16-bit grey, or with 8 bits per channel"
+            f"A 16-bit {image.format} of this layout ({image.mode}{' in planes' if planar else ''}) is not supported. "
+            "Save it as 16-bit grey, or with 8 bits per channel."
         )
     big_endian = _is_big_endian(image)
     upper, lower = ("B", "L") if big_endian else ("L", "B")

@@ -1,6 +1,6 @@
-"""CodeDeploy's pre-traffic hook: no caller reaches a new version that does not score the golden image as it should.
+"""CodeDeploy's pre-traffic hook: a new version gets traffic only if it scores the golden image as expected.
 
-Runs on Lambda's own Python with what is beside this file: `golden.json`, made by `python -m infra.golden`.
+It runs on Lambda's Python, with the file `golden.json` beside it, which `python -m infra.golden` writes.
 """
 
 import json
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 TOLERANCE = 0.02
-"""On probabilities; int8 arithmetic differs a little between kinds of CPU."""
+"""Tolerance of probabilities: int8 arithmetic differs slightly between CPUs."""
 
 
 def lambda_handler(event: dict[str, Any], _context: Any) -> None:
-    """Score, compare, and tell CodeDeploy.
+    """Score the golden image, compare the answer, and report to CodeDeploy.
 
     Args:
         event: `DeploymentId` and `LifecycleEventHookExecutionId`.
@@ -25,11 +25,11 @@ def lambda_handler(event: dict[str, Any], _context: Any) -> None:
         reply = boto3.client("lambda").invoke(
             FunctionName=os.environ["NEW_VERSION"], Payload=json.dumps(golden["event"]).encode()
         )
-        # What a model from the Hub, or a calibration, says of the golden image is not known.
+        # The expected answer of a model from the Hub, or with a calibration, is unknown.
         unknown = os.environ.get("MODEL_REPO") or os.environ.get("CALIBRATION")
         expected = None if unknown else golden["expected"]
         trouble = difference(json.load(reply["Payload"]), expected)
-    except Exception as exc:  # whatever it is, the deployment must not wait for an hour to learn of it
+    except Exception as exc:  # after any error, CodeDeploy would wait an hour for the report
         trouble = f"{type(exc).__name__}: {exc}"
     print(json.dumps({"golden_image": trouble or "scored as expected"}))  # noqa: T201
     boto3.client("codedeploy").put_lifecycle_event_hook_execution_status(
@@ -40,7 +40,7 @@ def lambda_handler(event: dict[str, Any], _context: Any) -> None:
 
 
 def difference(answer: dict[str, Any], expected: dict[str, Any] | None) -> str:
-    """What is wrong with the answer of the function, in words; nothing if it is as expected, or an answer at all."""
+    """Return the error of the function's answer; "" if the answer is as expected, or if the expected one is unknown."""
     if answer.get("statusCode") != 200:
         return f"status {answer.get('statusCode')}: {answer.get('body') or answer.get('errorMessage')}"
     body = json.loads(answer["body"])
@@ -54,7 +54,7 @@ def difference(answer: dict[str, Any], expected: dict[str, Any] | None) -> str:
     if probabilities.keys() != right.keys():
         named = f"the labels are {', '.join(probabilities)}, expected {', '.join(right)}"
         return f"{named}: run `python -m infra.golden` after a new bundle"
-    # Compared as if all classes were equally frequent: at a small prevalence any difference would be small.
+    # Compare for equally frequent classes, because at a low prevalence every difference would be small.
     prevalence = found["prevalence"]
     scale = sum(right[label] * prevalence[label] for label in right)
     neutral = {label: p / prevalence[label] * scale for label, p in probabilities.items()}

@@ -1,4 +1,4 @@
-"""From a run to a bundle, all three ways to start a network, on drawn chests; and what must stop a bundle."""
+"""From a run to a bundle, for all three kinds of initial weights, on synthetic chests; and the errors of a build."""
 
 import json
 import re
@@ -154,7 +154,7 @@ def test_a_folder_with_other_files_is_not_replaced(
 
     for out in (tmp_path / "bundles", scratch_run):
         assert main([*command, str(out)]) == 1
-        assert "name a new folder" in capsys.readouterr().err
+        assert "give a new folder" in capsys.readouterr().err
     assert (tmp_path / "bundles" / "precious").is_dir()
     assert (scratch_run / "model.keras").is_file()
 
@@ -255,11 +255,13 @@ def test_a_network_that_is_no_better_than_chance_is_refused(
 ) -> None:
     run = Path(shutil.copytree(scratch_run, tmp_path / "run"))
     metrics = json.loads((run / "metrics.json").read_text())
-    (run / "metrics.json").write_text(json.dumps(metrics | {"useless": "it calls every validation image NORMAL"}))
+    (run / "metrics.json").write_text(
+        json.dumps(metrics | {"useless": "it classifies every validation image as NORMAL"})
+    )
 
     assert main(["build", "--model", str(run), "--data", str(phantoms), "--out", str(tmp_path / "bundle")]) == 1
 
     said = capsys.readouterr().err
-    assert "no better than chance (it calls every validation image NORMAL)" in said
+    assert "no better than chance (it classifies every validation image as NORMAL)" in said
     assert "--force" in said
     assert not (tmp_path / "bundle").exists()

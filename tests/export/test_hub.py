@@ -1,4 +1,4 @@
-"""Publishing and fetching with the real client, against a local server that speaks the Hub's protocol."""
+"""Publishing and fetching with the real client and a local server that implements the Hub's protocol."""
 
 import dataclasses
 import hashlib
@@ -102,7 +102,7 @@ def test_a_run_that_broke_before_the_tag_is_completed(hub: HubServer, bundle: Pa
     with pytest.raises(HubUnavailable, match="503"):
         publish(bundle, REPO)
     commit = publish(bundle, REPO)
-    assert len(hub.repositories[REPO].commits) == 2  # the empty first one and ours
+    assert len(hub.repositories[REPO].commits) == 2  # the empty first one and the published one
     assert hub.repositories[REPO].tags == {"1.2.0": commit}
 
 
@@ -116,7 +116,7 @@ def test_a_new_version_gets_its_own_commit_and_tag(hub: HubServer, bundle: Path,
 
 def test_a_taken_version_is_refused(hub: HubServer, bundle: Path, tmp_path: Path) -> None:
     publish(bundle, REPO)
-    with pytest.raises(PublishError, match="give this one a new version"):
+    with pytest.raises(PublishError, match="give this bundle a new version"):
         publish(make_bundle(tmp_path / "other", "1.2.0", b"other"), REPO)
     assert len(hub.repositories[REPO].commits) == 2
 
@@ -217,11 +217,11 @@ def test_a_place_that_others_can_fill_is_not_trusted(
     commit = publish(bundle, REPO)
     out = fetch(REPO, commit, tmp_path / "model")
     (tmp_path / "link").symlink_to(out)
-    with pytest.raises(FileExistsError, match="folder of your own"):
+    with pytest.raises(FileExistsError, match="folder that belongs to you"):
         fetch(REPO, commit, tmp_path / "link")
 
     monkeypatch.setattr(os, "geteuid", lambda: out.stat().st_uid + 1)
-    with pytest.raises(FileExistsError, match="folder of your own"):
+    with pytest.raises(FileExistsError, match="folder that belongs to you"):
         fetch(REPO, commit, out)
 
 
@@ -231,9 +231,9 @@ def test_another_commit_than_the_one_that_is_pinned_is_refused(
 ) -> None:
     publish(bundle, REPO)
     told = listing(HfApi(), REPO, "1.2.0")
-    monkeypatch.setattr("handler.hub.listing", lambda *_args: told)  # a mirror that answers with what it likes
+    monkeypatch.setattr("handler.hub.listing", lambda *_args: told)  # a mirror that answers with other content
 
-    with pytest.raises(BundleTampered, match="was asked for"):
+    with pytest.raises(BundleTampered, match="instead of"):
         fetch(REPO, "a" * 40, tmp_path / "model")
     assert leftovers(tmp_path) == ["bundle"]
 

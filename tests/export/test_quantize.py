@@ -1,4 +1,4 @@
-"""Quantization on a small real graph: the settings reach the file, and disagreement is answered layer by layer."""
+"""Quantization of a small real graph: the settings reach the file, and layers with a large error stay in float."""
 
 import dataclasses
 from pathlib import Path
@@ -113,7 +113,7 @@ def test_layers_are_left_out_until_int8_agrees_and_the_report_names_them(monkeyp
     positive = run(graph, pixels, ["probabilities"])[0][:, 1]
     middle = float(np.median(positive))
     images = Images(pixels, (positive > middle).astype(np.int64), NAMES)
-    # Noise images all score nearly alike, so at their median any rounding flips some.
+    # All noise images have similar scores, so with a threshold at the median rounding errors change some decisions.
     _, agreement = quantize_and_verify(graph, pixels[:8], images, "probabilities", middle, PRESETS["any-cpu"])
     assert set(agreement.excluded) <= {"second", "third"}
     assert agreement.excluded

@@ -1,4 +1,4 @@
-"""What is fitted on the features of a finished graph, and added to it."""
+"""Outputs that are fitted on the features of a finished graph and added to it."""
 
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def test_probes_are_added_once(model: onnx.ModelProto) -> None:
 
 @pytest.fixture
 def shipped() -> onnx.ModelProto:
-    """The shipped graph without its detectors."""
+    """The graph of this repository without its detectors."""
     graph = onnx.load(EMBEDDED_BUNDLE / MODEL_FILE)
     return onnx.utils.Extractor(graph).extract_model([INPUT_NAME], [OUTPUT_NAME, DISTANCE_NAME])
 
@@ -131,14 +131,14 @@ def test_the_graph_computes_the_distance(shipped: onnx.ModelProto) -> None:
 
 
 def test_probes_of_another_network_are_refused(model: onnx.ModelProto) -> None:
-    with pytest.raises(ConversionError, match="fit on that"):
+    with pytest.raises(ConversionError, match="without this output"):
         add_probes(model, random_probes(81))
 
 
 def test_a_graph_without_pooled_features_is_refused(tmp_path: Path) -> None:
     model = onnx.load(write_tiny_bundle(tmp_path / "tiny") / MODEL_FILE)
 
-    with pytest.raises(ConversionError, match="concatenated"):
+    with pytest.raises(ConversionError, match="no concatenation"):
         pooled_features(model)
 
 

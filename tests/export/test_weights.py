@@ -1,4 +1,4 @@
-"""Dense weights in eight bits compute what they computed."""
+"""Dense weights in eight bits give nearly the same results."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""What must hold for every answer of a kind."""
+"""Assertions for all answers of one kind."""
 
 from pydantic import TypeAdapter
 
@@ -6,7 +6,7 @@ from handler.http.schemas import Problem
 
 
 def assert_refused(response, status: int, slug: str) -> dict:
-    """The answer is this problem, in full; returns it."""
+    """Assert that the answer is this problem with all its fields, and return it."""
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
     problem = TypeAdapter(Problem).validate_json(response.content, strict=True).model_dump()
     assert problem["type"] == f"urn:problem-type:xray:{slug}"

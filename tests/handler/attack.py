@@ -1,9 +1,9 @@
-"""Costly files and good images at once against a real server with one CPU: statuses, times, memory, and how it stops.
+"""Send costly files and good images to a real server with one CPU: statuses, times, memory, and how it stops.
 
     python -m tests.handler.attack --clients 3 --seconds 60 [--files FOLDER] [--cpu 0]
 
-Each client sends costly files one after the other, its own or those of a folder. One more client sends a good JPEG of
-200 kB five times a second. At the end the server gets SIGTERM while the costly files keep coming. Linux only.
+Each client sends costly files one after the other, generated ones or those of a folder. Another client sends a JPEG of
+200 kB five times a second. At the end the server gets SIGTERM while the clients still send costly files. Linux only.
 """
 
 import argparse
@@ -36,17 +36,17 @@ MAX_STOP_S = 10.0
 
 @dataclass
 class Report:
-    """What the clients met."""
+    """The results of the clients."""
 
     costly: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    """Status and seconds of each answer to a costly file, by the file's name. 0: there was none."""
+    """Status and seconds of each answer to a costly file, by the file's name. Status 0: no answer."""
     good: list[tuple[int, float]] = field(default_factory=list)
     idle_mb: float = 0.0
     peak_mb: float = 0.0
-    """Resident memory of all processes together. What they share counts for each."""
+    """Resident memory of all processes together. Shared memory counts for each process."""
     stop_s: float = 0.0
     left: int = 0
-    """Processes that are there two seconds after the server has ended."""
+    """Number of processes that still exist two seconds after the server has ended."""
     cpu_s: float = 0.0
 
     def failures(self) -> list[str]:
@@ -82,7 +82,7 @@ def _quantile(answers: list[tuple[int, float]], percent: int) -> float:
 
 
 def attack(url: str, process: int, files: Mapping[str, bytes], *, clients: int, seconds: float) -> Report:
-    """Send costly files and good ones for so many seconds, then stop the server."""
+    """Send costly files and good ones for `seconds`, then stop the server."""
     report, over = Report(), threading.Event()
     good_image = encode(phantom(1800, 1500))
     report.idle_mb = _tree_mb(process)

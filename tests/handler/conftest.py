@@ -18,7 +18,7 @@ from tests.handler.images import XRAYS
 
 @pytest.fixture(scope="session")
 def predictor() -> Predictor:
-    """What serves: the shipped network behind the isolated decoder."""
+    """The predictor of the service: the network of this repository behind the isolated decoder."""
     return startup.predictor()
 
 
@@ -29,7 +29,7 @@ def classifier(predictor: Predictor) -> Classifier:
 
 @pytest.fixture
 def make_client(predictor: Predictor) -> Callable[..., TestClient]:
-    """The service with settings of one's own, in process."""
+    """The service with given settings, in this process."""
 
     def make(**settings: object) -> TestClient:
         return TestClient(create_app(Settings(**settings), predictor))
@@ -44,7 +44,7 @@ def app(predictor: Predictor) -> FastAPI:
 
 @pytest.fixture
 def client(request: pytest.FixtureRequest) -> Iterator[httpx2.Client]:
-    """The service: in this process, or where SERVICE_URL says that one runs, such as in a container."""
+    """The service in this process, or at the address SERVICE_URL, such as in a container."""
     if url := os.environ.get("SERVICE_URL"):
         with httpx2.Client(base_url=url, timeout=60) as remote:
             yield remote

@@ -1,4 +1,4 @@
-"""How `tests.handler.cost_search` builds files: a recipe for each format asks for numbers and choices, its genes."""
+"""Build files for `tests.handler.cost_search`: a recipe for each format asks for numbers and choices, its genes."""
 
 import random
 import zlib
@@ -13,7 +13,7 @@ BODY_LIMIT = Settings().max_body_bytes
 
 
 class Genes:
-    """Answers a recipe's questions. What was answered once is answered again in the same way."""
+    """Answers a recipe's questions. The same question gets the same answer again."""
 
     def __init__(self, dice: random.Random, known: dict[str, float] | None = None) -> None:
         self._dice = dice
@@ -21,12 +21,12 @@ class Genes:
 
     def _fraction(self, name: str) -> float:
         if name not in self.known:
-            # The ends are where things break.
+            # The ends of the range are the most likely to cause errors.
             self.known[name] = self._dice.choice((0.0, 1.0)) if self._dice.random() < 0.3 else self._dice.random()
         return self.known[name]
 
     def number(self, name: str, low: int, high: int) -> int:
-        """From `low` to `high`, small ones as likely as large ones by orders of magnitude."""
+        """A number from `low` to `high`, uniform on a logarithmic scale."""
         shift = 1 - low
         return max(low, min(high, round((high + shift) ** self._fraction(name)) - shift))
 
@@ -35,7 +35,7 @@ class Genes:
         return choices[min(int(self._fraction(name) * len(choices)), len(choices) - 1)]
 
     def changed(self, other: Self | None = None) -> "Genes":
-        """A child: some genes of another, some drawn anew, some nudged."""
+        """A child: some genes of another file, some new random ones, some slightly changed."""
         known = dict(self.known)
         if other and self._dice.random() < 0.3:
             known |= {name: value for name, value in other.known.items() if self._dice.random() < 0.5}
@@ -48,7 +48,7 @@ class Genes:
 
 
 def _sides(genes: Genes, most: int = 32_000_000, longest: int = 65_500) -> tuple[int, int]:
-    """Width and height within the limit on pixels, as a rule."""
+    """Width and height, mostly within the limit on pixels."""
     width = genes.number("width", 1, longest)
     pixels = genes.one_of("pixels", (most - most // 50, most // 100, most // 4, most // 100, most, most * 2))
     return width, max(1, min(longest, pixels // width))

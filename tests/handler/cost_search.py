@@ -5,7 +5,7 @@
 A recipe for each format asks for numbers and choices and builds a file of them. The answers are the file's genes. The
 search keeps the genes of the costliest files, changes some of them, and tries again. It works with limits that are
 lower than those of the service, so that one trial takes little time, and measures the worst files again with the limits
-of the service. What costs more than `Cost.excess` allows is a failure.
+of the service. A file with a higher cost than `Cost.excess` allows is a failure.
 """
 
 import argparse
@@ -30,25 +30,25 @@ from tests.handler.processes import cpu_s, descendants, memory_mb
 SIZE = 224
 SEARCH_LIMITS = Limits(cpu_s=1, wall_s=10, memory_mb=256)
 MAX_MESSAGE = 2000
-"""Characters that the message of an error may have: it is in the answer."""
+"""Maximum number of characters of an error message, because the message is in the answer."""
 
 
 class Cost(NamedTuple):
-    """What decoding one file took."""
+    """The cost of decoding one file."""
 
     cpu_s: float
-    """Of all processes, this one included."""
+    """CPU time of all processes, this one included."""
     own_cpu_s: float
-    """Of this process alone, which holds the service up."""
+    """CPU time of this process alone, during which the service is blocked."""
     mb: float
-    """Most resident memory of a worker, above an idle one."""
+    """Peak resident memory of a worker, above that of an idle one."""
     seconds: float
     outcome: str
     message: int = 0
     """Length of the error's message."""
 
     def excess(self, limits: Limits) -> list[str]:
-        """In what it is beyond its bounds, which leave some room for the system to notice."""
+        """The costs that exceed their limits. The limits allow for the delay of the system."""
         found = []
         if self.cpu_s > limits.cpu_s + 1:
             found.append(f"{self.cpu_s:.1f} s of CPU time")
@@ -69,11 +69,11 @@ class Cost(NamedTuple):
 
 
 class Meter:
-    """Measures the cost of files that one decoder decodes, one after the other."""
+    """Measures the cost of files, which one decoder decodes one after the other."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        # No file counts as slow: at the lowest priority other programs would decide what it costs.
+        # No file counts as slow, because at the lowest priority the cost would depend on other programs.
         self._slow_after_s, isolation.SLOW_AFTER_S = isolation.SLOW_AFTER_S, limits.wall_s
         before = set(descendants(os.getpid()))
         self._decoder = isolation.Decoder(limits)
@@ -137,7 +137,7 @@ class Report:
 
 
 def build(form: str, genes: Genes, dice: random.Random) -> bytes:
-    """The file of some genes, now and then with a few bytes changed."""
+    """Build a file from genes, sometimes with a few bytes changed."""
     data = RECIPES[form](genes)[:BODY_LIMIT]
     if len(data) < 200_000 and genes.one_of("damaged", (False, False, False, True)):
         data = mutated(dice, data)
@@ -145,7 +145,7 @@ def build(form: str, genes: Genes, dice: random.Random) -> bytes:
 
 
 def search(meter: Meter, formats: list[str], *, seconds: float, seed: int, kept: int = 6) -> Report:
-    """Take the formats in turn until the time is over."""
+    """Alternate between the formats until the time is over."""
     dice, report, end = random.Random(seed), Report(), monotonic() + seconds
     report.best = {form: [] for form in formats}
     while True:

@@ -1,6 +1,6 @@
-"""Builders of files that cost far more to decode than they weigh. Each takes what multiplies the cost as arguments.
+"""Builders of files whose decoding costs far more than their size suggests. The arguments multiply the cost.
 
-The defaults make a small and harmless file. `tests.handler.cost_search` looks for the arguments that cost most.
+The defaults make a small and harmless file. `tests.handler.cost_search` searches for the costliest arguments.
 """
 
 import io
@@ -20,9 +20,9 @@ def tall_tiles(number: int = 3000) -> bytes:
 
 
 def repeated_scans(width: int, height: int, repeats: int) -> bytes:
-    """A progressive JPEG whose last scan comes again and again: each one passes over the whole image."""
+    """A progressive JPEG whose last scan is repeated: each one processes the whole image."""
     whole = encode(phantom(64, 64).resize((width, height)), progressive=True)
-    last = whole.rindex(b"\xff\xc4")  # its Huffman table goes with it
+    last = whole.rindex(b"\xff\xc4")  # the last scan starts with its Huffman table
     return whole[:-2] + whole[last:-2] * repeats + whole[-2:]
 
 
@@ -46,7 +46,7 @@ def jpeg(
     fill: bytes = b"\0",
     length: int = 16,
 ) -> bytes:
-    """A JPEG put together by hand.
+    """Build a JPEG from its segments.
 
     Args:
         sampling: of the first component, as the two nibbles of its header.
@@ -236,7 +236,7 @@ def webp(width: int = 64, height: int = 64, *, chunk: bytes = b"EXIF", size: int
 
 
 def costly_files() -> dict[str, bytes]:
-    """Files that cost more than a second of CPU time, or more memory than an image may take, by what multiplies."""
+    """Files that cost more than a second of CPU time, or more memory than one image may use, by their cause."""
     from tests.handler.costly_dicom import JPEG_2000, dicom, jpeg_2000, nested_items
 
     side = 5600

@@ -1,4 +1,4 @@
-"""Builders of DICOM files that cost far more to decode than they weigh; see `tests.handler.costly`."""
+"""Builders of DICOM files whose decoding costs far more than their size suggests; see `tests.handler.costly`."""
 
 import struct
 import zlib
@@ -11,7 +11,7 @@ _LONG = ("OB", "OW", "SQ", "UN", "UT")
 
 
 def element(group: int, number: int, kind: str, value: bytes, length: int | None = None) -> bytes:
-    """An element in explicit little-endian form. `length` is what it says of itself, if that is not the truth."""
+    """An element in explicit little-endian form. `length` replaces its true length."""
     value += bytes(len(value) % 2)
     size = len(value) if length is None else length
     head = struct.pack("<HH2s", group, number, kind.encode())
@@ -44,7 +44,7 @@ def dicom(
         pixels: as they are stored; a codestream for the compressed transfer syntaxes.
         extra: elements before group 0028.
         late: elements between group 0028 and the pixels.
-        fragments: how many times an empty fragment follows that of the pixels, less one.
+        fragments: number of fragments; all except that of the pixels are empty.
     """
     kind = photometric or ("MONOCHROME2" if samples == 1 else "RGB")
     number = lambda tag, value: element(0x28, tag, "US", struct.pack("<H", value))  # noqa: E731
@@ -69,7 +69,7 @@ def dicom(
 
 
 def nested_items(number: int = 2000, depth: int = 60) -> bytes:
-    """A deflated DICOM file with so many items, each of so many sequences within sequences."""
+    """A deflated DICOM file with many items, each with nested sequences."""
     item = b""
     for _ in range(depth):
         item = sequence(0x11, 0x1001, [item])

@@ -1,4 +1,4 @@
-"""DICOM files as the tests change and compress them."""
+"""Changed and compressed DICOM files for tests."""
 
 import io
 from collections.abc import Callable
@@ -24,7 +24,7 @@ LOSSLESS_JPEG, JPEG_2000, JPEG_2000_LOSSY, JPEG_LS = (f"1.2.840.10008.1.2.4.{num
 BASELINE, HTJ2K = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.201"
 
 REAL = Path(__file__).parents[3] / "shared" / "inputs"
-"""Real compressed radiographs, where the machine has them."""
+"""Real compressed radiographs, if this machine has them."""
 
 
 def shown(data: bytes) -> np.ndarray:
@@ -32,7 +32,7 @@ def shown(data: bytes) -> np.ndarray:
 
 
 def shown_plainly(shades: np.ndarray) -> np.ndarray:
-    """What is shown of grey values from 0 to 255 that need no interpretation."""
+    """The displayed values of grey values from 0 to 255 that need no conversion."""
     return shown(png(Image.fromarray(np.rint(shades).clip(0, 255).astype(np.uint8))))
 
 
@@ -64,7 +64,7 @@ def recompressed(name: str, change: Callable[[bytes], bytes]) -> bytes:
 
 
 def compressed(syntax: str, pixels: bytes, like: np.ndarray, **attributes: object) -> bytes:
-    """A file with such compressed pixels, of the size and depth of `like`.
+    """A file with the given compressed pixels, with the size and depth of `like`.
 
     Args:
         pixels: encapsulated.

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass
 class Context:
-    """What Lambda hands over beside the event."""
+    """Lambda's context object."""
 
     aws_request_id: str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd"
     function_name: str = "xray"

@@ -1,4 +1,4 @@
-"""Throw damaged images and bodies at the service: no 5xx, no hang, no growth of memory.
+"""Send damaged images and bodies to the service, and check for 5xx answers, hangs and memory growth.
 
     python -m tests.handler.fuzz --count 10000 --seed 0
 
@@ -26,7 +26,7 @@ SLOW_S = 10.0
 """An answer that takes longer than this counts as a hang."""
 
 MAX_GROWTH_MB = 64
-"""Caches and the allocator's own slack; a leak of one small image for each input would be more."""
+"""Tolerance for caches and the allocator. A leak of one small image for each input would be more."""
 
 TYPES = ("image/jpeg", "image/png", "application/dicom", "application/octet-stream", "text/plain", "", "%%%")
 INTERESTING = (
@@ -46,7 +46,7 @@ INTERESTING = (
 
 @dataclass
 class Report:
-    """What became of all inputs."""
+    """The results of all inputs."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Report:
 
 
 def seeds() -> list[bytes]:
-    """Sound files, and some that are hostile by design."""
+    """Valid files, and some that are hostile by design."""
     colour = phantom().convert("RGB")
     found = [
         jpeg(),
@@ -88,7 +88,7 @@ def seeds() -> list[bytes]:
 
 
 def mutated(dice: random.Random, data: bytes) -> bytes:
-    """Flip, cut, repeat, insert; most of it near the front, where the headers are."""
+    """Change, cut, repeat and insert bytes, mostly near the front, where the headers are."""
     changed = bytearray(data)
     for _ in range(dice.choice((0, 1, 1, 2, 4, 16))):
         at = int(len(changed) * dice.random() ** 3)
@@ -130,7 +130,7 @@ def fuzz(client: TestClient, *, count: int, seed: int, first: int = 0, progress:
     """Send inputs number `first` to `first + count - 1`, in process."""
     report = Report()
     sound = seeds()
-    settled = first + count // 2  # what is kept until then, a buffer for each thread and decoder, is warming up
+    settled = first + count // 2  # memory that is allocated until then, such as buffers of threads, is not a leak
     start_mb = 0.0
     for number in range(first, first + count):
         if number == settled:
@@ -152,7 +152,7 @@ def fuzz(client: TestClient, *, count: int, seed: int, first: int = 0, progress:
 
 
 def resident_mb(process: int | str = "self") -> float:
-    """Memory that a process holds; 0 where /proc does not tell."""
+    """Resident memory of a process; 0 without /proc."""
     gc.collect()
     status = Path(f"/proc/{process}/status")
     if not status.exists():

@@ -1,4 +1,4 @@
-"""Images that the tests draw themselves, in every form in which images arrive."""
+"""Synthetic images for tests, in all formats."""
 
 import io
 import struct
@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 XRAYS = Path(__file__).parents[3] / "shared" / "data" / "chest-xray" / "test"
-"""Real X-rays, where the machine has them."""
+"""Real X-rays, if this machine has them."""
 
 
 def phantom(width: int = 96, height: int = 80, *, seed: int = 0) -> Image.Image:
-    """Something like a chest: two dark lungs in a bright body, with noise."""
+    """A simple chest X-ray: two dark lungs in a bright body, with noise."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     body = 190 * np.exp(-((x / 0.9) ** 4) - (y / 1.1) ** 4)
     lungs = sum(120 * np.exp(-(((x - side) / 0.28) ** 2) - (y / 0.6) ** 2) for side in (-0.42, 0.42))
@@ -37,7 +37,7 @@ def png(image: Image.Image | None = None) -> bytes:
 
 
 def noise() -> bytes:
-    """An image that is certainly no X-ray."""
+    """An image that is clearly not an X-ray."""
     return png(Image.fromarray(np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8)))
 
 
@@ -46,7 +46,7 @@ def animation() -> bytes:
 
 
 def bomb(width: int = 60_000, height: int = 60_000) -> bytes:
-    """A PNG of a few hundred bytes that says it is enormous."""
+    """A PNG of a few hundred bytes whose header has an enormous size."""
     header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 0, 0, 0, 0])
     pixels = zlib.compress(bytes(100_000))
     chunks = {b"IHDR": header, b"IDAT": pixels, b"IEND": b""}
@@ -109,7 +109,7 @@ def tiff(
 
 
 def tifffile(values: np.ndarray, **options: Any) -> bytes:
-    """A TIFF as the library of this name writes it, uncompressed: layouts that Pillow does not write."""
+    """An uncompressed TIFF of the library tifffile, for layouts that Pillow does not write."""
     import tifffile as library
 
     file = io.BytesIO()

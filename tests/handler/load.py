@@ -1,4 +1,4 @@
-"""Many clients at once against a real server on the loopback: no error, flat memory, latencies.
+"""Send images from many clients to a real server on this machine, and check for errors and memory growth.
 
 python -m tests.handler.load --clients 50 --seconds 60
 """
@@ -22,12 +22,12 @@ from tests.handler.fuzz import resident_mb
 from tests.handler.images import XRAYS, encode, phantom
 
 MAX_GROWTH_MB = 48
-"""Between the first fifth of the run, when threads and buffers have settled, and its end."""
+"""Memory growth between the first fifth of the run, when threads and buffers are allocated, and its end."""
 
 
 @dataclass
 class Report:
-    """What the clients met."""
+    """The results of the clients."""
 
     seconds: float = 0.0
     latencies_ms: list[float] = field(default_factory=list)
@@ -48,11 +48,11 @@ class Report:
 def serving(
     *prefix: str, start: str = "from handler.__main__ import main; main()", **settings: str
 ) -> Iterator[tuple[str, int]]:
-    """A server in a process of its own: its address and its process id.
+    """Start a server in another process; yields its address and its process id.
 
     Args:
         prefix: a command before the server's, such as `taskset`.
-        start: the Python code that is run.
+        start: the Python code to run.
         settings: environment variables.
     """
     with socket.socket() as free:
@@ -76,7 +76,7 @@ def serving(
 
 
 def load(url: str, process: int, *, clients: int, seconds: float) -> Report:
-    """Let so many clients send one image after the other, each over its own connection."""
+    """Let clients send one image after the other, each over its own connection."""
     images = [path.read_bytes() for path in sorted(XRAYS.glob("*/*.jpeg"))[:20]] or [encode(phantom(1200, 1000))]
     report = Report(seconds=seconds)
     end = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""What the system tells of processes: their children, CPU time and memory. Linux only."""
+"""Data of the system about processes: their children, CPU time and memory. Linux only."""
 
 import os
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
+    """Return whether a process exists and is not a zombie."""
     fields = _stat(pid)
     return bool(fields) and fields[0] not in "ZX"
 
@@ -45,7 +45,7 @@ def memory_mb(pid: int, field: str = "VmRSS") -> float:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    """Ask again and again; whether it has come true in time."""
+    """Check a condition repeatedly, and return whether it becomes true in time."""
     end = monotonic() + seconds
     while not condition():
         if monotonic() > end:

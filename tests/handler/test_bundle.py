@@ -1,4 +1,4 @@
-"""A bundle is served as it was built, or not at all."""
+"""A bundle that was changed or is invalid is not served."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,7 @@ from tests.tiny_bundle import write_tiny_bundle
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """A copy that tests may change."""
     return Path(shutil.copytree(startup.settings.bundle, tmp_path / "bundle"))
 
 
@@ -128,7 +128,7 @@ def test_the_card_says_what_the_bundle_says_about_itself(tmp_path: Path) -> None
     answer = card(Predictor(Classifier(bundle), decode), Settings())
 
     assert answer["title"] == "CLEAR, Covid or TB from chest X-rays"
-    assert "known to those who trained the model" in " ".join(answer["limits"])
+    assert "Only the people who trained the model" in " ".join(answer["limits"])
     assert "pneumonia" not in json.dumps(answer).casefold()
 
 

@@ -1,4 +1,4 @@
-"""Calibration against textbook properties, on drawn scores."""
+"""Calibration: textbook properties, on random scores."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def drawn(seed: int, classes: int, count: int = 4000) -> tuple[Array, Labels]:
-    """Calibrated probabilities, and labels drawn from them."""
+    """Calibrated probabilities, and labels sampled from them."""
     rng = np.random.default_rng(seed)
     probabilities = calibrate(np.exp(rng.normal(size=(count, classes))) / 10)
     labels = (rng.random((count, 1)) > probabilities.cumsum(axis=1)[:, :-1]).sum(axis=1)

@@ -1,4 +1,4 @@
-"""The command line, as people call it."""
+"""The command line."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_scored_is_named_with_the_reason(
 
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
-    [("MODEL_BUNDLE", "/nowhere", "is not a model bundle"), ("MAX_ITEMS", "many", "MAX_ITEMS must be a whole number")],
+    [("MODEL_BUNDLE", "/nowhere", "is not a model bundle"), ("MAX_ITEMS", "many", "MAX_ITEMS must be an integer")],
 )
 def test_what_cannot_be_started_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, said: str
@@ -141,7 +141,7 @@ def test_settings_are_listed_with_what_they_do(
 
 @contextmanager
 def serving(log: Path, *options: str, **variables: str) -> Iterator[httpx2.Client]:
-    """`serve` in a process of its own."""
+    """`serve` in another process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -187,7 +187,7 @@ def test_serve_below_a_prefix(tmp_path: Path, options: list[str], variables: dic
             links = re.findall(r'(?:href|src)="([^"#:]+)"', page.text)
             assert {"page/style.css", "page/script.js", "v1/model", "openapi.json"} <= set(links)
             assert {client.get(page.url.join(link)).status_code for link in links} == {200}
-        # Without the slash the page's links would lead out of the prefix.
+        # Without the slash, the links of the page would not contain the prefix.
         bare = client.get("/xray")
         assert (bare.status_code, bare.headers["location"]) == (307, "xray/")
         assert "x-content-type-options" in bare.headers

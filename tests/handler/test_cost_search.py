@@ -1,4 +1,4 @@
-"""The short form of `python -m tests.handler.cost_search`, and what the long form has found."""
+"""The short form of `python -m tests.handler.cost_search`, and the files that the long form has found."""
 
 import sys
 from collections.abc import Iterator

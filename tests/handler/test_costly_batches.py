@@ -1,4 +1,4 @@
-"""Costly images among good ones, in batches and queues: the good ones are scored, and nothing comes again."""
+"""Costly images among good ones, in batches and queues: the good ones are scored, and no message is sent again."""
 
 import gc
 import json
@@ -39,7 +39,7 @@ class MemoryStorage:
         self.objects[uri] = data
 
     def lines(self) -> dict[str, dict[str, Any]]:
-        """All answers, by the image that they are about."""
+        """All answers, by image."""
         answers = [data for uri, data in self.objects.items() if uri.startswith("s3://answers/")]
         return {line["s3_uri"]: line for answer in answers for line in map(json.loads, answer.splitlines())}
 
@@ -53,7 +53,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
 
 @pytest.fixture
 def invoke(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Lambda's entry point with a storage and so much time."""
+    """Lambda's entry point with a storage and a time limit."""
 
     def run(event: dict[str, Any], storage: MemoryStorage, seconds: float = 600) -> dict[str, Any]:
         monkeypatch.setattr(lambda_entry, "_batches", Batches(SETTINGS, predictor, storage))  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def test_a_costly_image_in_a_queue_is_an_answer(invoke) -> None:
 
     assert answer == {"batchItemFailures": []}
     assert outcomes(storage) == {f"good{n}": True for n in range(8)} | {"costly": 413, "text": 415}
-    assert "costs too much" in storage.lines()["s3://images/costly"]["error"]["detail"]
+    assert "Decoding takes more than" in storage.lines()["s3://images/costly"]["error"]["detail"]
 
 
 def test_more_costly_images_than_may_be_slow_at_once_are_answers_too(invoke) -> None:
@@ -120,7 +120,7 @@ def test_an_image_that_was_begun_in_time_ends_in_time(invoke) -> None:
 
 
 def test_a_batch_keeps_no_image_that_was_refused(predictor: Predictor) -> None:
-    """Else a batch of a hundred images would have all of them in memory at its end."""
+    """Otherwise a batch of a hundred images would have all of them in memory at its end."""
 
     class Fresh(MemoryStorage):
         def read(self, uri: str) -> bytes:

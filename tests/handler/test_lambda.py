@@ -168,7 +168,7 @@ def test_a_bug_in_a_batch_keeps_its_secrets(
     monkeypatch.setattr("handler.batch.Batches._line", explode)
     monkeypatch.setattr("handler.batch.Storage.read", lambda *_args: jpeg())
 
-    # THEN Lambda, which writes what is raised to the log, learns its kind, and the log the place
+    # THEN the exception, which Lambda writes to the log, has only its type, and the log has the place
     with pytest.raises(RuntimeError, match="ZeroDivisionError") as raised:
         invoke(load(name))
     log = capsys.readouterr().out

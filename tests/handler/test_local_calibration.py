@@ -1,4 +1,4 @@
-"""A calibration that is fitted on images of another place."""
+"""A calibration that is fitted on images of another hospital."""
 
 import dataclasses
 import json

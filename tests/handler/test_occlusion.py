@@ -1,4 +1,4 @@
-"""Occlusion maps of scores whose evidence is known."""
+"""Occlusion maps of scores that depend on known regions."""
 
 import numpy as np
 import pytest

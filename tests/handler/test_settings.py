@@ -1,4 +1,4 @@
-"""Environment variables: read once, checked all together."""
+"""Environment variables: they are read once and checked together."""
 
 import dataclasses
 import sys

@@ -1,6 +1,6 @@
-"""What must hold when Lambda starts many instances from one snapshot of an initialized one (parameter `SnapStart`).
+"""Properties of instances that Lambda starts from one snapshot of an initialized instance (parameter `SnapStart`).
 
-A fork is such a copy: of everything that the process has in memory after its initialization.
+A fork is a similar copy: it contains all memory of the process after its initialization.
 """
 
 import json
@@ -30,7 +30,7 @@ for number in range({COPIES}):
 
 
 def started() -> list[dict[str, object]]:
-    """What copies of one initialized process answer to the same request."""
+    """The answers of copies of one initialized process to the same request."""
     environment = os.environ | {
         "AWS_ACCESS_KEY_ID": "AKIASNAPSHOT",
         "AWS_SECRET_ACCESS_KEY": "secret",

@@ -1,4 +1,4 @@
-"""S3 input, uploads and batches, against a server that speaks S3 over HTTP, with the real client."""
+"""S3 input, uploads and batches, with the real client and a server that implements S3 over HTTP."""
 
 import base64
 import dataclasses
@@ -174,7 +174,7 @@ def test_a_service_without_credentials_says_so_to_its_operator(
 
 @contextmanager
 def refusing(http_status: int, code: str) -> Iterator[str]:
-    """An S3 that refuses everything so."""
+    """An S3 server that refuses all requests with this error."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -199,9 +199,9 @@ def refusing(http_status: int, code: str) -> Iterator[str]:
     [
         (403, "InvalidAccessKeyId", (500, "internal-error"), "renew"),
         (400, "ExpiredToken", (500, "internal-error"), "renew"),
-        (400, "InvalidRequest", (404, "input-not-found"), "how it is encrypted"),
+        (400, "InvalidRequest", (404, "input-not-found"), "Check its encryption"),
         (400, "KMS.DisabledException", (404, "input-not-found"), "KMS.DisabledException"),
-        (400, "ThrottlingException", (503, "storage-error"), "try again later"),
+        (400, "ThrottlingException", (503, "storage-error"), "Try again later"),
     ],
 )
 def test_what_s3_refuses_for_good_is_no_passing_trouble(
@@ -240,7 +240,7 @@ def test_an_output_bucket_that_is_not_there_is_no_missing_image(s3, predictor: P
 def test_a_large_file_goes_by_way_of_an_upload(client: TestClient) -> None:
     import httpx2
 
-    # WHEN a form is asked for, filled in as it says, and its address sent back
+    # WHEN a form is requested and filled in, and its address is sent
     form = client.post("/v1/uploads", json={"content_type": "image/jpeg"})
     assert form.status_code == 201
     upload = form.json()
@@ -249,7 +249,7 @@ def test_a_large_file_goes_by_way_of_an_upload(client: TestClient) -> None:
     answer = client.post(PATH, json={"s3_uri": upload["s3_uri"]})
 
     assert answer.json()["predictions"][0]["label"]
-    # THEN the form was for that, and for a short time, only
+    # THEN the form is only valid for this upload, and for a short time
     assert upload["max_bytes"] == 100_000
     policy = json.loads(base64.b64decode(upload["fields"]["policy"]))
     assert ["content-length-range", 1, 100_000] in policy["conditions"]
@@ -469,7 +469,7 @@ def test_a_notification_without_a_place_for_its_answer_says_how_to_wire_it(
     settings = Settings(buckets=("xrays",))
     monkeypatch.setattr(lambda_entry, "_batches", Batches(settings, predictor, Storage(settings)))
 
-    with pytest.raises(SettingsError, match="set OUTPUT_S3_URI"):
+    with pytest.raises(SettingsError, match="Set OUTPUT_S3_URI"):
         lambda_entry.lambda_handler(load(name), Context())
 
 
@@ -492,7 +492,7 @@ def test_a_notification_in_times_of_trouble_is_left_for_another_attempt(
     ],
 )
 def test_a_notification_of_something_else_says_what_is_expected(entry, event: dict) -> None:
-    with pytest.raises(MalformedRequest, match="send an S3 notification") as raised:
+    with pytest.raises(MalformedRequest, match="Send an S3 notification") as raised:
         entry(event)
 
     assert "DOE" not in str(raised.value)
@@ -514,7 +514,7 @@ def test_a_message_with_half_a_letter_spoils_no_other(entry, s3) -> None:
     bodies = {"half": '{"s3_uri": "s3://xrays/\\ud800"}', "whole": '{"s3_uri": "s3://xrays/two.jpg"}'}
     records = [{"eventSource": "aws:sqs", "messageId": name, "body": body} for name, body in bodies.items()]
 
-    # An image that can never be scored is an answer, and no failure.
+    # An image that cannot be scored has an error as its result, and is not a failure.
     assert entry({"Records": records}) == {"batchItemFailures": []}
 
     keys = [found["Key"] for found in s3.list_objects_v2(Bucket="answers")["Contents"]]

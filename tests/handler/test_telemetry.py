@@ -1,4 +1,4 @@
-"""Logs and metrics as CloudWatch gets them: the standard output of a process that thinks it is in Lambda."""
+"""Logs and metrics for CloudWatch: the standard output of a process with the environment of Lambda."""
 
 import base64
 import json
@@ -24,13 +24,13 @@ from tests.handler.images import noise
 EMBEDDED = EMBEDDED_BUNDLE / CONTRACT_FILE
 
 MOST_BYTES = 700
-"""Of all lines about one image without warnings."""
+"""Maximum number of bytes of all lines for one image without warnings."""
 
 WARNED_BYTES, WARNING_BYTES = 30, 64
-"""That an image with warnings adds to its line, and each of them, with a code of up to 15 characters."""
+"""Bytes that an image with warnings adds to its line, and that each warning adds with a code of up to 15 characters."""
 
 ACCESS_LOG_BYTES = 90
-"""Of them the line that API Gateway adds: see `tests/infra/test_template.py`."""
+"""Bytes of the line that API Gateway adds, as a part of these: see `tests/infra/test_template.py`."""
 
 CODE = """
 import handler.lambda_entry as entry
@@ -54,7 +54,7 @@ def output_of(*events: str, **environment: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def written() -> list[dict]:
-    """Two images that are scored, one that is no image, one that is no X-ray."""
+    """Two images that are scored, one file that is not an image, and one image that is not an X-ray."""
     text = "load('function_url', body='dGV4dA==')"
     unlike = f"load('function_url', body='{base64.b64encode(noise()).decode()}')"
     unforced = f"{unlike} | {{'rawQueryString': ''}}"
@@ -106,7 +106,7 @@ def test_the_namespace_and_the_level_can_be_set() -> None:
     [only] = output_of("load('rest_api')", METRICS_NAMESPACE="Ward3", LOG_LEVEL="ERROR")
 
     assert directive(only)["Namespace"] == "Ward3"
-    # Metrics are no log: they are written at any level, and nothing else is.
+    # Metrics are written at every level, and logs are not.
     assert set(only) == {"model_version", "_aws", *(metric["Name"] for metric in directive(only)["Metrics"])}
 
 

@@ -1,8 +1,8 @@
-"""AWS on this machine, for bulk runs: S3, SQS and Step Functions by moto over HTTP, Lambda by its own emulator.
+"""AWS on this machine, for bulk runs: S3, SQS and Step Functions of moto over HTTP, and Lambda's emulator.
 
-Moto's interpreter of state machines lacks what a Distributed Map needs to read more than 1,000 keys and to hand items
-over in batches, and cannot put an object whose body is JSON; all three are taught to it here. It does not hold runs to
-their tolerated share of failures either.
+In moto's interpreter of state machines, a Distributed Map cannot read more than 1,000 keys or make batches of items,
+and a state cannot put an object whose body is JSON. This module adds all three. The interpreter also ignores the
+tolerated share of failures.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @contextlib.contextmanager
 def emulated_function(log: Path, **variables: str) -> Iterator[str]:
-    """The function as Lambda runs it; yields the address of the emulator."""
+    """Run the function in Lambda's emulator; yields the address of the emulator."""
     port = free_port()
     emulator = (require_emulator(), "--runtime-interface-emulator-address", f"127.0.0.1:{port}")
     runtime = ("--runtime-api-address", f"127.0.0.1:{free_port()}", sys.executable, "-m", "awslambdaric")
@@ -89,15 +89,15 @@ def invoke(function: str, event: object) -> Any:
 
 
 Fault = Callable[[dict[str, Any], int], str | None]
-"""Says of an event and the number of the attempt, from 1, what goes wrong: "throttled", "crashed" before the work, or
-"lost" after it; or nothing."""
+"""Returns the fault for an event and the number of the attempt, from 1: "throttled", "crashed" before the work, "lost"
+after it, or ""."""
 
 
 @contextlib.contextmanager
 def faulty(function: str, fault: Fault) -> Iterator[str]:
-    """Lambda's own API before an emulated function, with injected failures; yields its address."""
+    """Serve Lambda's API for an emulated function, with injected failures; yields its address."""
     attempts: dict[bytes, int] = {}
-    lock = threading.Lock()  # the emulator, like one instance, does one thing at a time
+    lock = threading.Lock()  # the emulator handles one event at a time, like an instance
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -142,7 +142,7 @@ def faulty(function: str, fault: Fault) -> Iterator[str]:
 def run_state_machine(
     definition: str, wanted: dict[str, Any], function: str, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Any]:
-    """Interpret a state machine to its end.
+    """Run a state machine to its end.
 
     Args:
         definition: with everything substituted; function ARNs are `function`.

@@ -1,4 +1,4 @@
-"""Images, built once for all tests that need them."""
+"""Container images, which are built once for all tests."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from tests.infra.engine import require_engine
 
 @pytest.fixture(scope="session")
 def image() -> Callable[[str], str]:
-    """Build a target of the Dockerfile; a layer that is there already is not built again."""
+    """Build a target of the Dockerfile. Existing layers are reused."""
     require_engine()
 
     def build(target: str) -> str:

@@ -1,4 +1,4 @@
-"""The real tools, where this machine has them: what `infra.engine` finds, or a test that skips and says why."""
+"""The real tools that `infra.engine` finds. If one is missing, the test is skipped with the reason."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ RUN_READ_ONLY = (*LOCKED_DOWN, "--memory", "512m", "--cpus", "1")
 
 
 def run(*command: object, timeout: float = 900, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run to the end, both streams captured; the caller judges the status."""
+    """Run a command and capture both streams. The caller checks the status."""
     return subprocess.run(
         [str(part) for part in command],
         capture_output=True,
@@ -34,7 +34,7 @@ def run(*command: object, timeout: float = 900, **options: object) -> subprocess
 
 
 def require_engine() -> None:
-    """Skip the test where no engine answers or the base image can neither be found nor pulled."""
+    """Skip the test if the engine does not answer, or if the base image is missing and cannot be pulled."""
     if shutil.which("docker") is None or run("docker", "info").returncode != 0:
         pytest.skip("no Docker engine answers: start one and set DOCKER_HOST")
     if run("docker", "image", "inspect", BASE).returncode != 0 and run("docker", "pull", BASE).returncode != 0:
@@ -68,7 +68,7 @@ def free_port() -> int:
 
 
 def wait_until_up(url: str, seconds: float = 120) -> None:
-    """Wait until anything at all answers at a URL."""
+    """Wait until a URL gives any answer."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -85,7 +85,7 @@ def wait_until_up(url: str, seconds: float = 120) -> None:
 
 @contextlib.contextmanager
 def container(image: str, *options: object) -> Iterator[str]:
-    """A container that runs in the background, by its id; gone afterwards, its log in the report of a failed test."""
+    """Run a container in the background and yield its id. It is removed afterwards; a failed test reports its log."""
     with engine.container(image, *options) as identity:
         try:
             yield identity

@@ -1,7 +1,7 @@
-"""The front doors of `template.yaml` on this machine: HTTP requests become Lambda events, and answers HTTP responses.
+"""The front doors of `template.yaml` on this machine: convert HTTP requests to Lambda events, and answers to responses.
 
-`sam local` plays API Gateway alone. The events have the form that AWS documents for each front door, as far as the
-service reads them.
+`sam local` emulates only API Gateway. The events have the form that AWS documents for each front door, with the fields
+that the service reads.
 """
 
 import base64
@@ -18,7 +18,7 @@ Request = tuple[str, str, dict[str, str], bytes]
 
 
 def rest_api_event(request: Request) -> dict[str, Any]:
-    """As the REST API of the template sends it, every body in base64."""
+    """Make an event of the template's REST API, with every body in base64."""
     method, target, headers, body = request
     url = urlsplit(target)
     query = parse_qs(url.query)
@@ -47,7 +47,7 @@ def rest_api_event(request: Request) -> dict[str, Any]:
 
 
 def function_url_event(request: Request) -> dict[str, Any]:
-    """As a function URL sends it: header names in small letters, text bodies as they are."""
+    """Make an event of a function URL, with header names in lower case and text bodies unchanged."""
     method, target, headers, body = request
     url = urlsplit(target)
     small = {name.lower(): value for name, value in headers.items()}

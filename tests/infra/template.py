@@ -1,4 +1,4 @@
-"""`template.yaml` as CloudFormation sees it once parameters and conditions are known."""
+"""`template.yaml`, evaluated for parameters and conditions as by CloudFormation."""
 
 import re
 from collections.abc import Callable
@@ -30,17 +30,17 @@ NO_VALUE = object()
 
 
 def load() -> dict[str, Any]:
-    """The template as it is written."""
+    """The template without evaluation."""
     return dict(yaml.load((ROOT / "template.yaml").read_text(encoding="utf-8"), _Loader))
 
 
 def resolved(template: dict[str, Any], **parameters: Any) -> dict[str, Any]:
-    """The template's resources with every `Fn::If` decided; parameters left out have their defaults."""
+    """The template's resources with every `Fn::If` evaluated; missing parameters have their defaults."""
     return walked(template, "Resources", **parameters)
 
 
 def refused(template: dict[str, Any], **parameters: Any) -> list[str]:
-    """What the rules of the template say against these parameters; those left out have their defaults."""
+    """The messages of the rules that these parameters violate; missing parameters have their defaults."""
     holds = _conditions(template, parameters)
     return [
         assertion["AssertDescription"]
@@ -52,7 +52,7 @@ def refused(template: dict[str, Any], **parameters: Any) -> list[str]:
 
 
 def _conditions(template: dict[str, Any], parameters: dict[str, Any]) -> Callable[[Any], bool]:
-    """Decides conditions."""
+    """Evaluates conditions."""
     values = {name: about["Default"] for name, about in template["Parameters"].items()} | parameters
 
     def scalar(node: Any) -> Any:
@@ -79,7 +79,7 @@ def _conditions(template: dict[str, Any], parameters: dict[str, Any]) -> Callabl
 
 
 def walked(template: dict[str, Any], section: str, **parameters: Any) -> dict[str, Any]:
-    """A section of the template with every `Fn::If` decided, and without what has a condition that is false."""
+    """A section of the template with every `Fn::If` evaluated, without parts whose condition is false."""
     condition = _conditions(template, parameters)
     decided = {name: condition(node) for name, node in template["Conditions"].items()}
 
@@ -104,8 +104,8 @@ def fires(template: dict[str, Any], alarm: dict[str, Any], metrics: dict[str, fl
 
     Args:
         alarm: its properties.
-        metrics: of the period, by name; what is left out has no data.
-        parameters: those left out have their defaults.
+        metrics: metrics of the period, by name; missing ones have no data.
+        parameters: missing ones have their defaults.
     """
     values = {name: about["Default"] for name, about in template["Parameters"].items()} | parameters
     named = {
@@ -125,12 +125,12 @@ def fires(template: dict[str, Any], alarm: dict[str, Any], metrics: dict[str, fl
     threshold = alarm["Threshold"]
     limit = values[threshold["Ref"]] if isinstance(threshold, dict) else threshold
     breaches = {"GreaterThanThreshold": found > limit, "GreaterThanOrEqualToThreshold": found >= limit}
-    assert alarm["TreatMissingData"] == "notBreaching"  # NaN is no data, and fires nothing
+    assert alarm["TreatMissingData"] == "notBreaching"  # NaN means no data, which triggers no alarm
     return bool(breaches[alarm["ComparisonOperator"]])
 
 
 def public_routes(resources: dict[str, Any]) -> list[str]:
-    """Every way to the function that asks nobody who he is."""
+    """All access paths to the function without authentication."""
     found = []
     for name, resource in resources.items():
         properties = resource.get("Properties", {})

@@ -18,7 +18,7 @@ OLDEST_EMULATOR = 10
 
 COUNT = 110
 TOLERANCE = 1e-5
-"""On probabilities. Measured differences are below 1.2e-7."""
+"""Tolerance of probabilities. Measured differences are below 1.2e-7."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Bulk runs: the committed state machine and the real function, S3 and SQS over HTTP, with failures injected."""
+"""Bulk runs: the state machine of the template and the real function, S3 and SQS over HTTP, with injected failures."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def objects(s3: Any, prefix: str) -> dict[str, bytes]:
 
 
 def tally(found: dict[str, bytes]) -> tuple[list[str], list[str], list[str]]:
-    """Keys that were scored, those that are answered with an error, and those of batches listed as failed."""
+    """Keys of scored images, of images with an error, and of failed batches."""
     scored, refused, lost = [], [], []
     for key, data in found.items():
         if key.endswith(".jsonl"):
@@ -77,7 +77,7 @@ def tally(found: dict[str, bytes]) -> tuple[list[str], list[str], list[str]]:
 
 
 def trouble(event: dict[str, Any], attempt: int) -> str | None:
-    """Of 51 batches: some are throttled or crash at first, some lose their answer after the work, two never succeed."""
+    """Faults of 51 batches: some are throttled or crash at first, some lose their answer, two never succeed."""
     batch = int(event["Items"][0]["Key"].removesuffix(".jpg").rpartition("/")[2]) // BATCH_SIZE
     if batch in NEVER:
         return "crashed"
@@ -110,7 +110,7 @@ def test_every_image_is_scored_once_or_listed_as_failed(
     assert set(lost) == never
     assert set(refused) == {keys[number] for number in UNREADABLE} - never
 
-    # Doing it again leaves every answer as it was; what had failed is scored, now that the function is well.
+    # A second run does not change results. Images that failed are scored now, without the injected faults.
     shared = {"bucket": "xrays", "output_bucket": "answers", "output_prefix": "runs/1"}
     for batch in (0, 3, *NEVER):
         items = [{"Key": key} for key in batches[batch]]
@@ -209,7 +209,7 @@ def test_a_run_is_started_on_the_stack_s_own_state_machine(aws: str) -> None:  #
     outputs = [{"OutputKey": "BulkArn", "OutputValue": arn["stateMachineArn"]}]
 
     class Session:
-        """boto3's, but for a stack that is described without being deployed."""
+        """A session of boto3 with the description of a stack that is not deployed."""
 
         def client(self, service: str) -> Any:
             return client if service == "stepfunctions" else self

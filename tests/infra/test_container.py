@@ -1,4 +1,4 @@
-"""The images as they are deployed: what they weigh, and that they answer with nothing to write to and no network."""
+"""The container images: their size, and that they answer with a read-only file system and without a network."""
 
 import base64
 import json
@@ -70,7 +70,7 @@ for attempt in range(100):
 
 
 def invoke(identity: str, event: object) -> dict[str, Any]:
-    """Ask the emulator from inside the container, which has no network to ask over."""
+    """Send an event from inside the container, because the container has no network."""
     script = f"EVENT = {json.dumps(event).encode()!r}\n{INVOKE}"
     return dict(json.loads(run("docker", "exec", "--interactive", identity, "python", "-", input=script).stdout))
 
@@ -106,7 +106,7 @@ def test_lambda_passes_the_smoke_test_behind_each_front_door(image: Image, door:
     emulator = f"{require_emulator()}:{EMULATOR_PLACE}:ro"
     port = free_port()
     options = ("--publish", f"127.0.0.1:{port}:8080", "--volume", emulator)
-    one_at_a_time = threading.Lock()  # as an instance works
+    one_at_a_time = threading.Lock()  # like an instance
 
     def ask(event: dict[str, Any]) -> dict[str, Any]:
         url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
@@ -121,7 +121,7 @@ def test_lambda_passes_the_smoke_test_behind_each_front_door(image: Image, door:
 
 @pytest.mark.parametrize("target", ["lambda", "server"])
 def test_every_module_that_a_cold_start_loads_is_compiled(image: Image, target: str) -> None:
-    # Python says of each module where its code comes from, in all processes.
+    # Python prints the origin of each module's code, in all processes.
     options = [*RUN_READ_ONLY, "--network", "none", "--env", "PYTHONVERBOSE=1"]
     if target == "lambda":
         options += ["--volume", f"{require_emulator()}:{EMULATOR_PLACE}:ro"]
@@ -140,7 +140,7 @@ def test_every_module_that_a_cold_start_loads_is_compiled(image: Image, target: 
 def test_lambda_image_may_be_snapshotted(image: Image) -> None:
     labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image("lambda")))
     assert labels["com.amazonaws.lambda.feature.snapstart"] == "Allow"
-    # What Lambda's runtime client needs to run hooks before a snapshot and after a restore.
+    # Lambda's runtime client needs it to run hooks before a snapshot and after a restore.
     hooks = "import awslambdaric.lambda_runtime_hooks_runner"
     docker("run", "--rm", "--network", "none", "--entrypoint", "python", image("lambda"), "-c", hooks)
 
@@ -165,7 +165,7 @@ def test_server_passes_the_tests_of_the_source_tree(image: Image) -> None:
         url = f"http://127.0.0.1:{port}"
         wait_until_up(f"{url}/readyz")
         tests = [f"tests/handler/http/test_{name}.py" for name in ("predictions", "problems")]
-        # The one that breaks the service from within cannot reach into a container.
+        # The test that injects a fault into the process cannot do this in a container.
         done = run(
             sys.executable, "-m", "pytest", "-q", "-k", "not unexpected", *tests, env=os.environ | {"SERVICE_URL": url}
         )
@@ -214,7 +214,7 @@ def test_the_container_serves_a_bundle_from_the_hub(
         hub.fault("GET /storage/", "tamper", times=99)
         done = run("docker", "run", "--rm", "--network", "host", *RUN_READ_ONLY, *options, name, *command)
     assert done.returncode == 2
-    assert "did not arrive as published" in done.stderr
+    assert "differ from the published files" in done.stderr
 
 
 COSTLY = {"tiles": tall_tiles(), "scans": jpeg(5600, 5600, 4, frame=0xCA, scans=400)}

@@ -1,4 +1,4 @@
-"""The paper calculation."""
+"""The cost estimates."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.handler.test_telemetry import ACCESS_LOG_BYTES, MOST_BYTES
 
 def test_it_adds_up() -> None:
     run = estimate(1_000_000, ms=10, memory=1024, batch_size=100, concurrency=100)
-    # 10,000 batches of 1.15 s on a gigabyte, a hundred at once.
+    # 10,000 batches of 1.15 s with a gigabyte, a hundred concurrent ones.
     assert run.hours == pytest.approx(11_500 / 100 / 3600)
     assert run.dollars["Lambda time"] == pytest.approx(11_500 * 0.0000166667)
     assert run.dollars["S3 reads"] == pytest.approx(0.4)
@@ -26,8 +26,8 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--ms", "20"]) == 0
     printed = capsys.readouterr().out
     assert "| 1 million | 10 million | 100 million |" in printed
-    assert "| batches at once | 100 | 500 | 1,000 |" in printed
-    assert "in all, $" in printed
+    assert "| concurrent batches | 100 | 500 | 1,000 |" in printed
+    assert "total, $" in printed
 
 
 def test_a_million_over_https_adds_up() -> None:
@@ -51,5 +51,5 @@ def test_the_table_has_every_front_door_architecture_and_share(capsys: pytest.Ca
     printed = capsys.readouterr().out
     assert printed.splitlines()[0].count("FUNCTION_URL") == printed.splitlines()[0].count("arm64") == 2
     for share in ("0.1", "1", "10"):
-        assert f"in all, {share} % cold" in printed
+        assert f"total, {share} % cold" in printed
     assert "SnapStart with 1769 MB" in printed

@@ -1,4 +1,4 @@
-"""The pre-traffic hook: it lets a version through that scores the golden image as expected, and no other."""
+"""The pre-traffic hook accepts only a version that scores the golden image as expected."""
 
 import io
 import json
@@ -19,7 +19,7 @@ CALL = {"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "e-1"}
 
 
 class Aws:
-    """Lambda and CodeDeploy, as far as the hook calls them."""
+    """The parts of Lambda and CodeDeploy that the hook calls."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -42,7 +42,7 @@ class Aws:
 
 @pytest.fixture
 def verdict(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What the hook tells CodeDeploy of a version that answers so."""
+    """The report of the hook to CodeDeploy for a version with this answer."""
     monkeypatch.setenv("NEW_VERSION", "arn:of:version")
 
     def of(answer: Any) -> str | None:
@@ -100,7 +100,7 @@ def test_a_version_is_checked_at_any_prevalence(verdict: Any, classifier: Classi
     made = Predictor(classifier, decode, {POSITIVE: share}).predict(IMAGE.read_bytes(), force=True)
     assert made["prevalence"]["PNEUMONIA"] == pytest.approx(share)
     assert verdict(spoiled(predictions=lambda found: found[0].update(made))) == "Succeeded"
-    # As the same version would answer if it were undecided.
+    # The answer of the same version with equal probabilities.
     undecided = dict(made) | {"probabilities": made["prevalence"]}
     assert verdict(spoiled(predictions=lambda found: found[0].update(undecided))) == "Failed"
 

@@ -1,4 +1,4 @@
-"""The committed template in SAM's own emulation: built, served, and asked with curl."""
+"""The template in SAM's emulation: it is built, served, and called with curl."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ EVENTS = sorted((ROOT / "tests" / "handler" / "events").glob("*.json"))
 def built(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder that `sam build` filled."""
     sam = require_tool("sam")
-    image("sam")  # its layers, so that what is timed and may fail below is SAM
+    image("sam")  # builds the layers first, so that only SAM is timed below
     folder = tmp_path_factory.mktemp("sam") / "build"
     done = run(sam, "build", "--build-dir", folder, "--no-cached", env=sam_environment())
     assert done.returncode == 0, done.stdout + done.stderr
@@ -34,7 +34,7 @@ def built(image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module", params=["FrontDoor=REST_API SnapStart=OFF", "FrontDoor=FUNCTION_URL SnapStart=ON"])
 def url(built: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
-    """`sam local start-api`. It serves the REST API whatever the front door is."""
+    """`sam local start-api`. It serves the REST API for every front door."""
     port = free_port()
     log = tmp_path_factory.mktemp("log") / "sam"
     command = [require_tool("sam"), "local", "start-api", *of(built), "--port", port]
@@ -46,7 +46,7 @@ def url(built: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.F
             cwd=ROOT,
             stdout=output,
             stderr=output,
-            # Where the tests run in a shell's background, they inherit that it is ignored.
+            # Tests in the background of a shell inherit that this signal is ignored.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
@@ -54,12 +54,12 @@ def url(built: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.F
         yield f"http://127.0.0.1:{port}"
     finally:
         print(log.read_text()[-3000:])
-        process.send_signal(signal.SIGINT)  # on which SAM takes its containers down
+        process.send_signal(signal.SIGINT)  # SAM then removes its containers
         process.wait(timeout=60)
 
 
 def of(built: Path) -> tuple[object, ...]:
-    """Options for a build that is not where SAM looks for it."""
+    """Options for a build in another folder than SAM's default."""
     return "--template", built / "template.yaml", "--config-file", ROOT / "samconfig.toml"
 
 
@@ -103,8 +103,8 @@ def test_sam_invokes_with_every_stored_event(built: Path, event: Path) -> None:
     elif event.stem in ("warm_up", "schedule"):
         assert answer["warm"] is True
     elif event.stem.startswith("queue"):
-        # Without buckets to read and to write, every message that points to an image comes again.
+        # Without access to buckets, every message with an image is received again.
         assert len(answer["batchItemFailures"]) >= 1
     else:
-        errors = {"unknown": "UnknownEvent", "map_batch": "BucketNotAllowed"}  # notifications: no place for answers
+        errors = {"unknown": "UnknownEvent", "map_batch": "BucketNotAllowed"}  # notifications: no address for results
         assert answer["errorType"] == errors.get(event.stem, "SettingsError"), answer

@@ -1,4 +1,4 @@
-"""The smoke test itself: it must fail where something is wrong, and sign as API Gateway wants it."""
+"""The smoke test: it fails if an answer is wrong, and signs requests as API Gateway requires."""
 
 import contextlib
 import threading
@@ -38,7 +38,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def guarded_url() -> Iterator[str]:
-    """The service behind a door that asks, as API Gateway does, for an API key or for a token of the user pool."""
+    """The service behind a proxy that requires an API key or a token, like API Gateway."""
     from handler.http.app import app
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:

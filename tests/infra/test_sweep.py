@@ -1,4 +1,4 @@
-"""The sweep over memory sizes: its arithmetic, its rule, and a short run on real containers."""
+"""The sweep over memory sizes: its arithmetic, its recommendation, and a short run with real containers."""
 
 import json
 import math
@@ -123,7 +123,7 @@ def test_what_is_missing_or_too_large_is_said_in_one_line(tmp_path: Path, capsys
 
 @pytest.fixture(scope="module")
 def name(image: Callable[[str], str]) -> str:
-    """The image, where it and the emulator can be had."""
+    """The image, if it and the emulator are available."""
     require_emulator()
     return image("lambda")
 

@@ -1,4 +1,4 @@
-"""What the template promises: who may call, what may be touched, and that its parts fit together."""
+"""The template: access, permissions, and the references between its parts."""
 
 import copy
 import json
@@ -64,7 +64,7 @@ def test_each_front_door_comes_without_the_other(template: dict[str, Any], mode:
     address = url["FunctionUrl"]["Properties"]
     assert (address["AuthType"], address["Qualifier"]) == (mode, "live")
     assert "Cors" not in address
-    # Nothing that is left refers to what is not there, but by way of a condition.
+    # The remaining parts only refer to existing parts, except through conditions.
     for door, resources in zip(DOORS, (rest, url), strict=True):
         outputs = walked(template, "Outputs", FrontDoor=door, AuthMode=mode)
         named = {name.partition(".")[0] for name in refs([resources, outputs]) | attributes([resources, outputs])}
@@ -85,7 +85,7 @@ def test_a_function_url_answers_for_cors_in_place_of_the_service(template: dict[
         ("expose_headers", "ExposeHeaders"),
     ):
         assert {each.lower() for each in middleware.kwargs[ours]} == {each.lower() for each in cors[theirs]}
-    # No key is sent to a function URL.
+    # Callers do not send a key to a function URL.
     assert {each.lower() for each in middleware.kwargs["allow_headers"]} - {"x-api-key"} == set(cors["AllowHeaders"])
 
 
@@ -117,7 +117,7 @@ def test_snapstart_is_off_unless_it_is_said_and_possible(template: dict[str, Any
     for state, apply_on in (("OFF", "None"), ("ON", "PublishedVersions")):
         function = resolved(template, SnapStart=state)["InferenceFunction"]["Properties"]
         assert function["SnapStart"] == {"ApplyOn": apply_on}
-        # Lambda takes no snapshots with more than the 512 MB that a function has unasked.
+        # Lambda does not support snapshots with more temporary storage than the default of 512 MB.
         assert "EphemeralStorage" not in function
         assert function["VersionDeletionPolicy"] == "Delete"
     assert template["Parameters"]["SnapStart"]["Default"] == "OFF"
@@ -161,7 +161,7 @@ def test_each_mode_asks_in_its_own_way(template: dict[str, Any], mode: str, sche
 
 
 UNBOUND = {"logs:", "xray:"}
-"""Services whose actions here know no resources: delivery of logs, and traces."""
+"""Services whose actions do not support resources: log delivery and traces."""
 
 
 def test_no_statement_allows_everything(template: dict[str, Any]) -> None:
@@ -181,18 +181,18 @@ def test_no_statement_allows_everything(template: dict[str, Any]) -> None:
 
 def test_the_function_has_no_rights_but_those_written_here(template: dict[str, Any]) -> None:
     resources = resolved(template, AllowedBuckets="a,b")
-    # SAM adds rights of its own to a role that it makes.
+    # SAM adds permissions to a role that it creates.
     assert resources["InferenceFunction"]["Properties"]["Role"] == {"Fn::GetAtt": ["FunctionRole", "Arn"]}
     role = resources["FunctionRole"]["Properties"]
     assert "ManagedPolicyArns" not in role
     [policy] = role["Policies"]
-    # What `TakeArrivals` is for: Lambda asks for these on the queue before it makes the mapping.
+    # The reason for `TakeArrivals`: Lambda checks these permissions on the queue before it creates the mapping.
     taken = next(each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "TakeArrivals")
     assert taken["Resource"] == {"Fn::GetAtt": ["ArrivalQueue", "Arn"]}
 
 
 def refs(node: Any) -> set[str]:
-    """Every name that a part of the template refers to."""
+    """All names that a part of the template refers to."""
     if isinstance(node, dict):
         name = {node["Ref"]} if isinstance(node.get("Ref"), str) else set()
         return name.union(*map(refs, node.values()))
@@ -202,7 +202,7 @@ def refs(node: Any) -> set[str]:
 
 
 def attributes(node: Any) -> set[str]:
-    """Every resource of which a part of the template takes an attribute."""
+    """All resources whose attributes a part of the template uses."""
     if isinstance(node, dict):
         found = node.get("Fn::GetAtt")
         name = {found[0]} if isinstance(found, list) else set()
@@ -220,7 +220,7 @@ def test_a_parameter_that_changes_is_a_new_version(template: dict[str, Any]) -> 
     kept = [function[name] for name in ("MemorySize", "Timeout", "Environment")] + [template["Globals"]["Function"]]
     used = refs(kept) & set(template["Parameters"])
     assert {"MemorySize", "Timeout", "LogLevel", "AllowedBuckets"} <= used
-    # A commit of another repository is another commit.
+    # A commit belongs to one repository, so `ModelRepo` is not needed.
     assert used - {"ModelRepo"} <= refs(function["VersionDescription"])
 
 
@@ -246,7 +246,7 @@ def test_every_alarm_tells_and_those_of_the_function_watch_what_callers_call(
 
 
 def watching(template: dict[str, Any], **parameters: Any) -> dict[str, dict[str, Any]]:
-    """The alarms on the answers."""
+    """The alarms on predictions."""
     return {
         name: resource["Properties"]
         for name, resource in resolved(template, **parameters).items()
@@ -255,7 +255,7 @@ def watching(template: dict[str, Any], **parameters: Any) -> dict[str, dict[str,
 
 
 def ringing(template: dict[str, Any], metrics: dict[str, float], **parameters: Any) -> set[str]:
-    """Names of the alarms on the answers that fire at these metrics of one period, each by its name."""
+    """Names of the alarms on predictions that fire with these metrics of one period."""
     return {
         name
         for name, properties in watching(template, **parameters).items()
@@ -264,7 +264,7 @@ def ringing(template: dict[str, Any], metrics: dict[str, float], **parameters: A
 
 
 def answers(n: int, *, unlike: float = 0, refused: float = 0, uncertain: float = 0, score: float = 0.5) -> dict:
-    """The metrics of a period with `n` images; CloudWatch has no value where nothing was counted."""
+    """The metrics of a period with `n` images; CloudWatch has no value for a count of zero."""
     scored = round(n * (1 - refused))
     counts = {
         "Predictions": scored,
@@ -294,7 +294,7 @@ VALIDATION = {"unlike": 0.032, "refused": 0.0, "uncertain": 0.036, "score": 0.69
         (answers(1000, **VALIDATION | {"uncertain": 0.2}), {"UncertainAlarm"}),
         (answers(1000, **VALIDATION | {"score": 0.99}), {"ScoreAlarm"}),
         (answers(1000, **VALIDATION | {"score": 0.001}), {"ScoreAlarm"}),
-        # A few images say nothing.
+        # Too few images trigger no alarm.
         (answers(99, unlike=1, uncertain=1, score=0.999), set()),
         (answers(1, refused=1), set()),
         (answers(100, unlike=1, uncertain=1, score=0.999), {"UnlikeAlarm", "UncertainAlarm", "ScoreAlarm"}),
@@ -424,7 +424,7 @@ def test_the_access_log_is_json_and_names_nobody(template: dict[str, Any]) -> No
     assert len(json.dumps({name: filled[value] for name, value in line.items()}, separators=(",", ":"))) <= (
         ACCESS_LOG_BYTES
     )
-    # Any other log of the gateway goes to a group that nobody gave a retention.
+    # Other logs of the gateway would go to a log group without a retention time.
     assert [settings["LoggingLevel"] for settings in api["MethodSettings"]] == ["OFF"]
 
 
@@ -484,11 +484,11 @@ def test_the_state_machine_fits_template_and_command(template: dict[str, Any]) -
     bulk = template["Resources"]["Bulk"]["Properties"]
     text = json.dumps(bulk["Definition"])
     assert set(re.findall(r"\$\{(\w+)}", text)) == set(bulk["DefinitionSubstitutions"])
-    # CloudFormation refuses a template with a null anywhere.
+    # CloudFormation refuses a template that contains a null.
     assert "null" not in text
     prefix, manifest = bulk["Definition"]["States"]["ScorePrefix"], bulk["Definition"]["States"]["ScoreManifest"]
     assert {name for name in prefix if prefix[name] != manifest[name]} == {"Label", "ItemReader"}
-    # What a batch or its failure holds, and not the run's input.
+    # The content of a batch or its failure, but not the input of the run.
     inner = {"BatchInput", "Items", "Payload", "failure", "listed"}
     read = set(re.findall(r"(?<!\$)\$\.(\w+)", text)) - inner
     assert read | {"output_prefix"} == set(BulkRun.__dataclass_fields__)

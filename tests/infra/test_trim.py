@@ -1,4 +1,4 @@
-"""`infra.trim` without Docker: what it takes out of a small tree, and that the service runs on what it leaves."""
+"""`infra.trim` without Docker: it deletes files of a small tree, and the service runs with the remaining files."""
 
 import importlib.metadata
 import os
@@ -23,7 +23,7 @@ def locked() -> list[str]:
 
 @pytest.fixture(scope="module")
 def trimmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the image's packages as this environment has them, trimmed."""
+    """A trimmed copy of the image's packages in the versions of this environment."""
     if sys.platform != "linux" or shutil.which("strip") is None:
         pytest.skip("the image is one of Linux: needs Linux, and strip from Debian's package binutils")
     root = tmp_path_factory.mktemp("packages")
@@ -46,7 +46,7 @@ def test_the_service_runs_on_what_is_left(trimmed: Path) -> None:
     script = "from handler.__main__ import main; import sys; sys.exit(main())"
     image = REPOSITORY / "handler" / "page" / "phantom.png"
     found = subprocess.run(
-        [sys.executable, "-S", "-c", script, "predict", "--json", str(image)],  # -S: no other packages than these
+        [sys.executable, "-S", "-c", script, "predict", "--json", str(image)],  # -S: only these packages
         env=os.environ | {"PYTHONPATH": f"{trimmed}{os.pathsep}{REPOSITORY}"},
         cwd=REPOSITORY,
         check=True,

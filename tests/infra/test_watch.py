@@ -1,4 +1,4 @@
-"""The figures that the alarms on the answers are set against."""
+"""The reference values for the alarms on predictions."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ LABELS = ["NORMAL", "PNEUMONIA"]
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
-    """A prepared data set of four drawn chests."""
+    """A prepared data set of four synthetic chests."""
     pixels = [np.asarray(phantom(224, 224, seed=seed)) for seed in range(4)]
     np.save(tmp_path / "validation.npy", np.stack(pixels))
     rows = [{"file": f"{index}.png", "label": index % 2} for index in range(4)]

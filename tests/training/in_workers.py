@@ -1,4 +1,4 @@
-"""Functions that tests run in worker processes. This module imports nothing of the training stack."""
+"""Functions that tests run in worker processes. This module does not import TensorFlow or Keras."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Varying images: the same random numbers, the same images."""
+"""Augmentation: the same random numbers give the same images."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_no_strength_is_no_change(pixels: Pixels) -> None:
 
 
 def squeezed(pixels: Pixels, wider: float) -> Pixels:
-    """An image whose original was wider than high by this factor, made square."""
+    """A square image whose original was wider than high by this factor."""
     size = len(pixels)
     cut = size * (1 - 1 / wider) / 2
     return np.asarray(Image.fromarray(pixels).resize((size, size), box=(0, cut, size, size - cut)))

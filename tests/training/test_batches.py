@@ -91,7 +91,7 @@ def test_a_mixup_partner_contributes_its_label(data: Prepared, thread: Workers, 
     batches = batches_of(dataclasses.replace(data, folder=tmp_path), recipe, 48, 0, thread)
     shown, targets = (np.concatenate(parts) for parts in zip(*((b[0], b[1]) for b in batches), strict=True))
 
-    # White is the positive class: how bright an image is says how much of its label is positive.
+    # White is the positive class, so the brightness of an image is the share of the positive label.
     np.testing.assert_allclose(shown[:, 0, 0, 0] / 255, targets[:, 1], atol=0.01)
     assert len(np.unique(targets[:, 1])) > 4, "not only whole labels"
 
@@ -185,7 +185,7 @@ def test_workers_end_when_their_process_was_killed() -> None:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""Every form in which a data set may come, through the command line: prepared, and evaluated by a bundle."""
+"""All forms of data sets, through the command line: preparation, and evaluation of a bundle."""
 
 import csv
 import shlex
@@ -24,13 +24,13 @@ THREE = ("BACTERIA", "NORMAL", "VIRUS")
 
 
 def pixels(label: int, number: int) -> np.ndarray:
-    """Noise that is the brighter the greater the label is; no two images are alike."""
+    """Noise whose brightness increases with the label. All images are different."""
     rng = np.random.default_rng((label, number))
     return rng.integers(0, 60, (SIZE, SIZE), dtype=np.uint8) + np.uint8(60 * label)
 
 
 def draw(folder: Path, labels: Sequence[str], count: int = 16, first: int = 0) -> None:
-    """`count` images of as many patients in a folder for each class."""
+    """`count` images in a folder for each class, each of another patient."""
     for label, name in enumerate(labels):
         (folder / name).mkdir(parents=True)
         for number in range(first, first + count):
@@ -45,7 +45,7 @@ def table(file: Path, header: str, rows: Sequence[Sequence[object]], delimiter: 
 
 @pytest.fixture
 def prepare(tmp_path: Path) -> Callable[..., Prepared]:
-    """Prepare a data set that must be good."""
+    """Prepare a valid data set."""
 
     def run(*options: object, data: Path = tmp_path / "data") -> Prepared:
         out = tmp_path / "prepared"
@@ -58,7 +58,7 @@ def prepare(tmp_path: Path) -> Callable[..., Prepared]:
 
 @pytest.fixture
 def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Prepare a data set that must be refused; the message."""
+    """Prepare an invalid data set; returns the message."""
 
     def run(*options: object, data: Path = tmp_path / "data") -> str:
         capsys.readouterr()
@@ -71,7 +71,7 @@ def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 def evaluated(tmp_path: Path, classes: tuple[str, ...], data: Path, **reading: Any) -> dict[str, Any]:
-    """What a bundle that scores brightness says of a data set. Its intervals, of few resamples, are not looked at."""
+    """Evaluate a bundle that scores brightness on a data set, with few resamples, because intervals are not tested."""
     bundle = tmp_path / f"bundle-{'-'.join(classes)}"
     if not bundle.exists():
         write_tiny_bundle(bundle, classes)
@@ -180,11 +180,11 @@ def test_the_positive_class(prepare: Callable[..., Prepared], refusal: Callable[
     assert prepare("--labels", "tb,covid").names == ("tb", "covid")
     assert prepare("--labels", "tb,covid", "--positive", "TB").names == ("covid", "tb")
     assert prepare("--labels", "tb,normal,covid").names == ("tb", "NORMAL", "covid")
-    assert "--positive is for two classes, and there are 3" in refusal("--positive", "tb")
+    assert "--positive needs two classes, and there are 3" in refusal("--positive", "tb")
     assert "--positive names 'flu', but the classes are NORMAL, covid, tb" in refusal(
         "--labels", "tb,covid", "--positive", "flu"
     )
-    assert "none of the classes in use" in refusal("--labels", "tb,covid", "--positive", "normal")
+    assert "not one of the classes in use" in refusal("--labels", "tb,covid", "--positive", "normal")
 
 
 def test_labels_select_and_what_is_left_out_is_said(
@@ -201,7 +201,7 @@ def test_labels_select_and_what_is_left_out_is_said(
     assert "twice" in refusal("--labels", "tb,TB")
     with pytest.raises(SystemExit):
         main(["prepare", "--data", "x", "--out", "y", "--labels", "tb"])
-    assert "no list of two or more classes" in capsys.readouterr().err
+    assert "not a list of two or more classes" in capsys.readouterr().err
 
 
 def test_a_pattern_on_file_names_tells_the_class(
@@ -232,14 +232,14 @@ def test_images_may_lie_in_a_folder_of_that_name(
 def test_one_class_is_refused(refusal: Callable[..., str], tmp_path: Path) -> None:
     draw(tmp_path / "data/train", ("normal",))
 
-    assert "there is one class only, NORMAL" in refusal()
-    assert "images of one class only, normal" in refusal(data=tmp_path / "data/train")
+    assert "there is no second class (NORMAL)" in refusal()
+    assert "images of only one class, normal" in refusal(data=tmp_path / "data/train")
 
 
 def test_a_data_set_without_training_images_is_refused(refusal: Callable[..., str], tmp_path: Path) -> None:
     draw(tmp_path / "data/test", ("normal", "tb"))
 
-    assert "there is no image of NORMAL, tb to learn from" in refusal()
+    assert "there is no training image of NORMAL, tb" in refusal()
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -276,7 +276,9 @@ def test_paths_of_a_table_are_relative_to_its_folder_too(
 
     assert counts(data) == [16, 16]
     assert all((tmp_path / "data" / name).is_file() for name in data.files["train"])
-    assert "labels.csv: 2 rows name no file, such as line 34, images/gone.png" in capsys.readouterr().out
+    assert (
+        "labels.csv: 2 rows do not name an existing file, such as line 34, images/gone.png" in capsys.readouterr().out
+    )
 
 
 def test_the_table_of_rsna_is_read_as_it_is(prepare: Callable[..., Prepared], tmp_path: Path) -> None:
@@ -326,16 +328,16 @@ def test_the_table_of_nih_is_read_as_it_is(
 @pytest.mark.parametrize(
     ("header", "rows", "said"),
     [
-        ("name,label", [("a/a0.png", "a")], "has no column 'path': rename one of its columns, 'name', 'label', to it"),
+        ("name,label", [("a/a0.png", "a")], "has no column 'path': rename one of its columns, 'name', 'label'"),
         ("path,finding", [("a/a0.png", "a")], "has no column 'label'"),
         ("path,label", [("a/a0.png", "a"), ("a/a0.png", "b")], "line 3: a/a0.png has another label"),
         ("path,label", [("a/a0.png", "a"), ("b/b0.png", " ")], "line 3: the column 'label' is empty: give b/b0.png"),
         ("path,label", [("a/a0.png", "a", "x")], "line 2: 3 values for 2 columns"),
-        ("path,label", [("x.png", "a")], "names no file below"),
-        ("path,label", [], "names no file below"),
-        ("path,label,split", [("a/a0.png", "a", "fold7")], "'fold7' is no split: write train, val or test"),
-        ("path,label,split", [("a/a0.png", "a", "train"), ("b/b0.png", "b", "")], "line 3: '' is no split"),
-        ("path,label", [("a/a0.png", "a")], "there is one class only, a"),
+        ("path,label", [("x.png", "a")], "names a file below"),
+        ("path,label", [], "names a file below"),
+        ("path,label,split", [("a/a0.png", "a", "fold7")], "'fold7' is not a split: write train, val or test"),
+        ("path,label,split", [("a/a0.png", "a", "train"), ("b/b0.png", "b", "")], "line 3: '' is not a split"),
+        ("path,label", [("a/a0.png", "a")], "there is no second class (a)"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(
@@ -370,7 +372,7 @@ def test_an_archive_inside_comes_with_the_command_that_unpacks_it(
     subprocess.run(shlex.split(said.split("`")[1]), check=True, capture_output=True)
 
     said = refusal()
-    command = shlex.split(said.partition("give that: ")[2])
+    command = shlex.split(said.partition("give that folder: ")[2])
     folder = Path(command[command.index("--data") + 1])
     assert counts(prepare(data=folder)) == [16, 16]
 
@@ -393,7 +395,7 @@ def test_options_of_a_data_set_are_refused_for_a_prepared_folder(
     command = ["evaluate", "--model", str(tmp_path / "bundle"), "--data", str(tmp_path / "prepared")]
 
     assert main([*command, "--out", str(tmp_path / "out"), "--labels", "NORMAL,VIRUS"]) == 1
-    assert "whose classes are settled" in capsys.readouterr().err
+    assert "its classes are fixed" in capsys.readouterr().err
     assert main([*command, "--out", str(tmp_path / "out"), "--validation", str(tmp_path / "run")]) == 1
     assert "leave out --validation" in capsys.readouterr().err
     assert main(["prepare", "--data", str(tmp_path / "prepared"), "--out", str(tmp_path / "out")]) == 1

@@ -1,4 +1,4 @@
-"""`python -m training evaluate`: another threshold, and a network that comes without its run."""
+"""`python -m training evaluate`: another threshold, and a network without its run."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def judged(model: Path, data: Path, out: Path, threshold: float | None = None) -> dict[str, Any]:
-    """A quick evaluation: its intervals, of few resamples, are not looked at."""
+    """Evaluate quickly, with few resamples, because intervals are not tested."""
     found = evaluate(model, data, out, threshold=threshold, rounds=5)
     assert json.loads((out / "metrics.json").read_text(encoding="utf-8"))["confusion"] == found["confusion"]
     return found
@@ -48,7 +48,7 @@ def test_without_a_threshold_that_of_the_bundle_decides(phantoms: Path, tmp_path
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that calls bright images pneumonia."""
+    """A network that classifies bright images as pneumonia."""
     import keras
 
     file: Path = tmp_path_factory.mktemp("network") / "bare.keras"

@@ -1,4 +1,4 @@
-"""The explanation evaluation, with networks whose evidence is known."""
+"""The explanation evaluation, with networks that use known regions."""
 
 import dataclasses
 import hashlib
@@ -30,7 +30,7 @@ def _prepared(pixels: np.ndarray, labels: list[int]) -> Prepared:
 
 @pytest.fixture(scope="module")
 def spots() -> Prepared:
-    """Eight grey positive images with a bright spot each, elsewhere in each, and two grey negative ones."""
+    """Eight grey positive images, each with a bright spot at another place, and two grey negative images."""
     pixels = np.full((10, SIZE, SIZE), 60, np.uint8)
     for index in range(8):
         row, column = 4 + 14 * (index // 2), 6 + 30 * (index % 2)

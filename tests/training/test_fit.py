@@ -1,4 +1,4 @@
-"""Training end to end on drawn chests: it learns, it resumes, and it refuses what does not fit."""
+"""Training end to end on synthetic chests: it learns, it resumes, and it refuses data that does not fit."""
 
 import csv
 import dataclasses
@@ -46,7 +46,7 @@ def weights_of(run: Path) -> list[np.ndarray]:
 
 
 def history(run: Path) -> list[dict[str, object]]:
-    """What each epoch led to, but not how long it took."""
+    """The results of each epoch, without its time."""
     rows = json.loads((run / "state.json").read_text())["history"]
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
@@ -64,7 +64,7 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
     said = capsys.readouterr().out
     assert f"python -m training evaluate --model {run} --data {phantoms}" in said
     assert f"python -m export build --model {run} --data {phantoms}" in said
-    assert "this is little to judge by" in said
+    assert "these results are unreliable" in said
     assert "CHANCE" not in said
     assert RunFolder(run).read_metrics().useless == ""
     logged = (run / "train.log").read_text()
@@ -81,7 +81,7 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
     assert sum(map(sum, result["confusion"])) == 24
     for plot in ("roc", "precision_recall", "reliability", "confusion"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
-    assert "called PNEUMONIA" in (out / "report.txt").read_text()
+    assert "classified as PNEUMONIA" in (out / "report.txt").read_text()
 
     evaluate = ["evaluate", "--model", str(run), "--out", str(out), "--json", "--validation", str(run)]
     assert main([*evaluate, "--data", str(phantoms)]) == 0
@@ -107,7 +107,7 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
 
 
 def write_three_classes(folder: Path) -> None:
-    """Clear chests, chests with a patch, and chests in negative."""
+    """Clear chests, chests with an opacity, and inverted chests."""
     for number, name in enumerate(("clear", "patch", "negative")):
         (folder / name).mkdir(parents=True)
         for patient in range(60):
@@ -135,7 +135,7 @@ def test_a_network_learns_three_classes(tmp_path: Path, capsys: pytest.CaptureFi
     assert "sensitivity patch" in said
     assert "validation_balanced_accuracy" in history(run)[0]
 
-    # Its network is a start for other classes, but for the last layer.
+    # Its network can be the start for other classes, except the last layer.
     from training.network import build
     from training.transfer import initialise
 
@@ -156,7 +156,7 @@ def _readers(run: RunFolder) -> tuple[Callable[[], Any], ...]:
 def test_a_network_that_learned_nothing_is_called_no_better_than_chance(prepared: Path, tmp_path: Path) -> None:
     from training.fit import fit
 
-    # Every image has the features of all others when the network sees nothing but black.
+    # If all inputs of the network are black, all images have the same features.
     blind = tmp_path / "blind"
     shutil.copytree(prepared, blind)
     for name in ("train", "validation"):
@@ -237,7 +237,7 @@ def test_a_run_folder_of_another_configuration_or_of_other_images_is_refused(pre
 
     with pytest.raises(RunError, match="another configuration: give another --out"):
         fit(data, tmp_path, dataclasses.replace(recipe, dropout=0.1), "scratch")
-    # As many images, but those that validated would be learned from now.
+    # The same number of images, but former validation images are in training.
     swapped = {"train": data.files["train"], "validation": data.files["train"][: len(data.files["validation"])]}
     with pytest.raises(RunError, match="other images: give another --out"):
         fit(dataclasses.replace(data, files=swapped), tmp_path, recipe, "scratch")
@@ -293,20 +293,22 @@ def test_weights_of_the_wrong_shape_are_a_clear_error(prepared: Path, tmp_path: 
     wrong.save_weights(tmp_path / "wrong.weights.h5")
     for path, message in ((tmp_path / "wrong.weights.h5", "cannot load"), (tmp_path / "none.h5", "no such weights")):
         with pytest.raises(WeightsError, match=message):
-            fit(load(prepared), tmp_path / "run", recipe, str(path))  # a folder where nothing was learned is free again
+            fit(
+                load(prepared), tmp_path / "run", recipe, str(path)
+            )  # a folder without a trained epoch can be used again
 
 
 def test_images_smaller_than_the_network_sees_them_are_refused(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["fit", "--data", str(prepared), "--out", str(tmp_path), *SMALL, "--sizes", "48x1,64x1"]) == 1
-    assert "prepared at 48 px and would be enlarged to 64" in capsys.readouterr().err
+    assert "the prepared images have 48 px, the recipe needs 64" in capsys.readouterr().err
 
 
 def test_the_next_phase_begins_again_where_the_last_one_ended(
     prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Interrupted in the first epoch of a phase after its weights were saved, but before its checkpoint was."""
+    """Interrupted in the first epoch of a phase, after its weights were saved and before its checkpoint."""
     from training.fit import fit
 
     phases = tuple(Phase(name=name, trainable="all", sizes=(32, 32), learning_rate=1e-3) for name in ("one", "two"))
@@ -350,4 +352,4 @@ def test_a_choice_that_no_recipe_has_is_refused(choice: str, capsys: pytest.Capt
 def test_sizes_that_are_none_are_refused(sizes: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", "--data", "x", "--out", "y", "--sizes", sizes])
-    assert "no list such as 64x10,128x3" in capsys.readouterr().err
+    assert "not a list such as 64x10,128x3" in capsys.readouterr().err

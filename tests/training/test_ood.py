@@ -1,4 +1,4 @@
-"""The OOD detector: its statistics, and that of the shipped bundle."""
+"""The OOD detector: its statistics, and the detector of the bundle in this repository."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def classifier() -> Classifier:
 
 
 def accepted(classifier: Classifier, files: list[bytes]) -> float:
-    """The share that is scored and not refused."""
+    """The share of images that are scored and not refused."""
     contract = classifier.contract
     pixels = np.stack([decode(data, contract.input_size) for data in files])
     return float((classifier.score(pixels).distances <= contract.ood_threshold).mean())

@@ -115,7 +115,7 @@ def test_prediction_sets_hold_the_true_class_as_often_as_promised(count: int) ->
             assert thresholds == (0, 0, 0), "too few images to promise anything"
         # WHEN new images of the same kind come
         kept.append((rng.beta(4, 2, (200, 3)) >= thresholds).mean(axis=0))
-    # THEN their class is in the set at the rate promised, in every class
+    # THEN their class is in the set at the specified rate, in every class
     assert np.mean(kept, axis=0).min() >= SET_COVERAGE - 0.003
 
 

@@ -1,4 +1,4 @@
-"""Preparing a data set: what is used, what is left out, and that no patient stands on two sides."""
+"""Preparing a data set: used files, excluded files, and that no patient is in two splits."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from training.prepare import load, prepare
 
 @pytest.fixture
 def data(phantoms: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """A copy that tests may change."""
     return Path(shutil.copytree(phantoms, tmp_path / "data"))
 
 
@@ -67,7 +67,7 @@ def test_a_validation_folder_too_small_to_use_is_ignored_and_said(phantoms: Path
 
 def test_a_validation_folder_of_some_size_is_used(data: Path, tmp_path: Path) -> None:
     drawn.write(data / "val", patients=30, first=300)
-    # One of its patients is in train as well: training must do without.
+    # One of its patients is also in train, so training must not use this patient.
     shutil.copy(data / "val/NORMAL/IM-0301-0001.jpeg", data / "train/NORMAL/IM-0301-0002.jpeg")
 
     report = prepare(data, tmp_path / "out", size=32)
@@ -114,9 +114,9 @@ def test_names_that_do_not_tell_the_patient_are_counted_and_said(
     command = ["prepare", "--data", str(data), "--size", "32", "--out", str(tmp_path / "out")]
 
     assert main(command) == 0
-    assert "train: 48 of 96 file names do not tell the patient, such as N0001-0001.jpeg" in capsys.readouterr().out
+    assert "train: 48 of 96 file names do not name the patient, such as N0001-0001.jpeg" in capsys.readouterr().out
     assert main([*command, "--patient", r"^(person\d+|N\d+|IM-\d+)"]) == 0
-    assert "do not tell" not in capsys.readouterr().out
+    assert "do not name" not in capsys.readouterr().out
     assert "N0001" in {patient for people in load(tmp_path / "out").patients.values() for patient in people}
 
 
@@ -127,7 +127,7 @@ def test_a_name_that_is_no_text_is_named_and_left_out(
     shutil.copy(os.fsencode(data / "train/NORMAL/IM-0001-0001.jpeg"), odd)
 
     assert main(["prepare", "--data", str(data), "--size", "32", "--out", str(tmp_path / "out")]) == 0
-    assert "ntgen.jpeg: the name is no UTF-8, rename the file" in capsys.readouterr().out
+    assert "ntgen.jpeg: the name is not UTF-8, rename the file" in capsys.readouterr().out
 
 
 def test_what_keeps_a_class_empty_is_said_before_the_error(
@@ -139,12 +139,12 @@ def test_what_keeps_a_class_empty_is_said_before_the_error(
     assert main(["prepare", "--data", str(data), "--out", str(tmp_path / "out"), "--size", "32"]) == 1
 
     *problems, error = capsys.readouterr().err.splitlines()
-    assert "train/NORMAL/IM-0001-0001.jpeg: the file is empty: send the bytes of an image" in problems
-    assert error.startswith("error: there is no image of NORMAL to learn from: add some for training")
+    assert "train/NORMAL/IM-0001-0001.jpeg: The file has 0 bytes. Send the bytes of an image." in problems
+    assert error.startswith("error: there is no training image of NORMAL: add images")
 
 
 def numbered(folder: Path, count: int, seed: int) -> None:
-    """Images that are called by a number alone, other ones in each class."""
+    """Images whose names are only a number, with different images in each class."""
     rng = np.random.default_rng(seed)
     for label in ("NORMAL", "PNEUMONIA"):
         (folder / label).mkdir(parents=True)
@@ -175,7 +175,7 @@ def test_the_header_of_a_dicom_file_tells_the_patient(tmp_path: Path) -> None:
     numbered(tmp_path / "data/train", 12, seed=1)
     for index in range(24):  # three images of each of eight people
         label = ("NORMAL", "PNEUMONIA")[index % 2]
-        name = f"person{index}_virus_1.dcm"  # which would tell another
+        name = f"person{index}_virus_1.dcm"  # names another patient
         pixels = np.random.default_rng(index).integers(0, 4096, (40, 40), dtype=np.uint16)
         (tmp_path / "data/train" / label / name).write_bytes(dicom(pixels, PatientID=f"DOE-{index // 3}"))
 
@@ -256,7 +256,7 @@ def test_a_data_set_further_down_comes_with_the_command_to_type(
 
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    command = shlex.split(said.partition("give that: ")[2])
+    command = shlex.split(said.partition("give that folder: ")[2])
     assert command[:4] == ["python", "-m", "training", "prepare"]
     assert main(command[3:]) == 0
     assert load(tmp_path / "out").files["train"]
@@ -267,14 +267,14 @@ def test_evaluate_takes_the_folder_that_holds_the_classes(
 ) -> None:
     model = str(EMBEDDED_BUNDLE)
     assert main(["evaluate", "--model", model, "--data", str(data / "test/NORMAL"), "--out", str(tmp_path / "o")]) == 1
-    command = shlex.split(capsys.readouterr().err.partition("give that: ")[2])
+    command = shlex.split(capsys.readouterr().err.partition("give that folder: ")[2])
     assert command[command.index("--data") + 1] == str(data / "test")
 
 
 def test_an_interrupted_preparation_leaves_nothing_that_looks_whole(phantoms: Path, tmp_path: Path) -> None:
     prepare(phantoms, tmp_path, size=32)
     (tmp_path / "validation.npy").unlink()
-    (tmp_path / "validation.npy").mkdir()  # where no file can be written
+    (tmp_path / "validation.npy").mkdir()  # so that the file cannot be written
 
     with pytest.raises(IsADirectoryError):
         prepare(phantoms, tmp_path, size=32, seed=5)
@@ -285,14 +285,14 @@ def test_an_interrupted_preparation_leaves_nothing_that_looks_whole(phantoms: Pa
 def test_a_pattern_without_a_group_is_a_clear_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["prepare", "--data", "x", "--out", "y", "--patient", r"^\d+"])
-    assert "put the part that is looked for in parentheses" in capsys.readouterr().err
+    assert "put the part to extract in parentheses" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--held-out-group", "--patient"])
 def test_what_is_no_regular_expression_is_a_clear_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["prepare", "--data", "x", "--out", "y", option, "(unclosed"])
-    assert "is no regular expression" in capsys.readouterr().err
+    assert "is not a regular expression" in capsys.readouterr().err
 
 
 def test_names_every_unreadable_and_misplaced_file(
@@ -337,7 +337,7 @@ def test_missing_folder_or_class_is_a_clear_error(
     shutil.rmtree(data / spoil)
 
     assert main(["prepare", "--data", str(data), "--out", str(tmp_path / "out")]) == 1
-    assert "there is no image of NORMAL" in capsys.readouterr().err
+    assert "there is no training image of NORMAL" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

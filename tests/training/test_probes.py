@@ -1,4 +1,4 @@
-"""The probes of the orientation: their images, their regression, their threshold."""
+"""The orientation probes: their images, their regression, their threshold."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def chests(seeds: range) -> np.ndarray:
 
 
 def greys(pixels: np.ndarray) -> np.ndarray:
-    """Features `[N, 64]` of images `[N, S, S]`: their mean grey in 8 by 8 places."""
+    """Features `[N, 64]` of images `[N, S, S]`: their mean grey in 8 by 8 cells."""
     side = pixels.shape[1] // 8
     return pixels.reshape(len(pixels), 8, side, 8, side).mean(axis=(2, 4)).reshape(len(pixels), 64).astype(np.float32)
 

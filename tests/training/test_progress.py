@@ -1,4 +1,4 @@
-"""Progress in a log file: rare lines, which say how much is done and how long the rest takes."""
+"""Progress in a log file: few lines with the completed share and the remaining time."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from training.progress import duration, progress
 
 
 class Clock:
-    """Advances by `step` seconds at each look."""
+    """A clock that advances by `step` seconds at each call."""
 
     def __init__(self, step: float) -> None:
         self.step, self.now = step, 0.0

@@ -1,4 +1,4 @@
-"""Channel pruning: the right channels are removed, the budgets hold, and the result is a network like any other."""
+"""Channel pruning: it removes the right channels and observes the limits, and the result is an ordinary network."""
 
 import json
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_the_cost_is_what_the_layers_say() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_importance_is_the_squared_taylor_expansion(batch_norm: bool, phantoms: Path, tmp_path: Path) -> None:
-    """Against gradients of the numbers that scale and shift a channel, as Molchanov et al. define it."""
+    """Compare with gradients of the numbers that scale and shift a channel, as in Molchanov et al."""
     tf = pytest.importorskip("tensorflow")
     import keras
 
@@ -105,13 +105,13 @@ def test_importance_is_the_squared_taylor_expansion(batch_norm: bool, phantoms: 
         np.testing.assert_allclose(scores, expected[name], rtol=2e-3, atol=1e-4 * expected[name].max())
     assert max(scores.max() for scores in found.values()) > 0
     assert all(np.array_equal(b, a) for b, a in zip(before, model.get_weights(), strict=True)), (
-        "the network is as it was"
+        "the network is not changed"
     )
 
 
 @pytest.mark.slow
 def test_channels_that_say_nothing_can_go_without_a_trace() -> None:
-    # GIVEN a network in which every other channel is dead: scaled and shifted to zero
+    # GIVEN a network in which every second channel is always zero
     whole = build(scratch_recipe(width=0.25))
     rng = np.random.default_rng(0)
     kept = []
@@ -121,10 +121,10 @@ def test_channels_that_say_nothing_can_go_without_a_trace() -> None:
         gamma[1::2] = beta[1::2] = 0
         norm.set_weights([gamma, beta, mean, variance])
         kept.append(np.arange(0, len(gamma), 2))
-    # WHEN those go
+    # WHEN these channels are removed
     pruned = build(scratch_recipe(channels=tuple(len(stay) for stay in kept)))
     copy_pruned_weights(whole, pruned, kept)
-    # THEN the network says the same
+    # THEN the probabilities are the same
     pixels = rng.integers(0, 256, (3, 64, 64, 1)).astype(np.float32)
     np.testing.assert_allclose(np.asarray(pruned(pixels)), np.asarray(whole(pixels)), atol=1e-5)
 
@@ -151,7 +151,7 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
     black, white = (np.full((1, 48, 48), grey, np.uint8) for grey in (0, 255))
     teacher = Teacher([RunFolder(whole)], ("NORMAL", "PNEUMONIA"))
     assert not np.array_equal(teacher(white), teacher(black))
-    with pytest.raises(RunError, match="tells NORMAL, PNEUMONIA apart"):
+    with pytest.raises(RunError, match="has the classes NORMAL, PNEUMONIA"):
         Teacher([RunFolder(whole)], ("NORMAL", "BACTERIA", "VIRUS"))
     assert json.loads((out / "metrics.json").read_text())["validation"]["auc"] > 0.5
     assert (out / "model.keras").is_file()
@@ -160,26 +160,26 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
     capsys.readouterr()
     assert main(["compare", str(whole), str(tmp_path), str(out)]) == 0
     captured = capsys.readouterr()
-    assert f"left out, for they are no finished runs: {tmp_path}" in captured.err
+    assert f"left out, because they are not finished runs: {tmp_path}" in captured.err
     header, rule, *rows = captured.out.splitlines()
     assert header.count("|") == rule.count("|") == rows[0].count("|")
     assert {row.split("|")[1].strip() for row in rows} == {"whole", "pruned"}
     assert main(["compare", str(tmp_path)]) == 1
 
-    # The same command again finds everything done; another budget would be another run.
+    # The same command again has nothing to do; other limits would be another run.
     assert main([*command, "--gmacs", "0.02", "--parameters", "4e5"]) == 0
     capsys.readouterr()
     assert main([*command, "--gmacs", "0.02", "--parameters", "3e5"]) == 1
     assert "another --out" in capsys.readouterr().err
 
-    # Another split would validate on what the whole network has learned.
+    # Another split would validate on training images of the unpruned network.
     prepare(phantoms, tmp_path / "other", size=48, validation=0.25, seed=1)
     again = [argument if argument != str(data) else str(tmp_path / "other") for argument in command]
     assert main([*again, "--out", str(tmp_path / "leaking")]) == 1
     assert "give the --data that it was trained on" in capsys.readouterr().err
     assert not (tmp_path / "leaking").exists()
 
-    # Its weights are a start for others of its shape, and for no others.
+    # Its weights can be the start only for networks with the same shape.
     same = build(pruned_recipe(channels, size=48, epochs=1, batch_norm=True))
     initialise(same, str(out / "model.keras"), white, 48)
     with pytest.raises(WeightsError, match="same widths"):

@@ -1,4 +1,4 @@
-"""Recipes are validated, and survive JSON."""
+"""Recipes are validated, and can be converted to JSON and back."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The robustness evaluation: changes that decoding undoes leave decisions as they are."""
+"""The robustness evaluation: changes that decoding reverts do not change decisions."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The files of a run: what is written is read back, and what cannot be read is a clear error."""
+"""The files of a run: they can be written and read again, and an unreadable file gives a clear error."""
 
 import dataclasses
 import subprocess
@@ -73,7 +73,7 @@ def test_what_is_written_is_read_back(run: RunFolder) -> None:
 def test_a_run_that_has_started_keeps_its_configuration_and_its_images(run: RunFolder) -> None:
     other = dataclasses.replace(CONFIG, init="hed")
     run.claim(other, SPLIT)
-    run.claim(CONFIG, SPLIT)  # nothing was trained yet
+    run.claim(CONFIG, SPLIT)  # before the first epoch
     run.write_state(RunState())
 
     run.claim(CONFIG, SPLIT)

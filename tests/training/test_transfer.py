@@ -1,4 +1,4 @@
-"""Initial weights compute what they did in their own network."""
+"""Initial weights give the same results as in their original network."""
 
 import sys
 from pathlib import Path

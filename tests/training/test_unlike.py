@@ -1,4 +1,4 @@
-"""How unlike the training images an image is."""
+"""The distance of an image from the training images."""
 
 import numpy as np
 from hypothesis import given
@@ -23,7 +23,7 @@ def test_the_limit_accepts_its_share_with_both_sets_counted_equally(plain: np.nd
 
 
 def test_an_image_is_near_if_it_is_like_one_class() -> None:
-    """Between the classes there is none, though the mean of all images lies there."""
+    """There are no training images between the classes, although the mean of all images is there."""
     rng = np.random.default_rng(0)
     labels = np.arange(400) % 2
     centres = np.where(labels, 10.0, -10.0)[:, np.newaxis]

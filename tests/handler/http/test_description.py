@@ -1,4 +1,4 @@
-"""The served OpenAPI document has the labels of its bundle, and what the bundle answers is what the document says."""
+"""The served OpenAPI document has the labels of its bundle, and the answers of the bundle match the document."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def fronts(predictor: Predictor) -> list[ASGIApp]:
 
 
 def holds(value: Any, document: dict[str, Any], name: str) -> bool:
-    """The value is what the document's schema of this name allows."""
+    """Assert that the value matches the schema of this name in the document."""
     schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
     return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
 

@@ -1,4 +1,4 @@
-"""What surrounds the predictions: health, card, document, page, headers."""
+"""The other endpoints: health, model card, OpenAPI document, page, headers."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_the_card_is_the_contract_and_what_it_is_for(client: TestClient, classif
     assert (card.name, card.version, card.sha256) == (contract.name, contract.version, contract.sha256)
     assert card.labels == list(contract.labels)
     assert card.metrics == contract.metrics
-    assert "no medical device" in card.disclaimer
+    assert "not a medical device" in card.disclaimer
 
 
 def test_the_openapi_document_of_all_bundles_is_fresh(app: FastAPI) -> None:
@@ -176,7 +176,7 @@ def test_a_harmless_request_id_is_kept(client: TestClient, given: str, kept: boo
 
 def test_other_origins_may_call_only_if_they_are_named(make_client) -> None:
     origin = {"origin": "https://a.example"}
-    headers = "authorization,content-type,x-amz-date,x-amz-security-token"  # of one who signs
+    headers = "authorization,content-type,x-amz-date,x-amz-security-token"  # headers of a signed request
     preflight = {**origin, "access-control-request-method": "POST", "access-control-request-headers": headers}
 
     closed, opened = make_client(), make_client(cors_origins=("https://a.example",))

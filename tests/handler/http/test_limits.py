@@ -1,4 +1,4 @@
-"""What is too much is refused before it takes memory or time."""
+"""Requests above the limits are refused before they take memory or time."""
 
 import asyncio
 import json
@@ -92,7 +92,7 @@ def test_a_crowd_is_told_to_come_back(make_client, classifier: Classifier, monke
 
 
 def answered(app: ASGIApp, piece: bytes, pause_s: float = 0) -> dict:
-    """What the application begins to answer to a body of such pieces without an end."""
+    """The start of the application's answer to an endless body of such pieces."""
     sent = []
 
     async def receive() -> dict:
@@ -155,7 +155,7 @@ def test_bytes_are_counted_until_the_answer(
         assert busy.wait(10)
         late = client.post(PATH, content=image)
         proceed.set()
-        # THEN a second one is refused meanwhile, and taken afterwards
+        # THEN a second one is refused meanwhile, and accepted afterwards
         assert_refused(late, 503, "overloaded")
         assert late.headers["retry-after"] == "2"
         assert waiting.result().status_code == 200

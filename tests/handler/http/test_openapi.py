@@ -1,4 +1,4 @@
-"""Whatever the OpenAPI document allows, and much that it does not, gets an answer that the document describes."""
+"""Requests that the OpenAPI document allows, and many that it does not, get an answer that the document describes."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +33,7 @@ schema_of_three = schemathesis.openapi.from_asgi("/openapi.json", three)
 @schema.parametrize()
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_in_the_document(case) -> None:
-    # A schema cannot say which bytes are an X-ray, so what it allows may still be refused.
+    # A schema cannot describe which bytes are an X-ray, so a request that it allows may be refused.
     case.call_and_validate(excluded_checks=[schemathesis.checks.positive_data_acceptance])
 
 

@@ -301,7 +301,7 @@ def test_several_files_are_answered_in_order_and_two_at_a_time(page: Any) -> Non
 def test_an_error_shows_what_the_service_says(page: Any) -> None:
     choose(page, upload("empty.png", b""))
     expect(page.locator("#problem-title")).to_have_text("The file is empty")
-    expect(page.locator("#problem-detail")).to_contain_text("send the bytes of an image")
+    expect(page.locator("#problem-detail")).to_contain_text("Send the bytes of an image.")
     expect(page.locator("#problem-code")).to_contain_text("Status 400")
     expect(page.get_by_role("button", name="Score it anyway")).to_be_hidden()
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""POST /v1/predictions: every way in, and what comes out."""
+"""POST /v1/predictions: all forms of requests, and their answers."""
 
 import base64
 import dataclasses

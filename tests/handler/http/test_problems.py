@@ -1,4 +1,4 @@
-"""Everything that a caller can do wrong, and what the service says to it."""
+"""All errors of callers, and the answers of the service."""
 
 import base64
 import json
@@ -119,7 +119,7 @@ def test_something_unexpected_keeps_its_secrets(
 
     problem = assert_refused(client.post(PATH, content=jpeg()), 500, "internal-error")
 
-    # THEN the caller gets an id, the log the place, and nobody the message
+    # THEN the caller gets an id, the log has the place, and the message appears nowhere
     log = capsys.readouterr().out
     assert problem["request_id"] in problem["detail"]
     assert problem["request_id"] in log

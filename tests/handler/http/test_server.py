@@ -1,4 +1,4 @@
-"""What a connection may cost: sockets against `python -m handler serve` in a process of its own."""
+"""Limits on connections: sockets connect to `python -m handler serve` in another process."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ from tests.handler.load import serving
 
 TIMEOUT_S = 1
 PATIENCE_S = 20
-"""For machines that have other things to do."""
+"""Time limit in seconds, long enough for a busy machine."""
 
 HEAD = b"POST /v1/predictions HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
@@ -37,18 +37,18 @@ def connect(url: str) -> socket.socket:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """What comes until the server closes; one that does not is a `TimeoutError`."""
+    """Read until the server closes the connection; otherwise there is a `TimeoutError`."""
     received = b""
     try:
         while data := connection.recv(1 << 16):
             received += data
-    except ConnectionResetError:  # it closed while more was on its way
+    except ConnectionResetError:  # the server closed the connection while more data was sent
         pass
     return received
 
 
 def said(url: str, *pieces: bytes) -> bytes:
-    """Send this, as far as the server takes it, and wait until it closes."""
+    """Send data as long as the server accepts it, and wait until the server closes the connection."""
     with connect(url) as connection:
         try:
             for piece in pieces:
@@ -113,7 +113,7 @@ def test_a_body_that_is_too_slow_is_given_up(url: str) -> None:
 def test_senseless_framing_is_refused_and_the_connection_closed(url: str, request_: bytes) -> None:
     answer = said(url, *(request_[start : start + 10_000] for start in range(0, len(request_), 10_000)))
 
-    if answer:  # it may be lost where more was on its way
+    if answer:  # it may be lost if more data was sent
         assert_problem(answer, 400, "malformed-request")
     assert_well(url)
 
@@ -210,10 +210,10 @@ def test_a_client_that_does_not_read_is_given_up() -> None:
         # GIVEN a client that reads the beginning of a long answer
         reader.sendall(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
         assert reader.recv(10)
-        # WHEN others, which began to say nothing after that, have been given up one after the other
+        # WHEN the server has closed other connections, which became silent later
         for _ in range(3):
             assert said(url) == b""
-        # THEN so has been the first
+        # THEN it has also closed the first one
         assert len(rest(reader)) < LARGE
 
 

@@ -1,4 +1,4 @@
-"""`decode`: every form of an image gives the same pixels, and hostile bytes give errors of ours."""
+"""`decode`: all formats of an image give the same pixels, and hostile bytes give errors of this project."""
 
 import subprocess
 import sys
@@ -131,7 +131,7 @@ def test_a_jpeg_may_be_larger_than_what_is_decoded() -> None:
 
 
 def with_size(width: int, height: int) -> bytes:
-    """A JPEG whose header says that it is larger."""
+    """A JPEG whose header has a larger size."""
     at = jpeg().index(b"\xff\xc0") + 5
     return jpeg()[:at] + height.to_bytes(2) + width.to_bytes(2) + jpeg()[at + 4 :]
 
@@ -143,7 +143,7 @@ def test_a_jpeg_that_cannot_be_shrunk_enough_is_refused(width: int, height: int)
 
 
 def peak_of_decoding(data: bytes, folder: Path) -> float:
-    """Bytes in a process of its own, beyond what decoding a small image takes; `data` itself does not count."""
+    """Peak memory in bytes in another process, above that for a small image; `data` itself does not count."""
     code = (
         "import resource, sys\n"
         "from pathlib import Path\n"
@@ -183,7 +183,7 @@ def test_a_large_image_of_several_channels_of_16_bits_is_never_in_memory_as_a_wh
 
 
 def test_what_pillow_warns_of_is_not_written_between_the_lines_of_the_log() -> None:
-    # GIVEN an image whose directory breaks off, of which Pillow warns
+    # GIVEN an image with an incomplete directory, for which Pillow gives a warning
     with warnings.catch_warnings(record=True) as written:
         warnings.simplefilter("always")
         with suppress(InputError):

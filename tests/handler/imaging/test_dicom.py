@@ -1,4 +1,4 @@
-"""DICOM as it really arrives, with pydicom's own test files where it brings them along."""
+"""DICOM files as devices write them, and pydicom's test files if they are installed."""
 
 import logging
 import struct
@@ -35,7 +35,7 @@ def test_other_real_files_are_read(name: str) -> None:
     [
         ("liver_1frame.dcm", "1 of 1 bits"),
         ("rtdose_1frame.dcm", "32 of 32 bits"),
-        ("test-SR.dcm", "no image"),
+        ("test-SR.dcm", "does not contain an image"),
     ],
 )
 def test_what_is_not_read_is_refused_by_name(name: str, named: str) -> None:
@@ -58,7 +58,7 @@ def test_preamble_and_meta_information_may_be_missing(order: str, kept: str) -> 
 
     shorter = {"preamble": data[:132] + data[start:], "meta": data[132:], "nothing": data[start:]}[kept]
 
-    if order == "big" and kept == "nothing":  # which no device writes
+    if order == "big" and kept == "nothing":  # no device writes this
         with pytest.raises(UnsupportedFormat):
             shown(shorter)
     else:
@@ -106,12 +106,12 @@ def test_a_deflated_file_may_not_swell() -> None:
     head = plain[:start].replace(b"UI\x14\x00" + uid, b"UI\x16\x00" + b"1.2.840.10008.1.2.1.99")
 
     assert np.array_equal(shown(head + deflated(plain[start:])), shown(plain))
-    with pytest.raises(InputTooLarge, match="swells"):
+    with pytest.raises(InputTooLarge, match="inflates to more"):
         shown(head + deflated(plain[start:] + bytes(200_000_000)))
 
 
 def test_a_file_is_inflated_once() -> None:
-    # GIVEN a file whose deflated data completes the very statement that it is deflated
+    # GIVEN a file whose deflated data completes the transfer syntax that declares it as deflated
     uid = b"1.2.840.10008.1.2.1.99"
     statement = struct.pack("<HH2sHI", 2, 5, b"OF", 32, 0) + struct.pack("<HH2sH", 2, 0x10, b"UI", 22) + uid[:-2]
     twice = deflated(uid[-2:] + deflated(bytes(50_000_000)))

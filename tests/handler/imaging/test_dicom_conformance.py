@@ -1,6 +1,6 @@
-"""DICOM against an independent renderer: dcmtk's `dcm2pnm` shows the same greys, to within 4 of 255 on average.
+"""DICOM compared with an independent renderer: dcmtk's `dcm2pnm` gives the same greys, within 4 of 255 on average.
 
-The files are those that pydicom carries, and ones that dcmtk's encoders make of images drawn here.
+The files are those of pydicom, and files that dcmtk's encoders make from synthetic images.
 """
 
 import io
@@ -23,7 +23,7 @@ from tests.handler.imaging.test_dicom_display import lookup_table
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("dcm2pnm") is None, reason="dcmtk is not installed"),
-    pytest.mark.filterwarnings("ignore"),  # what pydicom says of its own files
+    pytest.mark.filterwarnings("ignore"),  # warnings of pydicom about its own files
 ]
 
 CLOSE = 4.0
@@ -44,7 +44,7 @@ LISTED = {
     **dict.fromkeys(("SC_rgb_rle_32bit.dcm", "SC_rgb_rle_32bit_2frame.dcm"), NOT_READ),
     **dict.fromkeys(("MR_truncated.dcm", "no_meta.dcm", "JPEG2000-embedded-sequence-delimiter.dcm"), CORRUPT),
     **dict.fromkeys(("meta_missing_tsyntax.dcm", "nested_priv_SQ.dcm"), WITHOUT_IMAGE),
-    "SC_rgb_jpeg.dcm": "dcmtk takes it for uncompressed",
+    "SC_rgb_jpeg.dcm": "dcmtk treats it as uncompressed",
     "GDCMJ2K_TextGBR.dcm": "neither dcmtk nor Pillow decodes this JPEG 2000",
     "J2K_pixelrep_mismatch.dcm": "neither dcmtk nor Pillow decodes this JPEG 2000",
 }
@@ -70,10 +70,10 @@ def _whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rendered(data: bytes, folder: Path) -> np.ndarray:
-    """What dcmtk shows of a file, by the window or table that its header has."""
+    """The image that dcmtk shows for a file, with the window or table of its header."""
     source, target = folder / "source.dcm", folder / "target.pnm"
     file = pydicom.dcmread(io.BytesIO(data), force=True)
-    if file.file_meta.TransferSyntaxUID in JPEG_2000:  # which dcmtk does not decode
+    if file.file_meta.TransferSyntaxUID in JPEG_2000:  # dcmtk does not decode these
         file.decompress(decoding_plugin="pillow")
         file.save_as(source)
     else:

@@ -1,4 +1,4 @@
-"""DICOM: from stored values to greys, by the headers that real files have."""
+"""DICOM: from stored values to greys, with headers as in real files."""
 
 import math
 
@@ -52,7 +52,7 @@ def test_monochrome1_is_inverted() -> None:
 
 
 def test_rescale_and_window_are_applied() -> None:
-    # GIVEN values 1000 + 4 * shade, rescaled by half less 500, and a window over exactly those
+    # GIVEN values 1000 + 4 * shade, rescaled by 0.5 and -500, and a window over exactly the results
     data = dicom(
         SHADES.astype(np.uint16) * 4 + 1000,
         RescaleSlope="0.5",
@@ -150,7 +150,7 @@ def test_a_lookup_table_is_applied() -> None:
 @pytest.mark.parametrize("little", [True, False])
 @pytest.mark.parametrize(("bits", "packed"), [(8, True), (8, False), (16, False), (12, False)])
 def test_a_lookup_table_is_scaled_by_its_greatest_entry(bits: int, packed: bool, little: bool) -> None:
-    # GIVEN a table that turns 12 bits into 0 to 255, however wide its entries are and are said to be
+    # GIVEN a table from 12 bits to 0 to 255, with different real and declared widths of its entries
     table = lookup_table([value >> 4 for value in range(4096)], bits=bits, packed=packed)
 
     data = in_order(dicom(VALUES, VOILUTSequence=table, **TWELVE), little=little)
@@ -177,7 +177,7 @@ def test_a_lookup_table_that_is_too_short_is_refused() -> None:
 
 
 def test_padding_is_black_and_does_not_count() -> None:
-    # GIVEN an image of which the middle third is far below everything else
+    # GIVEN an image whose middle third is far darker than the rest
     values = SHADES.astype(np.int16) * 8
     values[:, 32:64] = -2000
 
@@ -219,7 +219,7 @@ def test_padding_that_lossy_coding_moved_is_padding(kind: str) -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("index", [np.uint8, np.uint16])
 def test_a_palette_is_applied(index: type, bits: int, little: bool) -> None:
-    # GIVEN a palette that inverts, and shows little of blue and red
+    # GIVEN a palette that inverts, with little blue and red
     entries = np.arange(255, -1, -1)
     attributes: dict = {"PhotometricInterpretation": "PALETTE COLOR"}
     for colour, share in (("Red", 0.5), ("Green", 1), ("Blue", 0.25)):
@@ -265,7 +265,7 @@ def test_unused_bits_are_no_part_of_the_value(dtype: type) -> None:
     ("attributes", "named"),
     [
         ({"RescaleSlope": "nan", "RescaleIntercept": "0"}, "RescaleSlope"),
-        ({"RescaleSlope": "1e308", "RescaleIntercept": "0"}, "out of all bounds"),
+        ({"RescaleSlope": "1e308", "RescaleIntercept": "0"}, "give values out of range"),
         ({"RescaleSlope": "1", "RescaleIntercept": str(math.inf)}, "RescaleIntercept"),
     ],
     ids=str,

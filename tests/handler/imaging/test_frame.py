@@ -1,4 +1,4 @@
-"""Uniform frames around a radiograph are found, whatever their grey is, and nothing else is cut off."""
+"""Uniform frames of any grey around a radiograph are found, and only these are cut off."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`full_scale` and `eight_bits`: an image looks the same, however many bits its detector has."""
+"""`full_scale` and `eight_bits`: the result does not depend on the number of bits of the detector."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ EXPECTED = decode(png(), SIZE).astype(int)
 
 
 def stored(bits: int, channels: int = 1) -> np.ndarray:
-    """uint16 `[rows, columns, channels]` as a detector of so many bits delivers them, and opaque."""
+    """Opaque uint16 values `[rows, columns, channels]` of a detector with this number of bits."""
     grey = (SHADES * ((2**bits - 1) / 255)).astype(np.uint16)
     values = np.stack([grey] * channels, -1)
     if channels in (2, 4):
@@ -127,13 +127,13 @@ def test_a_tiff_in_which_zero_is_white_is_inverted(dtype: type, scale: int) -> N
 
 
 def test_a_percentage_is_refused_because_it_could_be_anything() -> None:
-    with pytest.raises(UnreadableImage, match="which value is white: scale them to 0 to 1"):
+    with pytest.raises(UnreadableImage, match=r"is white\. Scale them to 0 to 1\."):
         decode(tifffile((SHADES / 2.55).astype(np.float32)), SIZE)
 
 
 @pytest.mark.parametrize("values", [SHADES - 100, SHADES * 1000, np.full_like(SHADES, np.nan)])
 def test_values_that_are_no_greys_are_refused_with_their_range(values: np.ndarray) -> None:
-    with pytest.raises(UnreadableImage, match=r"grey values from .* to .* scale them"):
+    with pytest.raises(UnreadableImage, match=r"Grey values from .* to .* Scale them"):
         decode(tifffile(values.astype(np.float32)), SIZE)
 
 

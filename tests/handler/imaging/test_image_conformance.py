@@ -1,4 +1,4 @@
-"""`decode` against libvips, an independent renderer, on images of every layout."""
+"""`decode` compared with libvips, an independent renderer, on images of all layouts."""
 
 import importlib.util
 import shutil
@@ -21,11 +21,11 @@ SIZE = 64
 TOLERANCE = 4  # of 255, on average
 
 OTHERWISE = {
-    "JPEG CMYK": "libvips mixes the inks by a colour profile; here they are mixed without, as when they were separated",
+    "JPEG CMYK": "libvips mixes the inks with a colour profile; here they are mixed without one, as when separated",
     "TIFF CMYK": "the same",
-    "TIFF 32-bit float": "libvips takes floats for greys of 8 bits; here those up to 1 are fractions",
+    "TIFF 32-bit float": "libvips treats floats as greys of 8 bits; here floats up to 1 are fractions",
 }
-"""Images that libvips renders in another way, and why ours is kept."""
+"""Images that libvips renders differently, and why `decode` does not follow it."""
 
 REFUSED = {
     "multipage.tif": SeveralFrames,
@@ -81,7 +81,7 @@ def planes(image: Image.Image) -> np.ndarray:
 
 
 def files_of(*packages: str) -> list[Path]:
-    """Images that come with packages; none of a package that is not installed."""
+    """Images of installed packages."""
     found = []
     for package in packages:
         spec = importlib.util.find_spec(package)
@@ -189,7 +189,7 @@ def run(*command: object) -> None:
 
 def assert_alike(name: str, source: Path, folder: Path) -> None:
     ours, theirs = (decode(data, SIZE).astype(int) for data in (source.read_bytes(), rendered(source, folder)))
-    # What is listed must differ, lest the list outlive its reasons.
+    # Listed images must differ, so that outdated entries are found.
     assert (np.abs(ours - theirs).mean() < TOLERANCE) == (name not in OTHERWISE)
 
 

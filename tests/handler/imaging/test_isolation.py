@@ -1,4 +1,4 @@
-"""The decoding processes: what a file may cost, whose answer comes when, and what happens when a process dies."""
+"""The decoding processes: limits on the cost of a file, the order of answers, and the death of a process."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ def python(code: str, *before: str, **options: object) -> "subprocess.CompletedP
     )
 
 
-# What comes out
+# Results
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_errors_are_those_of_decode(shared: Decoder, data: bytes) -> None:
     assert (type(raised.value), str(raised.value)) == (type(expected.value), str(expected.value))
 
 
-# What a file may cost
+# Limits
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_file_takes_no_longer_than_it_may(make) -> None:
     decoder = make(Limits(cpu_s=60, wall_s=1, memory_mb=256))
     _, workers = family(decoder)
 
-    with pytest.raises(DecodingTooCostly, match="1 s in all"):
+    with pytest.raises(DecodingTooCostly, match="1 s in total"):
         decoder.decode(SLOW, SIZE)
 
     assert not any(map(is_alive, workers))
@@ -184,11 +184,11 @@ def test_a_costly_file_is_one_line_on_the_command_line(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stderr) == (1, "")
     first, second = done.stdout.splitlines()
-    assert "costs too much to decode: more than 1 s" in first
+    assert "Decoding takes more than 1 s" in first
     assert "%" in second
 
 
-# Several at a time
+# Concurrent files
 
 
 def test_a_good_file_does_not_wait_for_a_slow_one(make) -> None:
@@ -214,7 +214,7 @@ def test_a_crowd_of_slow_files_is_told_to_come_back(make) -> None:
         assert wait_until(lambda: any(each.done() for each in slow), 60)
 
         [refused] = [each for each in slow if each.done()]
-        with pytest.raises(Overloaded, match="Several costly images"):
+        with pytest.raises(Overloaded, match="Several other costly images"):
             refused.result()
         assert len(descendants(parent)) == MAX_SLOW
         assert decoder.decode(jpeg(), SIZE).any()
@@ -311,7 +311,7 @@ def test_an_answer_that_is_too_long_is_not_read() -> None:
     assert (done.stdout, done.stderr) == (b"DecodingTooCostly\n", b"")
 
 
-# Where processes come from, and that they go
+# Start and end of processes
 
 
 @pytest.mark.parametrize("threads", [0, 1])
@@ -392,7 +392,7 @@ def test_nothing_is_left_when_the_main_process_is_killed(threads: int) -> None:
     assert wait_until(lambda: not any(map(is_alive, processes)), 5)
 
 
-# What the processes see
+# The environment of the processes
 
 
 def test_what_a_decoder_says_is_not_written_to_the_log(tmp_path: Path) -> None:

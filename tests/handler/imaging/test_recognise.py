@@ -1,4 +1,4 @@
-"""A file that is no supported image is named, and the message says what to do."""
+"""The error for a file that is not a supported image names its format and the remedy."""
 
 import base64
 import gzip
@@ -42,34 +42,34 @@ def brand(name: bytes) -> bytes:
 
 
 FILES = {
-    "HEIC": (lambda: brand(b"heic"), "HEIC image.*: save it as JPEG or PNG"),
+    "HEIC": (lambda: brand(b"heic"), r"HEIC image.*\. Save it as JPEG or PNG"),
     "HEIF": (lambda: brand(b"mif1"), "HEIC image"),
-    "AVIF": (lambda: encode(phantom(), "AVIF"), "AVIF image: save it as JPEG or PNG"),
-    "MP4": (lambda: brand(b"isom"), "a video: save one frame"),
-    "JP2": (lambda: encode(phantom(), "JPEG2000"), r"JPEG 2000 image \(JP2\): save it"),
-    "J2K": (lambda: encode(phantom(), "JPEG2000", no_jp2=True), "JPEG 2000 codestream: save it"),
-    "JPEG XL": (lambda: b"\xff\x0a" + bytes(20), "JPEG XL image: save it"),
-    "JPEG XL in a box": (lambda: b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(20), "JPEG XL image: save it"),
-    "NIfTI": (lambda: b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100), "NIfTI volume: export the image in it"),
+    "AVIF": (lambda: encode(phantom(), "AVIF"), r"AVIF image\. Save it as JPEG or PNG"),
+    "MP4": (lambda: brand(b"isom"), r"a video\. Save one frame"),
+    "JP2": (lambda: encode(phantom(), "JPEG2000"), r"JPEG 2000 image \(JP2\)\. Save it"),
+    "J2K": (lambda: encode(phantom(), "JPEG2000", no_jp2=True), r"JPEG 2000 codestream\. Save it"),
+    "JPEG XL": (lambda: b"\xff\x0a" + bytes(20), r"JPEG XL image\. Save it"),
+    "JPEG XL in a box": (lambda: b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(20), r"JPEG XL image\. Save it"),
+    "NIfTI": (lambda: b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100), r"NIfTI volume\. Export the image in it"),
     "NIfTI 2": (lambda: b"\x1c\x02\0\0n+2\0\r\n\x1a\n" + bytes(540), "NIfTI volume"),
     "NRRD": (lambda: b"NRRD0004\ntype: short\n", "NRRD volume"),
-    "PDF": (lambda: encode(phantom(), "PDF"), "PDF document: export the image in it"),
-    "zip": (zipped, "zip archive.*: unpack it"),
-    "gzip": (lambda: gzip.compress(jpeg()), "gzip file: unpack it"),
-    "tar": (tarred, "tar archive: unpack it"),
-    "npy": (array, "NumPy array: save the array as a PNG"),
-    "UTF-8 JPEG": (lambda: jpeg().decode(errors="replace").encode(), "treated as text.*as binary data"),
-    "UTF-8 PNG": (lambda: png().decode(errors="replace").encode(), "treated as text"),
-    "Latin-1 JPEG": (lambda: jpeg().decode("latin-1").encode(), "treated as text"),
-    "Latin-1 PNG": (lambda: png().decode("latin-1").encode(), "treated as text"),
-    "base64 JPEG": (lambda: base64.b64encode(jpeg()), "base64 text: decode it"),
-    "base64 PNG": (lambda: base64.b64encode(png()), "base64 text: decode it"),
+    "PDF": (lambda: encode(phantom(), "PDF"), r"PDF document\. Export the image in it"),
+    "zip": (zipped, r"zip archive.*\. Unpack it"),
+    "gzip": (lambda: gzip.compress(jpeg()), r"gzip file\. Unpack it"),
+    "tar": (tarred, r"tar archive\. Unpack it"),
+    "npy": (array, r"NumPy array\. Save the array as a PNG"),
+    "UTF-8 JPEG": (lambda: jpeg().decode(errors="replace").encode(), "converted as text.*as binary data"),
+    "UTF-8 PNG": (lambda: png().decode(errors="replace").encode(), "converted as text"),
+    "Latin-1 JPEG": (lambda: jpeg().decode("latin-1").encode(), "converted as text"),
+    "Latin-1 PNG": (lambda: png().decode("latin-1").encode(), "converted as text"),
+    "base64 JPEG": (lambda: base64.b64encode(jpeg()), r"base64 text\. Decode it"),
+    "base64 PNG": (lambda: base64.b64encode(png()), r"base64 text\. Decode it"),
     "data URL": (lambda: b"data:image/png;base64," + base64.b64encode(png()), "base64 text"),
-    "HTML": (lambda: b"\n<!DOCTYPE html><html><body>403 Forbidden</body></html>", "HTML page.*check where"),
-    "SVG": (lambda: b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG drawing: send one of"),
-    "JSON": (lambda: b'{"message": "Forbidden"}', "JSON.*check where"),
-    "text": (lambda: "Röntgen: Thorax p.a., Befund unauffällig".encode(), "the file is text: send one of"),
-    "anything": (lambda: bytes(range(200, 250)), "no image of a supported format: send one of JPEG, PNG"),
+    "HTML": (lambda: b"\n<!DOCTYPE html><html><body>403 Forbidden</body></html>", "HTML page.*Check where"),
+    "SVG": (lambda: b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', r"SVG drawing\. Send one of"),
+    "JSON": (lambda: b'{"message": "Forbidden"}', "JSON.*Check where"),
+    "text": (lambda: "Röntgen: Thorax p.a., Befund unauffällig".encode(), r"The file is text\. Send one of"),
+    "anything": (lambda: bytes(range(200, 250)), r"not an image of a supported format\. Send one of JPEG, PNG"),
 }
 
 
@@ -94,7 +94,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_supported_format_with_a_broken_header_is_named(name: str) -> None:
-    with pytest.raises(UnreadableImage, match=f"begins as {name.split()[0]}.*save it again|truncated or corrupt"):
+    with pytest.raises(UnreadableImage, match=f"begins like {name.split()[0]}.*Save it again|truncated or corrupt"):
         decode(DAMAGED[name](), 64)
 
 

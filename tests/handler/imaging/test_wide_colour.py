@@ -1,4 +1,4 @@
-"""Several channels of 16 bits. That the values are right is in `test_greys`."""
+"""Several channels of 16 bits. `test_greys` tests the values."""
 
 import numpy as np
 import pytest
@@ -58,5 +58,5 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_would_be_wrong_is_refused(kind: str) -> None:
-    with pytest.raises(UnsupportedFormat, match=r"a 16-bit .* is not read here: save it as 16-bit grey"):
+    with pytest.raises(UnsupportedFormat, match=r"A 16-bit .* is not supported\. Save it as 16-bit grey"):
         decode(REFUSED[kind](), SIZE)
