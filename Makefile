@@ -17,7 +17,7 @@ help:  ## list the targets
 # A virtual environment in folder $(1), with a Python from 3.11 to 3.$(2), because $(3). One of another Python is replaced.
 define environment
 @$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $(2)))' || { \
-	echo "error: this needs Python 3.11 to 3.$(2) ($(3)), and $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+	echo "error: this needs Python 3.11 to 3.$(2) ($(3)), and $(PYTHON) is $$(command -v $(PYTHON) >/dev/null && $(PYTHON) --version 2>&1 || echo missing)." >&2; \
 	echo "Install one and name it: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.13" >&2; exit 1; }
 @test "$$($(1)/bin/python --version 2>&1)" = "$$($(PYTHON) --version 2>&1)" || rm -rf $(1)
 $(PYTHON) -m venv $(1)
