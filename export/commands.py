@@ -18,6 +18,7 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.hub import add_fetch_arguments, add_publish_arguments, publish
+from handler.command_help import add_command, parser_of
 from handler.commands import run
 from handler.contract import EMBEDDED_BUNDLE
 from handler.files import require_writable, write_json
@@ -27,15 +28,13 @@ from training.errors import TrainingError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    _build_arguments(commands.add_parser("build", help="convert, quantize and verify a trained network"))
-    _card_arguments(commands.add_parser("card", help="record an evaluation and write the model card again"))
-    _publish_arguments(commands.add_parser("publish", help="put a bundle on the Hugging Face Hub"))
-    _fetch_arguments(commands.add_parser("fetch", help="get a verified bundle from the Hugging Face Hub"))
-    _benchmark_arguments(commands.add_parser("benchmark", help="time bundles and other runtimes side by side"))
+    _build_arguments(add_command(commands, "build", "convert, quantize and verify a trained network", __doc__))
+    _card_arguments(add_command(commands, "card", "record an evaluation and write the model card again", __doc__))
+    _publish_arguments(add_command(commands, "publish", "put a bundle on the Hugging Face Hub", __doc__))
+    _fetch_arguments(add_command(commands, "fetch", "get a verified bundle from the Hugging Face Hub", __doc__))
+    _benchmark_arguments(add_command(commands, "benchmark", "time bundles and other runtimes side by side", __doc__))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for package in ("export", "training"):  # and not the converters' own chatter

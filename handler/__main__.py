@@ -1,10 +1,10 @@
-"""The command line of serving.
+"""Classify chest X-rays.
 
-python -m handler predict FILE... [--json] [--force]
-python -m handler serve [--host 127.0.0.1] [--port 8000] [--root-path /xray]
-python -m handler calibrate FOLDER --out FILE
+python -m handler predict chest.jpg
+python -m handler serve --port 8000
+python -m handler calibrate FOLDER --out calibration.json
 python -m handler settings
-python -m handler openapi
+python -m handler openapi > openapi.json
 """
 
 import argparse
@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from handler.command_help import add_command, parser_of
 from handler.commands import run
 from handler.contract import Contract
 from handler.errors import HandlerError, InputNotFound
@@ -30,19 +31,19 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0; 1 if a file could not be scored; 2 if the command itself cannot be run.
     """
-    parser = argparse.ArgumentParser(prog="python -m handler", description="Classify chest X-rays.")
+    parser = parser_of(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict = commands.add_parser("predict", help="score image files")
+    predict = add_command(commands, "predict", "score image files", __doc__)
     predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
     predict.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     predict.add_argument("--force", action="store_true", help="score what does not look like an X-ray all the same")
     predict.set_defaults(run=_predict)
-    serve = commands.add_parser("serve", help="answer over HTTP")
+    serve = add_command(commands, "serve", "answer over HTTP", __doc__)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
     serve.add_argument("--root-path", metavar="PREFIX", help="path prefix of a proxy; as BASE_PATH, which it overrides")
     serve.set_defaults(run=_serve)
-    calibrate = commands.add_parser("calibrate", help="fit a calibration on labelled images of this place")
+    calibrate = add_command(commands, "calibrate", "fit a calibration on labelled images of this place", __doc__)
     calibrate.add_argument("folder", type=Path, help="holds one folder of images for each label of the model")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file for CALIBRATION")
     calibrate.add_argument(
@@ -52,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--sensitivity", type=_share, default=0.95, help="least one, of two labels (default: %(default)s)"
     )
     calibrate.set_defaults(run=_calibrate)
-    commands.add_parser("settings", help="list the environment variables").set_defaults(run=_settings)
-    commands.add_parser("openapi", help="print the OpenAPI document").set_defaults(run=_openapi)
+    add_command(commands, "settings", "list the environment variables", __doc__).set_defaults(run=_settings)
+    add_command(commands, "openapi", "print the OpenAPI document", __doc__).set_defaults(run=_openapi)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in any encoding

@@ -16,6 +16,7 @@ import re
 import sys
 from typing import Any
 
+from handler.command_help import parser_of
 from handler.commands import run
 from handler.storage import parse_uri
 
@@ -63,7 +64,7 @@ def start(stack: str, run: BulkRun, session: Any) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--stack", required=True, help="name of the deployed stack")
     parser.add_argument("--source", required=True, help="s3://BUCKET or s3://BUCKET/PREFIX, or a manifest's address")
     parser.add_argument("--manifest", action="store_true", help="the source is a CSV file with one key on each line")

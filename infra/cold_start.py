@@ -16,6 +16,7 @@ import sys
 
 from tqdm import tqdm
 
+from handler.command_help import parser_of
 from handler.commands import run
 from infra.engine import LOCKED_DOWN, EngineError, docker
 
@@ -104,7 +105,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
     options = parser.parse_args(arguments)

@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import sys
 
+from handler.command_help import parser_of
 from handler.commands import run
 from infra.bulk import BATCH_SIZE, CONCURRENCY
 
@@ -120,7 +121,7 @@ def table(estimates: list[Estimate]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--ms", type=float, required=True, help="measured milliseconds for one image")
     parser.add_argument("--memory", type=int, default=1769, help="MB of the function (default: %(default)s)")
     parser.add_argument("--architecture", choices=sorted(LAMBDA_GB_SECOND), default="x86_64")

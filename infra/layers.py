@@ -8,6 +8,7 @@ import json
 import sys
 from collections import Counter
 
+from handler.command_help import parser_of
 from handler.commands import run
 from infra.engine import docker
 
@@ -63,9 +64,18 @@ def _inspected(image: str) -> tuple[int, list[str]]:
     return int(size), json.loads(layers)
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = parser_of(__doc__)
+    parser.add_argument("image", help="built from the Dockerfile")
+    parser.add_argument("--base", default=BASE, help="image that it is built on (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    return run(lambda: _print(options), refused=(RuntimeError,))
+
+
+def _print(options: argparse.Namespace) -> None:
+    sys.stdout.write(f"{table(options.image, options.base)}\n")
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("image")
-    parser.add_argument("--base", default=BASE)
-    options = parser.parse_args()
-    sys.exit(run(lambda: print(table(options.image, options.base)), refused=(RuntimeError,)))  # noqa: T201
+    sys.exit(main())

@@ -6,7 +6,6 @@ python -m infra.smoke https://ID.execute-api.REGION.amazonaws.com/prod --api-key
 python -m infra.smoke https://ID.lambda-url.REGION.on.aws --iam
 """
 
-import argparse
 import base64
 import json
 import sys
@@ -16,6 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from handler.command_help import parser_of
 from handler.commands import run
 from infra.golden import IMAGE
 
@@ -95,7 +95,7 @@ def _signed_by_iam(request: urllib.request.Request) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 1 if any answer was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("url", help="without a slash at the end")
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--iam", action="store_true", help="sign with the AWS credentials of the environment")

@@ -26,6 +26,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from handler.command_help import parser_of
 from handler.commands import run
 from handler.files import read
 from infra.engine import EngineError, docker, emulator
@@ -183,7 +184,7 @@ def _positive(text: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--image", default="xray:lambda", help="of the Dockerfile's target lambda (default: %(default)s)")
     add("--sizes", type=_sizes, default=list(SIZES), help="MB, separated by commas (default: nine from 512 to 10240)")

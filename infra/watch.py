@@ -7,7 +7,6 @@ The first form takes the validation images of a prepared data set, the second a 
 `python -m handler calibrate`. The settings are those of a deployment, such as MODEL_BUNDLE and CALIBRATION.
 """
 
-import argparse
 import io
 import json
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from handler.calibrate import labelled_files
+from handler.command_help import parser_of
 from handler.commands import run
 from handler.contract import Contract
 from handler.errors import FolderError, NotAnXray
@@ -93,7 +93,7 @@ def _mean(values: list[bool] | list[float]) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path, help="prepared data set, or one folder of images for each label")
     options = parser.parse_args(arguments)
     return run(lambda: _print(options.folder))

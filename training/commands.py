@@ -7,6 +7,7 @@ python -m training compare runs/vgg19 runs/pruned
 python -m training evaluate --model runs/vgg19 --data chest_xray
 python -m training robustness --model runs/pruned --data data/prepared
 python -m training explanations --model handler/model --data data/prepared
+python -m training phantom --out phantom.png
 """
 
 import argparse
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from handler.command_help import add_command, parser_of
 from handler.commands import run
 from training.arguments import add_data_arguments, add_prepare_arguments, pattern, reading, recipe_number, sizes
 from training.backend import load_keras
@@ -32,22 +34,27 @@ from training.run_folder import RunFolder
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    _prepare_arguments(commands.add_parser("prepare", help="check a data set, split it by patient, decode it"))
-    _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
-    _prune_arguments(commands.add_parser("prune", help="remove the channels that matter least from a trained network"))
-    _compare_arguments(commands.add_parser("compare", help="print a table of finished runs"))
-    _evaluate_arguments(commands.add_parser("evaluate", help="evaluate a model or bundle on labelled images"))
+    _prepare_arguments(add_command(commands, "prepare", "check a data set, split it by patient, decode it", __doc__))
+    _fit_arguments(add_command(commands, "fit", "train a network; the same command again resumes", __doc__))
+    _prune_arguments(
+        add_command(commands, "prune", "remove the channels that matter least from a trained network", __doc__)
+    )
+    _compare_arguments(add_command(commands, "compare", "print a table of finished runs", __doc__))
+    _evaluate_arguments(add_command(commands, "evaluate", "evaluate a model or bundle on labelled images", __doc__))
     _robustness_arguments(
-        commands.add_parser(
-            "robustness", help="evaluate a model on images that are framed, exposed or sharpened otherwise"
+        add_command(
+            commands,
+            "robustness",
+            "evaluate a model on images that are framed, exposed or sharpened otherwise",
+            __doc__,
         )
     )
-    _explanations_arguments(commands.add_parser("explanations", help="evaluate whether a bundle's explanations hold"))
-    _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample image"))
+    _explanations_arguments(
+        add_command(commands, "explanations", "evaluate whether a bundle's explanations hold", __doc__)
+    )
+    _phantom_arguments(add_command(commands, "phantom", "draw the synthetic sample image", __doc__))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)  # what matplotlib and others have to say is not of interest
