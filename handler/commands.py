@@ -64,7 +64,7 @@ def run(
         _drop_output()
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted: {interrupted}\n")
+        _say(f"interrupted: {interrupted}")
         return 130
     except FolderError as exc:
         words = list(sys.argv[1:] if arguments is None else arguments)
@@ -118,8 +118,13 @@ def _report(exc: Exception, text: str) -> None:
         sys.stdout.flush()
     except OSError:
         _drop_output()
-    for line in (*getattr(exc, "__notes__", ()), f"error: {text}"):
-        sys.stderr.write(f"{line}\n")
+    _say(*getattr(exc, "__notes__", ()), f"error: {text}")
+
+
+def _say(*lines: str) -> None:
+    """Write to standard error, on a terminal in place of a progress bar or `^C` in the current line."""
+    erase = "\r\x1b[K" if sys.stderr.isatty() else ""
+    sys.stderr.write(erase + "".join(f"{line}\n" for line in lines))
 
 
 def _drop_output() -> None:
