@@ -148,6 +148,9 @@ def _print_table(results: list[dict[str, Any]], contract: Contract) -> None:
 def _serve(options: argparse.Namespace) -> NoReturn:
     if options.root_path is not None:
         os.environ["BASE_PATH"] = options.root_path  # before the settings are read
+    from handler.http.address import require_free
+
+    require_free(options.host, options.port)
 
     # Imported here and not by uvicorn, so that a model which cannot be served is one line and no traceback.
     from handler import startup

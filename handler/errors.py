@@ -22,6 +22,7 @@ HandlerError
 ├── FolderError           a folder of images that is not there or is laid out otherwise
 ├── SettingsError         an environment variable; the service refuses to start
 │   └── LocalCalibrationError  the calibration of a deployment cannot be fitted, read or used
+├── AddressUnavailable    the server cannot listen where it was told to
 ├── Unexpected            a bug met by one image of a batch; its cause is for the log alone
 ├── UnknownEvent          Lambda was invoked with something that is no event of these kinds
 └── BundleError           the model on disk; the service refuses to start
@@ -141,6 +142,10 @@ class SettingsError(HandlerError):
 
 class LocalCalibrationError(SettingsError):
     """The calibration of a deployment cannot be fitted, read, or used with the bundle."""
+
+
+class AddressUnavailable(HandlerError):
+    """The server cannot listen on this address and port."""
 
 
 class Unexpected(HandlerError):
