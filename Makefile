@@ -9,7 +9,7 @@ DATA ?= chest_xray
 BUNDLE ?= handler/model
 VERSION ?= 3.1.1
 
-.PHONY: help serve test model openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
+.PHONY: docker help serve test model openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -85,7 +85,12 @@ policy: .venv-sam/ready .venv-checkov/ready  ## is the template sound and safe
 	$(SAM) validate --lint --region us-east-1
 	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --quiet --compact
 
-sam-build: .venv-sam/ready
+docker:
+	@docker info >/dev/null 2>&1 || command -v finch >/dev/null || { \
+	echo "error: make $(firstword $(MAKECMDGOALS)) needs a running Docker engine, and none answers." >&2; \
+	echo "Install or start Docker, or set DOCKER_HOST; 'docker info' says what is wrong. make serve needs none." >&2; exit 1; }
+
+sam-build: docker .venv-sam/ready
 	$(SAM) build
 
 sam-local: sam-build  ## the API of template.yaml in containers, on http://localhost:3000

@@ -1,5 +1,6 @@
 """What an image weighs above its base, megabyte by megabyte, as a Markdown table.
 
+docker build --target lambda -t xray:lambda .
 python -m infra.layers xray:lambda
 """
 
