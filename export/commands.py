@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 from export.errors import ExportError
 from export.hub import add_fetch_arguments, add_publish_arguments, publish
 from handler.command_help import add_command, parser_of
-from handler.commands import run
+from handler.commands import run, suggest
 from handler.contract import EMBEDDED_BUNDLE
 from handler.files import require_writable, write_json
 from training.arguments import add_data_arguments, reading
@@ -105,6 +106,7 @@ def _card(options: argparse.Namespace) -> None:
         record_evaluation(options.bundle, options.evaluation)
     write_card(options.bundle)
     print(f"card is in {options.bundle}")
+    print(f"next: python -m export publish {shlex.quote(str(options.bundle))} --repo USER/NAME")
 
 
 def _publish_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +115,9 @@ def _publish_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    print(publish(options.bundle, options.repo, options.private))
+    revision = publish(options.bundle, options.repo, options.private)
+    print(revision)
+    suggest(f"MODEL_REPO={options.repo} MODEL_REVISION={revision} python -m handler serve")
 
 
 def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +128,8 @@ def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from handler.hub import fetch
 
-    print(f"bundle is in {fetch(options.repo, options.revision, options.out)}")
+    where = fetch(options.repo, options.revision, options.out)
+    print(f"bundle is in {where}; serve it with: MODEL_BUNDLE={where} python -m handler serve")
 
 
 def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:

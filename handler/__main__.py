@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from handler.command_help import add_command, parser_of
-from handler.commands import run
+from handler.commands import run, suggest
 from handler.contract import Contract
 from handler.errors import HandlerError, InputNotFound
 from handler.files import require_writable, write_json
@@ -96,6 +96,7 @@ def _predict(options: argparse.Namespace) -> int:
         print(encoded({"model": identity(predictor.contract), "predictions": results}).decode())
     else:
         _print_table(results, predictor.contract)
+        suggest("python -m handler predict --json FILE for every number, or python -m handler serve for the page")
     return int(any("error" in result for result in results))
 
 
@@ -165,6 +166,7 @@ def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for variable, value, about in rows:
         print(f"{variable:<{widths[0]}}  {value:<{widths[1]}}  {about}")
+    suggest("VARIABLE=VALUE python -m handler serve")
     return 0
 
 

@@ -78,6 +78,14 @@ def run(
     return failed
 
 
+def suggest(command: str) -> None:
+    """Tell a person what to type next. The output stays as programs read it: this goes to standard error, and only if
+    that is a terminal."""
+    if sys.stderr.isatty():
+        sys.stdout.flush()
+        sys.stderr.write(f"next: {command}\n")
+
+
 @contextmanager
 def needing_extra(extra: str) -> Iterator[None]:
     """Name the extra to install if one of its packages is missing. Serving needs no extra.
@@ -90,7 +98,8 @@ def needing_extra(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] in ("", "handler", "training", "export", "infra"):
             raise
-        sys.exit(f"error: {exc.name} is not installed: pip install 'serverless-onnx-inference[{extra}]'")
+        last = "" if sys.version_info < (3, 14) else " with Python 3.13, the last one that TensorFlow has packages for"
+        sys.exit(f"error: {exc.name} is not installed: pip install 'serverless-onnx-inference[{extra}]'{last}")
 
 
 def _retyped(words: list[str], given: Path, instead: Path) -> str:

@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 from handler.command_help import parser_of
-from handler.commands import run
+from handler.commands import run, suggest
 from handler.storage import parse_uri
 
 BATCH_SIZE = 100
@@ -98,10 +98,13 @@ def _start(options: argparse.Namespace) -> int:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        sys.stdout.write(f"{start(options.stack, wanted, boto3.Session(region_name=options.region))}\n")
+        execution = start(options.stack, wanted, boto3.Session(region_name=options.region))
     except (BotoCoreError, ClientError) as exc:
         sys.stderr.write(f"error: {exc}: check --stack and --region, and log in, as with `aws configure`\n")
         return 1
+    sys.stdout.write(f"{execution}\n")
+    sys.stderr.write(f"answers come below {wanted.output_prefix}/ in the stack's bucket of results\n")
+    suggest(f"aws stepfunctions describe-execution --execution-arn {execution}")
     return 0
 
 

@@ -17,7 +17,7 @@ import sys
 from tqdm import tqdm
 
 from handler.command_help import parser_of
-from handler.commands import run
+from handler.commands import run, suggest
 from infra.engine import LOCKED_DOWN, EngineError, docker
 
 LEAST = "NumPy, ONNX Runtime, Pillow, session, one image"
@@ -116,6 +116,7 @@ def _print(options: argparse.Namespace) -> None:
     for image in options.images:
         docker("image", "inspect", image)
     sys.stdout.write(table(measure(options.images, options.rounds)) + "\n")
+    suggest("python -m infra.layers IMAGE for what an image holds")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import dataclasses
 import sys
 
 from handler.command_help import parser_of
-from handler.commands import run
+from handler.commands import run, suggest
 from infra.bulk import BATCH_SIZE, CONCURRENCY
 
 PRICES = "list prices of us-east-1, 2026-11, without free tiers"
@@ -144,6 +144,7 @@ def _print(options: argparse.Namespace) -> None:
         for images, usual in ((1_000_000, CONCURRENCY), (10_000_000, 500), (100_000_000, 1000))
     ]
     sys.stdout.write(f"{table(runs)}\n\n{PRICES}\n")
+    suggest("python -m infra.bulk --stack STACK --source s3://BUCKET/PREFIX/")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from handler.command_help import parser_of
-from handler.commands import run
+from handler.commands import run, suggest
 from infra.cost import (
     ANSWER_BYTES,
     DATA_OUT_GB,
@@ -101,6 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _print(options: argparse.Namespace) -> None:
     text = table(ms=options.ms, init_ms=options.init_ms, memory=options.memory)
     sys.stdout.write(f"{text}\n\n{PRICES}\n\n{snapstart(init_ms=options.init_ms, memory=options.memory)}\n")
+    suggest("make deploy ARGS=--guided")
 
 
 if __name__ == "__main__":

@@ -204,7 +204,10 @@ def _sweep(options: argparse.Namespace) -> None:
     # First: it took minutes, and the disk may be full.
     sys.stdout.write((json.dumps(found.to_json(), indent=2) if options.json else table(found)) + "\n")
     save(found, options.out)
-    where = f"results in {options.out}/sweep.json, sweep.md and sweep.png\n"
+    where = (
+        f"results in {options.out}/sweep.json, sweep.md and sweep.png\n"
+        f'next: make deploy ARGS="--parameter-overrides MemorySize={found.recommended_mb}"\n'
+    )
     # With --json standard output is for programs.
     (sys.stderr if options.json else sys.stdout).write(where)
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from handler.calibrate import labelled_files
 from handler.command_help import parser_of
-from handler.commands import run
+from handler.commands import run, suggest
 from handler.contract import Contract
 from handler.errors import FolderError, NotAnXray
 from handler.files import read
@@ -105,6 +105,7 @@ def _print(folder: Path) -> None:
     found = expected(predictor, images_of(folder, predictor.contract))
     width = max(map(len, found))
     sys.stdout.write("".join(f"{name:<{width}}  {value:.4g}\n" for name, value in found.items()))
+    suggest("make deploy, with alarms in template.yaml that are set by these figures")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 from handler.command_help import add_command, parser_of
 from handler.commands import run
+from handler.contract import CONTRACT_FILE
 from training.arguments import add_data_arguments, add_prepare_arguments, pattern, reading, recipe_number, sizes
 from training.backend import load_keras
 from training.conclusion import conclude
@@ -98,6 +100,7 @@ def _prepare(options: argparse.Namespace) -> None:
         )
     )
     print(f"written to {options.out}")
+    print(f"next: python -m training fit --data {shlex.quote(str(options.out))} --out runs/NAME --init hed")
 
 
 def _tell(report: dict[str, Any]) -> None:
@@ -234,6 +237,7 @@ def _compare(options: argparse.Namespace) -> None:
     print(table)
     if others:
         print(f"left out, for they are no finished runs: {', '.join(map(str, others))}", file=sys.stderr)
+    print("next: python -m training evaluate --model RUN --data DATA, with the run of your choice")
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -260,7 +264,14 @@ def _evaluate(options: argparse.Namespace) -> None:
         threshold=options.threshold,
     )
     print(json.dumps(result) if options.json else report(result))
-    print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)
+    # With --json standard output is for programs.
+    said = sys.stderr if options.json else sys.stdout
+    print(f"report and plots are in {options.out}", file=said)
+    model, found = shlex.quote(str(options.model)), shlex.quote(str(options.out / "metrics.json"))
+    if (options.model / CONTRACT_FILE).exists():
+        print(f"next: python -m export card {model} --evaluation {found}", file=said)
+    elif options.model.is_dir():
+        print(f"next: python -m export build --model {model} --data DATA --out bundles/NAME", file=said)
 
 
 def _robustness_arguments(parser: argparse.ArgumentParser) -> None:
@@ -275,6 +286,7 @@ def _robustness(options: argparse.Namespace) -> None:
 
     print(table(evaluate_robustness(options.model, open_data(options.data, reading(options)), options.out)))
     print(f"numbers and plot are in {options.out}")
+    print(f"next: look at {options.out / 'robustness.png'}")
 
 
 def _explanations_arguments(parser: argparse.ArgumentParser) -> None:
@@ -289,6 +301,7 @@ def _explanations(options: argparse.Namespace) -> None:
 
     print(table(evaluate_explanations(options.model, open_prepared(options.data), options.out)))
     print(f"numbers and plot are in {options.out}")
+    print(f"next: look at {options.out / 'explanations.png'}")
 
 
 def _phantom_arguments(parser: argparse.ArgumentParser) -> None:
@@ -301,3 +314,4 @@ def _phantom(options: argparse.Namespace) -> None:
 
     save(options.out)
     print(f"a synthetic chest is in {options.out}")
+    print(f"next: python -m handler predict {shlex.quote(str(options.out))}")
