@@ -15,6 +15,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from export.errors import ExportError
@@ -31,11 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = parser_of(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    _build_arguments(add_command(commands, "build", "convert, quantize and verify a trained network", __doc__))
-    _card_arguments(add_command(commands, "card", "record an evaluation and write the model card again", __doc__))
-    _publish_arguments(add_command(commands, "publish", "put a bundle on the Hugging Face Hub", __doc__))
-    _fetch_arguments(add_command(commands, "fetch", "get a verified bundle from the Hugging Face Hub", __doc__))
-    _benchmark_arguments(add_command(commands, "benchmark", "time bundles and other runtimes side by side", __doc__))
+    add = partial(add_command, commands, __doc__)
+    _build_arguments(add("build", "convert, quantize and verify a trained network"))
+    _card_arguments(add("card", "record an evaluation and write the model card again"))
+    _publish_arguments(add("publish", "put a bundle on the Hugging Face Hub"))
+    _fetch_arguments(add("fetch", "get a verified bundle from the Hugging Face Hub"))
+    _benchmark_arguments(add("benchmark", "time bundles and other runtimes side by side"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for package in ("export", "training"):  # and not the converters' own chatter

@@ -33,17 +33,18 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = parser_of(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict = add_command(commands, "predict", "score image files", __doc__)
+    add = partial(add_command, commands, __doc__)
+    predict = add("predict", "score image files")
     predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
     predict.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     predict.add_argument("--force", action="store_true", help="score what does not look like an X-ray all the same")
     predict.set_defaults(run=_predict)
-    serve = add_command(commands, "serve", "answer over HTTP", __doc__)
+    serve = add("serve", "answer over HTTP")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
     serve.add_argument("--root-path", metavar="PREFIX", help="path prefix of a proxy; as BASE_PATH, which it overrides")
     serve.set_defaults(run=_serve)
-    calibrate = add_command(commands, "calibrate", "fit a calibration on labelled images of this place", __doc__)
+    calibrate = add("calibrate", "fit a calibration on labelled images of this place")
     calibrate.add_argument("folder", type=Path, help="holds one folder of images for each label of the model")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file for CALIBRATION")
     calibrate.add_argument(
@@ -53,8 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--sensitivity", type=_share, default=0.95, help="least one, of two labels (default: %(default)s)"
     )
     calibrate.set_defaults(run=_calibrate)
-    add_command(commands, "settings", "list the environment variables", __doc__).set_defaults(run=_settings)
-    add_command(commands, "openapi", "print the OpenAPI document", __doc__).set_defaults(run=_openapi)
+    add("settings", "list the environment variables").set_defaults(run=_settings)
+    add("openapi", "print the OpenAPI document").set_defaults(run=_openapi)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in any encoding

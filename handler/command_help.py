@@ -25,7 +25,7 @@ def parser_of(docstring: str) -> argparse.ArgumentParser:
     )
 
 
-def add_command(commands: "Subparsers", name: str, summary: str, docstring: str) -> argparse.ArgumentParser:
+def add_command(commands: "Subparsers", docstring: str, name: str, summary: str) -> argparse.ArgumentParser:
     """Add a subcommand. Its help shows its own examples first.
 
     Args:

@@ -226,12 +226,13 @@ def test_what_an_environment_that_only_serves_lacks_is_one_line(
 
 
 PROGRAMS = ["handler", "training", "export"]
+BUILDING = {"precompile", "trim"}
+"""Run while the image is built, where nothing but the standard library is installed."""
 MODULES = [
     f"infra.{path.stem}"
     for path in sorted((ROOT / "infra").glob("*.py"))
-    if "\nfrom handler.commands import run\n" in path.read_text()
+    if '\nif __name__ == "__main__":\n' in path.read_text() and path.stem not in BUILDING
 ]
-"""Others with a command line run while the image is built, where the packages are not installed yet."""
 
 
 def shown(module: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -290,8 +291,8 @@ def test_the_help_of_each_tool_begins_with_an_example(module: str, capsys: pytes
 def test_a_command_without_an_example_cannot_be_added() -> None:
     docstring = "Do it.\n\npython -m program one FILE"
     commands = parser_of(docstring).add_subparsers()
-    add_command(commands, "one", "do one", docstring)
+    add_command(commands, docstring, "one", "do one")
     with pytest.raises(ValueError, match="no example of on"):
-        add_command(commands, "on", "do another", docstring)
+        add_command(commands, docstring, "on", "do another")
     with pytest.raises(ValueError, match="no example"):
         parser_of("Do it.\n\nIt is done.")

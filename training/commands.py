@@ -17,15 +17,15 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from handler.command_help import add_command, parser_of
 from handler.commands import run
-from handler.contract import CONTRACT_FILE
 from training.arguments import add_data_arguments, add_prepare_arguments, pattern, reading, recipe_number, sizes
 from training.backend import load_keras
-from training.conclusion import conclude
+from training.conclusion import after_evaluation, conclude
 from training.errors import TrainingError
 from training.images import open_data, open_prepared
 from training.layout import is_prepared
@@ -38,25 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = parser_of(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    _prepare_arguments(add_command(commands, "prepare", "check a data set, split it by patient, decode it", __doc__))
-    _fit_arguments(add_command(commands, "fit", "train a network; the same command again resumes", __doc__))
-    _prune_arguments(
-        add_command(commands, "prune", "remove the channels that matter least from a trained network", __doc__)
-    )
-    _compare_arguments(add_command(commands, "compare", "print a table of finished runs", __doc__))
-    _evaluate_arguments(add_command(commands, "evaluate", "evaluate a model or bundle on labelled images", __doc__))
+    add = partial(add_command, commands, __doc__)
+    _prepare_arguments(add("prepare", "check a data set, split it by patient, decode it"))
+    _fit_arguments(add("fit", "train a network; the same command again resumes"))
+    _prune_arguments(add("prune", "remove the channels that matter least from a trained network"))
+    _compare_arguments(add("compare", "print a table of finished runs"))
+    _evaluate_arguments(add("evaluate", "evaluate a model or bundle on labelled images"))
     _robustness_arguments(
-        add_command(
-            commands,
-            "robustness",
-            "evaluate a model on images that are framed, exposed or sharpened otherwise",
-            __doc__,
-        )
+        add("robustness", "evaluate a model on images that are framed, exposed or sharpened otherwise")
     )
-    _explanations_arguments(
-        add_command(commands, "explanations", "evaluate whether a bundle's explanations hold", __doc__)
-    )
-    _phantom_arguments(add_command(commands, "phantom", "draw the synthetic sample image", __doc__))
+    _explanations_arguments(add("explanations", "evaluate whether a bundle's explanations hold"))
+    _phantom_arguments(add("phantom", "draw the synthetic sample image"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)  # what matplotlib and others have to say is not of interest
@@ -99,8 +91,8 @@ def _prepare(options: argparse.Namespace) -> None:
             workers=options.workers,
         )
     )
-    print(f"written to {options.out}")
-    print(f"next: python -m training fit --data {shlex.quote(str(options.out))} --out runs/NAME --init hed")
+    out = shlex.quote(str(options.out))
+    print(f"written to {options.out}; next: python -m training fit --data {out} --out runs/NAME --init hed")
 
 
 def _tell(report: dict[str, Any]) -> None:
@@ -264,14 +256,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         threshold=options.threshold,
     )
     print(json.dumps(result) if options.json else report(result))
-    # With --json standard output is for programs.
-    said = sys.stderr if options.json else sys.stdout
-    print(f"report and plots are in {options.out}", file=said)
-    model, found = shlex.quote(str(options.model)), shlex.quote(str(options.out / "metrics.json"))
-    if (options.model / CONTRACT_FILE).exists():
-        print(f"next: python -m export card {model} --evaluation {found}", file=said)
-    elif options.model.is_dir():
-        print(f"next: python -m export build --model {model} --data DATA --out bundles/NAME", file=said)
+    print(after_evaluation(options.model, options.out), file=sys.stderr if options.json else sys.stdout)
 
 
 def _robustness_arguments(parser: argparse.ArgumentParser) -> None:
@@ -285,8 +270,7 @@ def _robustness(options: argparse.Namespace) -> None:
     from training.robustness import evaluate_robustness, table
 
     print(table(evaluate_robustness(options.model, open_data(options.data, reading(options)), options.out)))
-    print(f"numbers and plot are in {options.out}")
-    print(f"next: look at {options.out / 'robustness.png'}")
+    print(f"numbers and plot are in {options.out}; next: look at {options.out / 'robustness.png'}")
 
 
 def _explanations_arguments(parser: argparse.ArgumentParser) -> None:
@@ -300,8 +284,7 @@ def _explanations(options: argparse.Namespace) -> None:
     from training.explanations import evaluate_explanations, table
 
     print(table(evaluate_explanations(options.model, open_prepared(options.data), options.out)))
-    print(f"numbers and plot are in {options.out}")
-    print(f"next: look at {options.out / 'explanations.png'}")
+    print(f"numbers and plot are in {options.out}; next: look at {options.out / 'explanations.png'}")
 
 
 def _phantom_arguments(parser: argparse.ArgumentParser) -> None:
@@ -313,5 +296,4 @@ def _phantom(options: argparse.Namespace) -> None:
     from training.phantom import save
 
     save(options.out)
-    print(f"a synthetic chest is in {options.out}")
-    print(f"next: python -m handler predict {shlex.quote(str(options.out))}")
+    print(f"a synthetic chest is in {options.out}; next: python -m handler predict {shlex.quote(str(options.out))}")
