@@ -9,32 +9,35 @@ DATA ?= chest_xray
 BUNDLE ?= handler/model
 VERSION ?= 3.1.1
 
-.PHONY: help serve test model openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
+.PHONY: docker help serve test model openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-define require-python
-@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-	|| { echo "error: this needs Python 3.11, 3.12 or 3.13, name one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
+# A virtual environment in folder $(1), with a Python from 3.11 to 3.$(2), because $(3). One of another Python is replaced.
+define environment
+@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $(2)))' || { \
+	echo "error: this needs Python 3.11 to 3.$(2) ($(3)), and $(PYTHON) is $$(command -v $(PYTHON) >/dev/null && $(PYTHON) --version 2>&1 || echo missing)." >&2; \
+	echo "Install one and name it: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.13" >&2; exit 1; }
+@test "$$($(1)/bin/python --version 2>&1)" = "$$($(PYTHON) --version 2>&1)" || rm -rf $(1)
+$(PYTHON) -m venv $(1)
 endef
 
 $(VENV)/serving: requirements.lock
-	$(require-python)
-	$(PYTHON) -m venv $(VENV)
+	$(call environment,$(VENV),14,newer ones are not tested)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	@touch $@
 
 $(VENV)/everything: requirements-dev.lock
-	$(require-python)
-	$(PYTHON) -m venv $(VENV)
+	$(call environment,$(VENV),13,TensorFlow has no packages for newer ones; make serve takes 3.14)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
 serve: $(VENV)/serving  ## install the serving packages, answer on http://localhost:8000
 	$(BIN)/python -m handler serve --port $(PORT)
 
-test: $(VENV)/everything  ## install everything, run the whole test suite
+# The tests of the template need its tools.
+test: $(VENV)/everything .venv-sam/ready .venv-checkov/ready  ## install everything, run the whole test suite
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 model: $(VENV)/everything  ## train and export the model of this repository: make model DATA=chest_xray
@@ -72,7 +75,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 
 # SAM and checkov pin packages that conflict with those of this project and of each other, so each has its own environment.
 .venv-%/ready: infra/%.lock
-	$(PYTHON) -m venv .venv-$*
+	$(call environment,.venv-$*,14,newer ones are not tested)
 	.venv-$*/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $<
 	@touch $@
 
@@ -82,7 +85,12 @@ policy: .venv-sam/ready .venv-checkov/ready  ## check the template with SAM and 
 	$(SAM) validate --lint --region us-east-1
 	.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --quiet --compact
 
-sam-build: .venv-sam/ready
+docker:
+	@docker info >/dev/null 2>&1 || command -v finch >/dev/null || { \
+	echo "error: make $(firstword $(MAKECMDGOALS)) needs a running Docker engine, and none answers." >&2; \
+	echo "Install or start Docker, or set DOCKER_HOST; 'docker info' says what is wrong. make serve needs none." >&2; exit 1; }
+
+sam-build: docker .venv-sam/ready
 	$(SAM) build
 
 sam-local: sam-build  ## the API of template.yaml in containers, on http://localhost:3000

@@ -12,13 +12,16 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from export.errors import ExportError
 from export.hub import add_fetch_arguments, add_publish_arguments, publish
-from handler.commands import run
+from handler.command_help import add_command, parser_of
+from handler.commands import run, suggest
 from handler.contract import EMBEDDED_BUNDLE
 from handler.files import require_writable, write_json
 from training.arguments import add_data_arguments, reading
@@ -27,15 +30,14 @@ from training.errors import TrainingError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    _build_arguments(commands.add_parser("build", help="convert, quantize and verify a trained network"))
-    _card_arguments(commands.add_parser("card", help="record an evaluation and write the model card again"))
-    _publish_arguments(commands.add_parser("publish", help="upload a bundle to the Hugging Face Hub"))
-    _fetch_arguments(commands.add_parser("fetch", help="download and verify a bundle from the Hugging Face Hub"))
-    _benchmark_arguments(commands.add_parser("benchmark", help="time bundles and other runtimes side by side"))
+    add = partial(add_command, commands, __doc__)
+    _build_arguments(add("build", "convert, quantize and verify a trained network"))
+    _card_arguments(add("card", "record an evaluation and write the model card again"))
+    _publish_arguments(add("publish", "upload a bundle to the Hugging Face Hub"))
+    _fetch_arguments(add("fetch", "download and verify a bundle from the Hugging Face Hub"))
+    _benchmark_arguments(add("benchmark", "time bundles and other runtimes side by side"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for package in ("export", "training"):  # not the messages of the converters
@@ -106,6 +108,7 @@ def _card(options: argparse.Namespace) -> None:
         record_evaluation(options.bundle, options.evaluation)
     write_card(options.bundle)
     print(f"the model card is in {options.bundle}")
+    print(f"next: python -m export publish {shlex.quote(str(options.bundle))} --repo USER/NAME")
 
 
 def _publish_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +117,9 @@ def _publish_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    print(publish(options.bundle, options.repo, options.private))
+    revision = publish(options.bundle, options.repo, options.private)
+    print(revision)
+    suggest(f"MODEL_REPO={options.repo} MODEL_REVISION={revision} python -m handler serve")
 
 
 def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +130,8 @@ def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from handler.hub import fetch
 
-    print(f"the bundle is in {fetch(options.repo, options.revision, options.out)}")
+    where = fetch(options.repo, options.revision, options.out)
+    print(f"the bundle is in {where}; serve it with: MODEL_BUNDLE={where} python -m handler serve")
 
 
 def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:

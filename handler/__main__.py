@@ -1,10 +1,10 @@
-"""The command line of serving.
+"""Classify chest X-rays.
 
-python -m handler predict FILE... [--json] [--force]
-python -m handler serve [--host 127.0.0.1] [--port 8000] [--root-path /xray]
-python -m handler calibrate FOLDER --out FILE
+python -m handler predict chest.jpg
+python -m handler serve --port 8000
+python -m handler calibrate FOLDER --out calibration.json
 python -m handler settings
-python -m handler openapi
+python -m handler openapi > openapi.json
 """
 
 import argparse
@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from handler.commands import run
+from handler.command_help import add_command, parser_of
+from handler.commands import run, suggest
 from handler.contract import Contract
 from handler.errors import HandlerError, InputNotFound
 from handler.files import require_writable, write_json
@@ -30,19 +31,20 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0; 1 if a file could not be scored; 2 if the command itself cannot be run.
     """
-    parser = argparse.ArgumentParser(prog="python -m handler", description="Classify chest X-rays.")
+    parser = parser_of(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict = commands.add_parser("predict", help="score image files")
+    add = partial(add_command, commands, __doc__)
+    predict = add("predict", "score image files")
     predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
     predict.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     predict.add_argument("--force", action="store_true", help="score images that do not look like an X-ray too")
     predict.set_defaults(run=_predict)
-    serve = commands.add_parser("serve", help="answer over HTTP")
+    serve = add("serve", "answer over HTTP")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
     serve.add_argument("--root-path", metavar="PREFIX", help="path prefix of a proxy; overrides BASE_PATH")
     serve.set_defaults(run=_serve)
-    calibrate = commands.add_parser("calibrate", help="fit a calibration on labelled images of this hospital")
+    calibrate = add("calibrate", "fit a calibration on labelled images of this hospital")
     calibrate.add_argument("folder", type=Path, help="folder that contains one folder of images for each label")
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file for CALIBRATION")
     calibrate.add_argument(
@@ -52,8 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--sensitivity", type=_share, default=0.95, help="minimum sensitivity, for two labels (default: %(default)s)"
     )
     calibrate.set_defaults(run=_calibrate)
-    commands.add_parser("settings", help="list the environment variables").set_defaults(run=_settings)
-    commands.add_parser("openapi", help="print the OpenAPI document").set_defaults(run=_openapi)
+    add("settings", "list the environment variables").set_defaults(run=_settings)
+    add("openapi", "print the OpenAPI document").set_defaults(run=_openapi)
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be invalid in every encoding
@@ -95,6 +97,7 @@ def _predict(options: argparse.Namespace) -> int:
         print(encoded({"model": identity(predictor.contract), "predictions": results}).decode())
     else:
         _print_table(results, predictor.contract)
+        suggest("python -m handler predict --json FILE for every number, or python -m handler serve for the page")
     return int(any("error" in result for result in results))
 
 
@@ -147,6 +150,9 @@ def _print_table(results: list[dict[str, Any]], contract: Contract) -> None:
 def _serve(options: argparse.Namespace) -> NoReturn:
     if options.root_path is not None:
         os.environ["BASE_PATH"] = options.root_path  # before the settings are read
+    from handler.http.address import require_free
+
+    require_free(options.host, options.port)
 
     # Imported here and not by uvicorn, so that an error of the model is printed as one line without a traceback.
     from handler import startup
@@ -161,6 +167,7 @@ def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for variable, value, about in rows:
         print(f"{variable:<{widths[0]}}  {value:<{widths[1]}}  {about}")
+    suggest("VARIABLE=VALUE python -m handler serve")
     return 0
 
 

@@ -64,7 +64,7 @@ def run(
         _drop_output()
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted: {interrupted}\n")
+        _say(f"interrupted: {interrupted}")
         return 130
     except FolderError as exc:
         words = list(sys.argv[1:] if arguments is None else arguments)
@@ -76,6 +76,14 @@ def run(
     else:
         return status
     return failed
+
+
+def suggest(command: str) -> None:
+    """Tell a person what to type next. The output stays as programs read it: this goes to standard error, and only if
+    that is a terminal."""
+    if sys.stderr.isatty():
+        sys.stdout.flush()
+        sys.stderr.write(f"next: {command}\n")
 
 
 @contextmanager
@@ -90,7 +98,8 @@ def needing_extra(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] in ("", "handler", "training", "export", "infra"):
             raise
-        sys.exit(f"error: {exc.name} is not installed: pip install 'serverless-onnx-inference[{extra}]'")
+        last = "" if sys.version_info < (3, 14) else " with Python 3.13, the last one that TensorFlow has packages for"
+        sys.exit(f"error: {exc.name} is not installed: pip install 'serverless-onnx-inference[{extra}]'{last}")
 
 
 def _retyped(words: list[str], given: Path, instead: Path) -> str:
@@ -118,8 +127,13 @@ def _report(exc: Exception, text: str) -> None:
         sys.stdout.flush()
     except OSError:
         _drop_output()
-    for line in (*getattr(exc, "__notes__", ()), f"error: {text}"):
-        sys.stderr.write(f"{line}\n")
+    _say(*getattr(exc, "__notes__", ()), f"error: {text}")
+
+
+def _say(*lines: str) -> None:
+    """Write to standard error, on a terminal in place of a progress bar or `^C` in the current line."""
+    erase = "\r\x1b[K" if sys.stderr.isatty() else ""
+    sys.stderr.write(erase + "".join(f"{line}\n" for line in lines))
 
 
 def _drop_output() -> None:

@@ -22,6 +22,7 @@ HandlerError
 ├── FolderError           a folder of images that is missing or has another layout
 ├── SettingsError         an environment variable; the service refuses to start
 │   └── LocalCalibrationError  the calibration of a deployment cannot be fitted, read or used
+├── AddressUnavailable    the server cannot listen on this address and port
 ├── Unexpected            a bug that one image of a batch triggers; its cause appears only in the log
 ├── UnknownEvent          a Lambda event of an unknown kind
 └── BundleError           the model on disk; the service refuses to start
@@ -141,6 +142,10 @@ class SettingsError(HandlerError):
 
 class LocalCalibrationError(SettingsError):
     """The calibration of a deployment cannot be fitted, read, or used with the bundle."""
+
+
+class AddressUnavailable(HandlerError):
+    """The server cannot listen on this address and port."""
 
 
 class Unexpected(HandlerError):

@@ -16,7 +16,8 @@ import re
 import sys
 from typing import Any
 
-from handler.commands import run
+from handler.command_help import parser_of
+from handler.commands import run, suggest
 from handler.storage import parse_uri
 
 BATCH_SIZE = 100
@@ -63,7 +64,7 @@ def start(stack: str, run: BulkRun, session: Any) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--stack", required=True, help="name of the deployed stack")
     parser.add_argument("--source", required=True, help="s3://BUCKET, s3://BUCKET/PREFIX, or the address of a manifest")
     parser.add_argument("--manifest", action="store_true", help="the source is a CSV file with one key on each line")
@@ -101,10 +102,13 @@ def _start(options: argparse.Namespace) -> int:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        sys.stdout.write(f"{start(options.stack, wanted, boto3.Session(region_name=options.region))}\n")
+        execution = start(options.stack, wanted, boto3.Session(region_name=options.region))
     except (BotoCoreError, ClientError) as exc:
         sys.stderr.write(f"error: {exc}: check --stack and --region, and log in, as with `aws configure`\n")
         return 1
+    sys.stdout.write(f"{execution}\n")
+    sys.stderr.write(f"answers come below {wanted.output_prefix}/ in the stack's bucket of results\n")
+    suggest(f"aws stepfunctions describe-execution --execution-arn {execution}")
     return 0
 
 

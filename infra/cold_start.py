@@ -19,7 +19,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from handler.commands import run
+from handler.command_help import parser_of
+from handler.commands import run, suggest
 from handler.files import write_json
 from infra import markdown
 from infra.engine import LOCKED_DOWN, EngineError, machine, model_in
@@ -113,7 +114,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures there")
@@ -127,6 +128,7 @@ def _print(options: argparse.Namespace) -> None:
     if options.out:
         write_json(options.out, result)
         sys.stdout.write(f"the figures are in {options.out}\n")
+    suggest("python -m infra.layers IMAGE for what an image holds")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import argparse
 import dataclasses
 import sys
 
-from handler.commands import run
+from handler.command_help import parser_of
+from handler.commands import run, suggest
 from infra import markdown
 from infra.bulk import BATCH_SIZE, CONCURRENCY
 
@@ -140,7 +141,7 @@ def table(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--ms", type=float, required=True, help="measured milliseconds for one image")
     parser.add_argument("--memory", type=int, default=1769, help="memory of the function in MB (default: %(default)s)")
     parser.add_argument("--architecture", choices=sorted(LAMBDA_GB_SECOND), default="x86_64")
@@ -161,6 +162,7 @@ def _print(options: argparse.Namespace) -> None:
         concurrency=options.concurrency,
     )
     sys.stdout.write(f"{text}\n\n{PRICES}\n")
+    suggest("python -m infra.bulk --stack STACK --source s3://BUCKET/PREFIX/")
 
 
 if __name__ == "__main__":

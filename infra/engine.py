@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -114,10 +115,20 @@ def emulator() -> Path:
 
 def _docker(*arguments: object, stderr: int) -> str:
     if shutil.which("docker") is None:
-        raise EngineError("there is no Docker client: install one, or put it on the search path")
+        raise EngineError("there is no Docker client: install Docker, or put its client on the search path")
     command = ["docker", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         said = (done.stdout + (done.stderr or "")).strip()[-3000:]
-        raise EngineError(f"{' '.join(command[:3])} failed: {said or f'status {done.returncode}'}")
+        raise EngineError(_remedied(said) or f"{' '.join(command[:3])} failed: {said or f'status {done.returncode}'}")
     return done.stdout
+
+
+def _remedied(said: str) -> str:
+    """What to do about an error of the Docker client; empty if that is not known."""
+    line = said.rpartition("\n")[2]
+    if re.search(r"connect to the docker", said, re.IGNORECASE):
+        return f"no Docker engine answers: start Docker, or set DOCKER_HOST to an engine that runs ({line})"
+    if image := re.search(r"no such (?:image|object): (\S+)", said, re.IGNORECASE):
+        return f"there is no image {image[1]}: build it first, as --help shows"
+    return ""

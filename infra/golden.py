@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.classifier import Classifier
+from handler.command_help import parser_of
 from handler.commands import run
 from handler.files import write_json
 from handler.imaging.decode import decode
@@ -60,5 +61,16 @@ def golden(classifier: Classifier) -> dict[str, Any]:
     }
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    parser_of(__doc__).parse_args(arguments)
+    return run(_write)
+
+
+def _write() -> None:
+    write_json(GOLDEN_FILE, golden(Classifier()))
+    sys.stdout.write(f"written to {GOLDEN_FILE}; commit it together with the bundle\n")
+
+
 if __name__ == "__main__":
-    sys.exit(run(lambda: write_json(GOLDEN_FILE, golden(Classifier()))))
+    sys.exit(main())

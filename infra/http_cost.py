@@ -9,7 +9,8 @@ python -m infra.http_cost --ms 8.2 --init-ms 500
 import argparse
 import sys
 
-from handler.commands import run
+from handler.command_help import parser_of
+from handler.commands import run, suggest
 from infra import markdown
 from infra.cost import (
     ANSWER_BYTES,
@@ -89,7 +90,7 @@ def snapstart(*, init_ms: float, memory: int = 1769, architecture: str = "x86_64
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--ms", type=float, required=True, help="billed milliseconds of a warm prediction")
     parser.add_argument("--init-ms", type=float, required=True, help="billed milliseconds of an initialization")
     parser.add_argument("--memory", type=int, default=1769, help="memory of the function in MB (default: %(default)s)")
@@ -100,6 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _print(options: argparse.Namespace) -> None:
     text = table(ms=options.ms, init_ms=options.init_ms, memory=options.memory)
     sys.stdout.write(f"{text}\n\n{PRICES}\n\n{snapstart(init_ms=options.init_ms, memory=options.memory)}\n")
+    suggest("make deploy ARGS=--guided")
 
 
 if __name__ == "__main__":

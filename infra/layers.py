@@ -1,5 +1,6 @@
 """Print what an image adds to the size of its base image, as a Markdown table.
 
+docker build --target lambda -t xray:lambda .
 python -m infra.layers xray:lambda
 """
 
@@ -8,7 +9,8 @@ import json
 import sys
 from collections import Counter
 
-from handler.commands import run
+from handler.command_help import parser_of
+from handler.commands import run, suggest
 from infra.engine import docker
 
 BASE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
@@ -63,9 +65,19 @@ def _inspected(image: str) -> tuple[int, list[str]]:
     return int(size), json.loads(layers)
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    parser = parser_of(__doc__)
+    parser.add_argument("image", help="built from the Dockerfile")
+    parser.add_argument("--base", default=BASE, help="image that it is built on (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    return run(lambda: _print(options), refused=(RuntimeError,))
+
+
+def _print(options: argparse.Namespace) -> None:
+    sys.stdout.write(f"{table(options.image, options.base)}\n")
+    suggest("python -m infra.cold_start IMAGE for what a start of it costs")
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("image")
-    parser.add_argument("--base", default=BASE)
-    options = parser.parse_args()
-    sys.exit(run(lambda: print(table(options.image, options.base)), refused=(RuntimeError,)))  # noqa: T201
+    sys.exit(main())

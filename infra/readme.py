@@ -6,11 +6,11 @@ The figures come from JSON files that measurements wrote, see `infra.readme_bloc
 then runs this.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
+from handler.command_help import parser_of
 from handler.commands import run
 from handler.files import write_atomically
 from infra.engine import ROOT
@@ -42,8 +42,8 @@ def blocks(text: str) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the command line and return the exit status."""
+    parser = parser_of(__doc__)
     parser.parse_args(arguments)
     return run(_write, refused=(FigureError,))
 

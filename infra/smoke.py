@@ -6,7 +6,6 @@ python -m infra.smoke https://ID.execute-api.REGION.amazonaws.com/prod --api-key
 python -m infra.smoke https://ID.lambda-url.REGION.on.aws --iam
 """
 
-import argparse
 import base64
 import json
 import sys
@@ -16,7 +15,8 @@ import urllib.request
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from handler.commands import run
+from handler.command_help import parser_of
+from handler.commands import run, suggest
 from infra.golden import IMAGE
 
 TIMEOUT_S = 60
@@ -95,7 +95,7 @@ def _signed_by_iam(request: urllib.request.Request) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status: 1 if an answer was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("url", help="address of the service without a slash at the end")
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--iam", action="store_true", help="sign with the AWS credentials of the environment")
@@ -118,7 +118,10 @@ def _smoke(url: str, sign: Signer) -> int:
     results = smoke(url, sign)
     for name, right, found in results:
         sys.stdout.write(f"{'ok  ' if right else 'FAIL'}  {name:22}  {found}\n")
-    return int(not all(right for _, right, _ in results))
+    if not all(right for _, right, _ in results):
+        return 1
+    suggest(f"curl -F file=@chest.jpg {url}/v1/predictions")
+    return 0
 
 
 if __name__ == "__main__":

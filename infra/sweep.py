@@ -24,6 +24,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from handler.command_help import parser_of
 from handler.commands import run
 from handler.files import read
 from infra.engine import EngineError, docker, emulator, machine, model_in
@@ -171,7 +172,7 @@ def _positive(text: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--image", default="xray:lambda", help="image of the Dockerfile's target lambda (default: %(default)s)")
     add("--sizes", type=_sizes, default=list(SIZES), help="MB, separated by commas (default: nine from 512 to 10240)")
@@ -191,7 +192,10 @@ def _sweep(options: argparse.Namespace) -> None:
     # Print first: the run took minutes, and the disk may be full.
     sys.stdout.write((json.dumps(found.to_json(), indent=2) if options.json else table(found)) + "\n")
     save(found, options.out)
-    where = f"results in {options.out}/sweep.json, sweep.md and sweep.png\n"
+    where = (
+        f"results in {options.out}/sweep.json, sweep.md and sweep.png\n"
+        f'next: make deploy ARGS="--parameter-overrides MemorySize={found.recommended_mb}"\n'
+    )
     # With --json standard output is for programs.
     (sys.stderr if options.json else sys.stdout).write(where)
 

@@ -8,7 +8,6 @@ The first form takes the validation images of a prepared data set, the second a 
 MODEL_BUNDLE and CALIBRATION.
 """
 
-import argparse
 import io
 import json
 import sys
@@ -21,7 +20,8 @@ import numpy as np
 from PIL import Image
 
 from handler.calibrate import labelled_files
-from handler.commands import run
+from handler.command_help import parser_of
+from handler.commands import run, suggest
 from handler.contract import Contract
 from handler.errors import FolderError, NotAnXray
 from handler.files import read, write_json
@@ -99,7 +99,7 @@ def _mean(values: list[bool] | list[float]) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path, help="prepared data set, images, or one folder of images for each label")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures there")
     options = parser.parse_args(arguments)
@@ -116,6 +116,7 @@ def _print(folder: Path, out: Path | None) -> None:
         about = {"date": datetime.now(UTC).date().isoformat(), "model": identity(predictor.contract)}
         write_json(out, {**about, "data": folder.resolve().name, "figures": found})
         sys.stdout.write(f"the figures are in {out}\n")
+    suggest("make deploy, with alarms in template.yaml that are set by these figures")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Fixtures of all tests: synthetic data, and the real X-rays if this machine has them."""
 
+from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +12,19 @@ hypothesis.settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 XRAYS = REPOSITORY.parent / "shared" / "data" / "chest-xray"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end, in one line, what was skipped and why."""
+    # A reason of pytest's own begins with "Skipped: "; `longrepr` is file, line and reason.
+    reasons = Counter(
+        " ".join(str(report.longrepr[-1]).removeprefix("Skipped: ").split())
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        listed = "; ".join(f"{count} ({reason})" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"skipped {reasons.total()}: {listed}")
 
 
 @pytest.fixture(scope="session")

@@ -7,21 +7,25 @@ python -m training compare runs/vgg19 runs/pruned
 python -m training evaluate --model runs/vgg19 --data chest_xray
 python -m training robustness --model runs/pruned --data data/prepared
 python -m training explanations --model handler/model --data data/prepared
+python -m training phantom --out phantom.png
 """
 
 import argparse
 import dataclasses
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from handler.command_help import add_command, parser_of
 from handler.commands import run
 from training.arguments import add_data_arguments, add_prepare_arguments, pattern, reading, recipe_number, sizes
 from training.backend import load_keras
-from training.conclusion import conclude
+from training.conclusion import after_evaluation, conclude
 from training.errors import TrainingError
 from training.images import open_data, open_prepared
 from training.layout import is_prepared
@@ -32,20 +36,17 @@ from training.run_folder import RunFolder
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    _prepare_arguments(commands.add_parser("prepare", help="check a data set, split it by patient, decode it"))
-    _fit_arguments(commands.add_parser("fit", help="train a network; the same command again resumes"))
-    _prune_arguments(commands.add_parser("prune", help="remove the least important channels of a trained network"))
-    _compare_arguments(commands.add_parser("compare", help="print a table of finished runs"))
-    _evaluate_arguments(commands.add_parser("evaluate", help="evaluate a model or bundle on labelled images"))
-    _robustness_arguments(
-        commands.add_parser("robustness", help="evaluate a model on images with another framing, exposure or sharpness")
-    )
-    _explanations_arguments(commands.add_parser("explanations", help="evaluate a bundle's explanations"))
-    _phantom_arguments(commands.add_parser("phantom", help="draw the synthetic sample image"))
+    add = partial(add_command, commands, __doc__)
+    _prepare_arguments(add("prepare", "check a data set, split it by patient, decode it"))
+    _fit_arguments(add("fit", "train a network; the same command again resumes"))
+    _prune_arguments(add("prune", "remove the least important channels of a trained network"))
+    _compare_arguments(add("compare", "print a table of finished runs"))
+    _evaluate_arguments(add("evaluate", "evaluate a model or bundle on labelled images"))
+    _robustness_arguments(add("robustness", "evaluate a model on images with another framing, exposure or sharpness"))
+    _explanations_arguments(add("explanations", "evaluate a bundle's explanations"))
+    _phantom_arguments(add("phantom", "draw the synthetic sample image"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)  # not the messages of matplotlib and others
@@ -88,7 +89,8 @@ def _prepare(options: argparse.Namespace) -> None:
             workers=options.workers,
         )
     )
-    print(f"written to {options.out}")
+    out = shlex.quote(str(options.out))
+    print(f"written to {options.out}; next: python -m training fit --data {out} --out runs/NAME --init hed")
 
 
 def _tell(report: dict[str, Any]) -> None:
@@ -227,6 +229,7 @@ def _compare(options: argparse.Namespace) -> None:
     print(table)
     if others:
         print(f"left out, because they are not finished runs: {', '.join(map(str, others))}", file=sys.stderr)
+    print("next: python -m training evaluate --model RUN --data DATA, with the run of your choice")
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -253,7 +256,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         threshold=options.threshold,
     )
     print(json.dumps(result) if options.json else report(result))
-    print(f"report and plots are in {options.out}", file=sys.stderr if options.json else sys.stdout)
+    print(after_evaluation(options.model, options.out), file=sys.stderr if options.json else sys.stdout)
 
 
 def _robustness_arguments(parser: argparse.ArgumentParser) -> None:
@@ -267,7 +270,7 @@ def _robustness(options: argparse.Namespace) -> None:
     from training.robustness import evaluate_robustness, table
 
     print(table(evaluate_robustness(options.model, open_data(options.data, reading(options)), options.out)))
-    print(f"numbers and plot are in {options.out}")
+    print(f"numbers and plot are in {options.out}; next: look at {options.out / 'robustness.png'}")
 
 
 def _explanations_arguments(parser: argparse.ArgumentParser) -> None:
@@ -281,7 +284,7 @@ def _explanations(options: argparse.Namespace) -> None:
     from training.explanations import evaluate_explanations, table
 
     print(table(evaluate_explanations(options.model, open_prepared(options.data), options.out)))
-    print(f"numbers and plot are in {options.out}")
+    print(f"numbers and plot are in {options.out}; next: look at {options.out / 'explanations.png'}")
 
 
 def _phantom_arguments(parser: argparse.ArgumentParser) -> None:
@@ -293,4 +296,6 @@ def _phantom(options: argparse.Namespace) -> None:
     from training.phantom import save
 
     save(options.out)
-    print(f"a synthetic chest X-ray is in {options.out}")
+    print(
+        f"a synthetic chest X-ray is in {options.out}; next: python -m handler predict {shlex.quote(str(options.out))}"
+    )

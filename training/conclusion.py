@@ -1,4 +1,4 @@
-"""The conclusion of a training run: whether its network is better than chance, and the text at the end of `fit`.
+"""The conclusion of a training run: whether its network is better than chance, and the text at the end of commands.
 
 Importing this module does not import Keras.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from handler.contract import CONTRACT_FILE
 from training.run_folder import RunFolder, RunMetrics
 
 FEW = 50
@@ -76,6 +77,22 @@ def conclusion(run: RunFolder, data: Path) -> str:
     ]
     if len(config.labels) > 2:
         lines.insert(1, "  (AUC and similar metrics are means over the classes, each against the others)")
+    return "\n".join(lines)
+
+
+def after_evaluation(model: Path, out: Path) -> str:
+    """Where the results of an evaluation are, and the next command.
+
+    Args:
+        model: what was evaluated: a bundle, a run folder or a file.
+        out: folder of the results.
+    """
+    lines = [f"report and plots are in {out}"]
+    evaluated = shlex.quote(str(model))
+    if (model / CONTRACT_FILE).exists():
+        lines.append(f"next: python -m export card {evaluated} --evaluation {shlex.quote(str(out / 'metrics.json'))}")
+    elif model.is_dir():
+        lines.append(f"next: python -m export build --model {evaluated} --data DATA --out bundles/NAME")
     return "\n".join(lines)
 
 

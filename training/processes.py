@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -95,9 +97,26 @@ class Workers:
                 future.cancel()
 
 
+class _Process(SpawnProcess):
+    """A process that ignores Ctrl-C from its start: Ctrl-C reaches all processes, and the main one stops the others."""
+
+    def start(self) -> None:
+        resource_tracker.ensure_running()  # it unblocks the signal when it starts
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Context(SpawnContext):
+    """Spawns, because a fork would copy the locks of TensorFlow's threads, if it was imported."""
+
+    Process = _Process
+
+
 def _pool(count: int) -> ProcessPoolExecutor:
-    # A fork would copy the locks of TensorFlow's threads, if it was imported.
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_start)
+    return ProcessPoolExecutor(count, _Context(), initializer=_start)
 
 
 def _ended() -> DataError:
@@ -105,8 +124,7 @@ def _ended() -> DataError:
 
 
 def _start() -> None:
-    """Ignore Ctrl-C, which reaches all processes, and exit when the main process exits, even if it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Exit when the main process exits, even if it was killed."""
     first = multiprocessing.parent_process()
     if first is not None:
         threading.Thread(target=_end_after, args=(first,), daemon=True).start()

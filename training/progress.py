@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ def progress(
 ) -> Iterator[T]:
     """Yield the items. Meanwhile show the completed share, the speed and the remaining time.
 
-    On a terminal this is a bar, which disappears at the end. Otherwise a line is logged at most every `EVERY` seconds,
-    so short work logs none.
+    On a terminal this is a bar, which disappears at the end; log messages appear above it. Otherwise a line is logged
+    at most every `EVERY` seconds, so short work logs none.
 
     Args:
         what: name of the work, such as "reading train".
@@ -44,7 +45,7 @@ def progress(
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=what, unit=unit, leave=False) as bar:
+        with logging_redirect_tqdm(), tqdm(total=total, desc=what, unit=unit, leave=False) as bar:
             for item in items:
                 yield item
                 bar.set_postfix_str(note(), refresh=False)

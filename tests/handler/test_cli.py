@@ -196,7 +196,12 @@ def test_serve_below_a_prefix(tmp_path: Path, options: list[str], variables: dic
 
 @pytest.mark.parametrize(
     ("options", "bundle", "said"),
-    [([], "/nowhere", "is not a model bundle"), (["--root-path", "xray/"], "", "must begin with a slash")],
+    [
+        (["--port", "0"], "/nowhere", "is not a model bundle"),
+        (["--port", "0", "--root-path", "xray/"], "", "must begin with a slash"),
+        (["--host", "192.0.2.1"], "", "choose an address of this machine"),
+        (["--host", "no host"], "", "choose an address of this machine"),
+    ],
 )
 def test_what_cannot_be_served_is_one_line(options: list[str], bundle: str, said: str) -> None:
     done = subprocess.run(
@@ -212,3 +217,25 @@ def test_what_cannot_be_served_is_one_line(options: list[str], bundle: str, said
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_busy_port_is_one_line_that_names_another(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        assert main(["serve", "--host", host, "--port", str(port)]) == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: port {port} of {host} is in use by another program")
+    assert f"make serve PORT={port + 1 if port < 65535 else 8000}" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may use every port")
+def test_a_port_that_only_root_may_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--port", "1"]) == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert "choose one above 1023" in line

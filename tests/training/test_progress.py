@@ -1,7 +1,9 @@
 """Progress in a log file: few lines with the completed share and the remaining time."""
 
+import contextlib
 import logging
 import os
+import re
 import subprocess
 import sys
 
@@ -50,21 +52,102 @@ def test_work_of_unknown_length_says_how_much_is_done(caplog: pytest.LogCaptureF
     assert caplog.messages[-1] == "reading: 3 files, 60 s for each file"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")
-def test_a_terminal_shows_a_bar_with_the_time_left() -> None:
+def on_terminal(code: str, *, interrupt_at: str = "") -> str:
+    """What a terminal shows of a program, with the characters that move the cursor.
+
+    Args:
+        interrupt_at: Ctrl-C is typed once this is shown.
+    """
+    import fcntl
     import pty
     import termios
 
-    ours, theirs = pty.openpty()
+    terminal, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    code = "from training.progress import progress; print(sum(progress(range(4), 'counting', unit='number')))"
-    done = subprocess.run([sys.executable, "-c", code], stderr=theirs, stdout=subprocess.PIPE, text=True, check=True)
-    shown = os.read(ours, 100_000).decode()
+    program = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+    )
     os.close(theirs)
-    os.close(ours)
-    assert done.stdout == "6\n"
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that the program has ended
+        while piece := os.read(terminal, 100_000):
+            shown += piece
+            if interrupt_at and interrupt_at.encode() in shown:
+                os.write(terminal, b"\x03")
+                interrupt_at = ""
+    os.close(terminal)
+    program.wait(60)
+    return shown.decode()
+
+
+def lines_left(shown: str) -> list[str]:
+    """The lines that can be read at the end. A bar begins with a carriage return, and an error erases it."""
+    return [re.split(r"\r|\x1b\[K", line)[-1] for line in shown.replace("\r\n", "\n").split("\n")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")
+def test_a_terminal_shows_a_bar_with_the_time_left() -> None:
+    shown = on_terminal(
+        "from training.progress import progress; print(sum(progress(range(4), 'counting', unit='number')))"
+    )
     assert "counting" in shown
     assert "%|" in shown
+    assert lines_left(shown) == ["6", ""]
+
+
+STOPPED = """
+import logging, os, signal, sys
+from handler.commands import run
+from handler.errors import HandlerError
+from training.progress import progress
+
+def command():
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    numbers = progress(range(100), "counting")  # lives as long as the traceback of an error
+    for number in numbers:
+        if number == 50:
+            logging.info("half")
+            how()
+
+def fail():
+    raise HandlerError("it fails: do it otherwise")
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+how = {how}
+sys.exit(run(command))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [("fail", "error: it fails: do it otherwise"), ("interrupt", "interrupted: start it again")],
+)
+def test_a_bar_shares_its_line_with_nothing_else(how: str, line: str) -> None:
+    shown = on_terminal(STOPPED.replace("{how}", how))
+    assert "counting" in shown
+    assert [text for text in lines_left(shown) if text.strip()] == ["half", line]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")
+def test_ctrl_c_while_processes_start_is_one_line() -> None:
+    code = """
+import sys
+from handler.commands import run
+from training.processes import map_in_processes
+
+if __name__ == "__main__":
+    sys.exit(run(lambda: [*map_in_processes(abs, range(2000), 2, "counting")] and 0))
+"""
+    shown = on_terminal(code, interrupt_at="%|")
+    assert [text for text in lines_left(shown.replace("^C", "")) if text.strip()] == ["interrupted: start it again"]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (754, "12:34"), (3723, "1:02:03")])
