@@ -93,7 +93,7 @@ def test_the_graph_computes_the_regression(model: onnx.ModelProto) -> None:
 def test_probes_are_added_once(model: onnx.ModelProto) -> None:
     add_probes(model, random_probes(80))
 
-    with pytest.raises(ConversionError, match="without it"):
+    with pytest.raises(ConversionError, match="without this output"):
         add_probes(model, random_probes(80))
 
 

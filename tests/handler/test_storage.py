@@ -144,7 +144,7 @@ def test_an_archived_object_is_an_error_of_its_own(client: TestClient, entry, s3
     batch = entry(load("map_batch", Items=[{"Key": "cold.jpg"}, {"Key": "text.jpg"}]))
 
     assert status(alone) == (409, "input-archived")
-    assert "restore it" in alone.json()["detail"]
+    assert "Restore the object" in alone.json()["detail"]
     assert [line["error"]["status"] for line in lines(s3, batch["output_key"])] == [409, 415]
 
 

@@ -183,9 +183,9 @@ def test_the_colours_of_jpeg_are_what_its_header_says(stored: str, kind: str) ->
         (J2K, lambda s: patched(s, SIZ + 39, "B", 2), UnreadableImage, "several sizes"),
         (J2K, lambda s: patched(s, SIZ + 38, "B", 31), UnsupportedFormat, "32 bits"),
         (JLS, lambda s: patched(s, s.index(b"\xff\xf7") + 9, "B", 30), UnreadableImage, "64 x 64 of 30"),
-        (JLS, lambda s: s[: len(s) // 2], UnreadableImage, "break off"),
+        (JLS, lambda s: s[: len(s) // 2], UnreadableImage, "are incomplete"),
         (J2K, lambda s: s[: len(s) // 2], UnreadableImage, "corrupt"),
-        (J2K, lambda _: b"nonsense" * 9, UnreadableImage, "no JPEG"),
+        (J2K, lambda _: b"nonsense" * 9, UnreadableImage, "are not JPEG"),
     ],
     ids=["components", "width", "subsampled", "bits", "JPEG-LS components", "JPEG-LS cut", "cut", "nonsense"],
 )
