@@ -112,6 +112,7 @@ _PREDICTIONS: dict[str, Any] = {
         "parameters": [
             _flag("explain", "Add an occlusion map."),
             _flag("force", "Score images that do not look like a chest X-ray as well."),
+            _flag("preview", "Add what the network saw of each image, for clients that cannot show DICOM."),
         ]
     },
     "response_description": "One prediction, or one error, for each image.",
