@@ -97,6 +97,7 @@ export function summary(item) {
     const label = mainLabel(item);
     const p = mainProbability(item);
     if (prediction.uncertain) return { tone: "uncertain", tag: "Uncertain", long: "Uncertain: have it read", label, p };
+    if (isForced(item)) return { tone: "forced", tag: prediction.label, long: prediction.label, label, p };
     const tone = !isBinary(item) ? "neutral" : prediction.label === label ? "positive" : "negative";
     return { tone, tag: prediction.label, long: prediction.label, label, p };
   }

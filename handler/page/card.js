@@ -13,7 +13,7 @@ const isNumber = (value) => typeof value === "number";
 /** Fill and show the section. */
 export function paintCard(card) {
   $("card-texts").replaceChildren(
-    element("p", card.disclaimer),
+    element("p", "", ...prose(card.disclaimer)),
     element("dl", "", ...definitions([
       ["Model", `${card.name} ${card.version}`],
       ["Training data", card.source],
@@ -21,14 +21,16 @@ export function paintCard(card) {
       ["Input", `${card.input.size} × ${card.input.size} pixels`],
       ["SHA-256", card.sha256],
     ])),
-    ...titled("Intended use", element("p", card.intended_use)),
-    ...titled("Limits", element("ul", "", ...card.limits.map((limit) => element("li", limit)))),
+    ...titled("Intended use", element("p", "", ...prose(card.intended_use))),
+    ...titled("Limits", element("ul", "", ...card.limits.map((limit) => element("li", "", ...prose(limit))))),
     ...titled("From probability to answer", element("p", ruleOf(card)), labelsTable(card), ...calibrationOf(card)),
     ...results(card),
   );
   $("card").hidden = false;
 }
 
+/** Text with commands in backticks. */
+const prose = (text) => text.split("`").map((part, i) => (i % 2 ? element("code", part) : part));
 const titled = (title, ...parts) => [element("h3", title), ...parts];
 
 function ruleOf({ positive_label: positive, threshold, set_coverage: coverage }) {
@@ -50,7 +52,7 @@ function results({ metrics }) {
   const shown = measured.length ? measured : Object.entries(metrics).filter(([name, result]) => name === "validation" && isNumber(result?.auc));
   if (!shown.length) return [];
   const names = [...new Set(shown.flatMap(([, result]) => Object.keys(result).filter((name) => isNumber(result[name]) && !COUNTS.includes(name))))];
-  const heads = shown.map(([name, { n, patients, split }]) => [`${split ?? name} images`, n && `${n} of ${patients} patients`].filter(Boolean).join(", "));
+  const heads = shown.map(([name, { n, patients, split }]) => [nameOf(split ?? name), n && `: ${n} images of ${patients} patients`].filter(Boolean).join(""));
   const rows = names.map((name) => [nameOf(name), ...shown.map(([, result]) => valueOf(name, result))]);
   const tables = shown.filter(([, { confusion, labels }]) => confusion && labels).map(([name, result]) => confusionTable(name, result));
   return titled("Results", table("In brackets: 95 % intervals.", ["Measure", ...heads], rows), ...tables);

@@ -24,9 +24,9 @@ function entry({ file, title }, onFile) {
 }
 
 /** Whose images they are, under which licence, and what was changed. */
-function creditLine({ text, href, license, license_href, changes }) {
+function creditLine({ text, source, href, license, license_href, changes }) {
   const link = (words, address) => Object.assign(element("a", words), { href: address, rel: "noreferrer" });
-  return element("p", `${text}, `, link(href.replace("https://", ""), href), ", ", link(license, license_href), changes ? `, ${changes}.` : ".");
+  return element("p", `${text}, `, link(source, href), ", ", link(license, license_href), changes ? `, ${changes}.` : ".");
 }
 
 /** Fetch an image that comes with the page and hand it over as a file; say so if that fails. */
