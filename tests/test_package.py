@@ -65,7 +65,8 @@ def test_the_wheel_holds_every_file_that_the_packages_load(wheel: Path) -> None:
         path.relative_to(REPOSITORY).as_posix()
         for package in PACKAGES
         for path in (REPOSITORY / package).rglob("*")
-        if path.suffix in {".py", ".json", ".onnx", ".html", ".js", ".css", ".typed"} and "figures" not in path.parts
+        if path.suffix in {".py", ".json", ".onnx", ".html", ".js", ".css", ".jpg", ".typed"}
+        and "figures" not in path.parts
     } | {"handler/page/phantom.png", "handler/model/README.md", "infra/lambda-entrypoint.sh"}
     assert loaded <= held
     assert {f"{package}/py.typed" for package in PACKAGES} <= held
