@@ -11,6 +11,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,22 @@ def choose(prepared: Prepared, images: Path, bundle: Path, credit: str, folder: 
     titles = (*predictor.contract.labels, UNCERTAIN)
     if missing := [title for title in titles if title not in best]:
         raise DataError(f"no validation image has a right answer without a warning for: {', '.join(missing)}")
-    entries = []
+    entries: list[dict[str, Any]] = []
+    files = []
     for number, title in enumerate(titles, 1):
         _, data, found = best[title]
         file = f"example-{number}.jpg"
-        write_atomically(folder / file, lambda path, data=data: path.write_bytes(data))
+        write_atomically(folder / file, partial(_write, data))
         expected = {"label": found["label"], "uncertain": found["uncertain"]}
+        files.append(file)
         entries.append({"file": file, "title": title, "credit": credit, "expected": expected})
     others = [entry for entry in index["examples"] if "label" not in entry["expected"]]
     write_json(folder / INDEX, index | {"model": predictor.contract.sha256, "examples": entries + others})
-    return [entry["file"] for entry in entries]
+    return files
+
+
+def _write(data: bytes, path: Path) -> None:
+    path.write_bytes(data)
 
 
 def _margin(found: Prediction, contract: Contract) -> float:

@@ -86,10 +86,10 @@ class Service:
 
     async def predictions(self, request: Request) -> Response:
         context: RequestContext = request.state.context
-        wanted = {name: _flag(request, name) for name in ("explain", "force", "preview")}
+        explain, force, preview = (_flag(request, name) for name in ("explain", "force", "preview"))
         with self._admission.admitted() as charge:
             sources = await read_sources(request, self._settings, self._storage, charge)
-            score = partial(self._predictor.score_or_error, **wanted)
+            score = partial(self._predictor.score_or_error, explain=explain, force=force, preview=preview)
             # The budget starts here, so that it includes the time in the queue.
             budget = self._settings.request_budget_s
             work = partial(_score_in_time, score, sources, budget, monotonic() + budget)

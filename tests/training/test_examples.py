@@ -54,7 +54,7 @@ def test_examples_are_answered_as_the_index_says(xrays: Path, folder: Path, tmp_
 def test_what_no_image_fits_is_said_and_nothing_is_changed(phantoms: Path, folder: Path, tmp_path: Path) -> None:
     prepare(phantoms, tmp_path / "prepared", size=32, workers=1)
     before = (folder / "index.json").read_bytes()
-    with pytest.raises(DataError, match="no validation image has a right answer without a warning for: .*PNEUMONIA"):
+    with pytest.raises(DataError, match="no validation image has a right answer"):
         choose(load(tmp_path / "prepared"), phantoms, EMBEDDED_BUNDLE, "xrays", folder)
     assert (folder / "index.json").read_bytes() == before
     assert [path.name for path in folder.glob("*.jpg")] == []
