@@ -1,7 +1,6 @@
 """Explain a prediction: an occlusion map as numbers and as an image."""
 
 import base64
-import io
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from handler.classifier import Classifier
 from handler.imaging.decode import Pixels
 from handler.occlusion import log_odds, occlusion_map
+from handler.preview import png
 
 FLOOR, FULL = 0.3, 1.0
 """In nats: the overlay is transparent below the first value, and has its strongest colour above the second one. On
@@ -52,6 +52,4 @@ def overlay(found: npt.NDArray[np.float32], size: int) -> bytes:
     strength = (smooth / FULL).clip(0.0, 1.0)
     opacity = np.where(smooth < FLOOR, 0.0, strength * _MOST_OPAQUE)
     layers = [np.interp(strength, _STOPS, _COLOURS[:, channel]) for channel in range(3)] + [opacity]
-    file = io.BytesIO()
-    Image.fromarray(np.stack(layers, axis=-1).round().astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
+    return png(np.stack(layers, axis=-1).round().astype(np.uint8))

@@ -35,6 +35,7 @@ class Prediction(TypedDict):
     distance: float
     timings: dict[str, float]
     explanation: NotRequired[dict[str, Any]]
+    preview: NotRequired[str]
 
 
 Outcome = Prediction | HandlerError
@@ -60,13 +61,14 @@ class Predictor:
         self.prevalence = prevalence_of(prevalence or {}, self.contract)
         self._decode = decode
 
-    def predict(self, data: bytes, *, explain: bool = False, force: bool = False) -> Prediction:
+    def predict(self, data: bytes, *, explain: bool = False, force: bool = False, preview: bool = False) -> Prediction:
         """Score one image.
 
         Args:
             data: the bytes of a file as `handler.imaging.decode` reads them.
             explain: add an occlusion map, as numbers and as an overlay image, see `handler.explain`.
             force: score the image even if it does not look like an X-ray.
+            preview: add what the network saw as an image, see `handler.preview`.
 
         Raises:
             InputError: the image cannot be read, exceeds the limits of decoding, or does not look like an X-ray.
@@ -99,13 +101,19 @@ class Predictor:
 
             label = contract.explained_label(probabilities)
             prediction["explanation"] = explanation(self.classifier, pixels, label)
+        if preview:
+            from handler.preview import preview as preview_of  # see above
+
+            prediction["preview"] = preview_of(pixels)
         return prediction
 
-    def score_or_error(self, source: Source, *, explain: bool = False, force: bool = False) -> Outcome:
+    def score_or_error(
+        self, source: Source, *, explain: bool = False, force: bool = False, preview: bool = False
+    ) -> Outcome:
         """Fetch and score one image of several. Return its error instead of raising it, so that the others are
         scored."""
         try:
-            return self.predict(source(), explain=explain, force=force)
+            return self.predict(source(), explain=explain, force=force, preview=preview)
         except (InputError, TemporaryError) as exc:
             return exc.bare()
 

@@ -15,6 +15,7 @@ from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
+LOADED = {".py", ".json", ".onnx", ".html", ".js", ".css", ".jpg", ".typed"}
 IMAGE = REPOSITORY / "handler" / "page" / "phantom.png"
 PACKAGES = ("handler", "training", "export", "infra")
 SCRIPTS = sorted(tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"])
@@ -65,7 +66,7 @@ def test_the_wheel_holds_every_file_that_the_packages_load(wheel: Path) -> None:
         path.relative_to(REPOSITORY).as_posix()
         for package in PACKAGES
         for path in (REPOSITORY / package).rglob("*")
-        if path.suffix in {".py", ".json", ".onnx", ".html", ".js", ".css", ".typed"} and "figures" not in path.parts
+        if path.suffix in LOADED and "figures" not in path.parts
     } | {"handler/page/phantom.png", "handler/model/README.md", "infra/lambda-entrypoint.sh"}
     assert loaded <= held
     assert {f"{package}/py.typed" for package in PACKAGES} <= held

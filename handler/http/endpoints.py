@@ -39,7 +39,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 SWAGGER_UI = ("fastapi_swagger", "resources")
 """Package and folder of Swagger UI's files. The package is not imported."""
 
-_FLAGS = ("explain", "force")
+_FLAGS = ("explain", "force", "preview")
 """Query parameters of a prediction request."""
 
 _TRUE, _FALSE = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")

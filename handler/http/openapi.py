@@ -132,6 +132,7 @@ _PREDICTIONS: dict[str, Any] = {
         "parameters": [
             _flag("explain", "Add an occlusion map to each prediction."),
             _flag("force", "Also score images that do not look like a chest X-ray."),
+            _flag("preview", "Add what the network saw of each image, for clients that cannot show DICOM."),
         ]
     },
     "response_description": "One prediction or one error for each image, in the order of the request.",

@@ -125,6 +125,12 @@ class Prediction(Strict):
     )
     timings: Timings
     explanation: Explanation | SkipJsonSchema[None] = Field(default=None, description="Only with `explain=true`.")
+    preview: str | SkipJsonSchema[None] = Field(
+        default=None,
+        description="Only with `preview=true`: what the network saw, as a greyscale PNG in base64. It is a square of "
+        "`input.size` pixels of the model, without the uniform frame of the image.",
+        json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
+    )
 
 
 class Failure(Strict):

@@ -21,6 +21,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 if CHROMIUM is None:
     pytest.skip("no Chromium on this machine: apt-get install chromium", allow_module_level=True)
 
+axe = pytest.importorskip("axe_playwright_python.base", reason="axe is not installed: pip install -e .[dev]")
+
 CHECKS = f"({Path(__file__).with_name('page_checks.js').read_text(encoding='utf-8')})"
 PREDICTIONS = "**/v1/predictions?*"
 
@@ -94,6 +96,14 @@ def upload(name: str, data: bytes, media_type: str = "image/png") -> dict[str, A
 
 def choose(page: Any, *files: dict[str, Any]) -> None:
     page.get_by_label("Choose images").set_input_files(list(files))
+
+
+def flaws(page: Any) -> list[str]:
+    """What axe-core and the checks of this folder find wrong for people who cannot see the page well."""
+    page.evaluate(axe.AXE_SCRIPT)
+    found = page.evaluate("axe.run()")["violations"]
+    said = [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
+    return said + page.evaluate(f"{CHECKS}.structure()")
 
 
 def scored(page: Any, count: int, of: int) -> None:

@@ -169,6 +169,17 @@ def test_an_explanation_is_numbers_and_an_image(client: TestClient, classifier: 
     assert overlay.size == (classifier.contract.input_size,) * 2
 
 
+@pytest.mark.parametrize("data", [jpeg(), dicom()], ids=["jpeg", "dicom"])
+def test_a_preview_is_what_the_network_saw(client: TestClient, classifier: Classifier, data: bytes) -> None:
+    [prediction] = answered(client.post(f"{PATH}&preview=true", content=data))
+    [usual] = answered(client.post(PATH, content=data))
+
+    preview = Image.open(io.BytesIO(base64.b64decode(prediction["preview"])))
+    assert (preview.format, preview.mode) == ("PNG", "L")
+    np.testing.assert_array_equal(np.asarray(preview), decode(data, classifier.contract.input_size))
+    assert "preview" not in usual
+
+
 def test_an_overlay_shows_nothing_below_the_floor() -> None:
     faint, strong = (np.full((6, 6), value, np.float32) for value in (0.9 * FLOOR, 1.1 * FLOOR))
 
