@@ -6,6 +6,7 @@ python -m export publish handler/model --repo USER/NAME
 python -m export fetch --repo USER/NAME --revision SHA
 python -m export benchmark
 python -m export benchmark --cold-start
+python -m export benchmark --server
 """
 
 import argparse
@@ -137,10 +138,15 @@ def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser, required=False, purpose="; measures accuracy and AUC")
     parser.add_argument("--calibration", type=Path, help="the same, to calibrate --network's int8; default: --data")
     parser.add_argument("--threads", type=int, default=1, help="of each runner (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, help="turns of each (default: 50, 20 cold starts, or 200 requests)")
+    parser.add_argument(
+        "--rounds", type=int, help="turns of each (default: 50, 20 with --cold-start or --server, 200 with --warm-path)"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--cold-start", action="store_true", help="time fresh processes up to their first answer")
     what.add_argument("--warm-path", action="store_true", help="time a warm request, and decoding alone")
+    what.add_argument(
+        "--server", action="store_true", help="find the highest rate of queries that the server keeps up with"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="default: %(default)s")
     parser.set_defaults(run=_benchmark)
@@ -157,6 +163,13 @@ def _benchmark(options: argparse.Namespace) -> None:
         name, plots = "warm_path.json", []
         result = warm_path(bundles[0], threads=options.threads, rounds=options.rounds or 200)
         text = tables.warm_path_table(result)
+    elif options.server:
+        from export.benchmark.open_load import open_load
+        from export.benchmark.open_load_report import open_load_table, plot_open_load
+
+        name = "server.json"
+        result = open_load(bundles[0], threads=options.threads, rounds=options.rounds or 20)
+        text, plots = open_load_table(result), plot_open_load(result, options.out)
     elif options.cold_start:
         from export.benchmark.cold_start import cold_start
         from export.benchmark.plots import plot_cold_start

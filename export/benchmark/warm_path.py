@@ -24,11 +24,10 @@ from tqdm import tqdm
 from export.benchmark.environment import pinned
 from export.benchmark.lambda_context import LambdaContext
 from export.benchmark.results import heading
-from export.benchmark.sample_request import IMAGE, write_event
+from export.benchmark.sample_request import RADIOGRAPH_SIZE, radiograph, write_event
 from handler.contract import load_bundle
 from handler.imaging.decode import Pixels, decode
 
-WIDTH, HEIGHT = 2000, 1700
 WARM_UP = 5
 """Rounds before the measured ones."""
 
@@ -52,7 +51,7 @@ def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 200) -> dict[str,
         BundleError: see `handler.errors`.
     """
     contract, _ = load_bundle(bundle)
-    jpeg = _radiograph()
+    jpeg = radiograph()
     times: dict[str, list[float]] = {}
 
     def add(part: str, milliseconds: float) -> None:
@@ -78,8 +77,9 @@ def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 200) -> dict[str,
         for part, found in times.items()
     }
     plain = parts["plain decode"]["p50_ms"]
+    width, height = RADIOGRAPH_SIZE
     return heading(threads, rounds) | {
-        "image": {"width": WIDTH, "height": HEIGHT, "bytes": len(jpeg)},
+        "image": {"width": width, "height": height, "bytes": len(jpeg)},
         "parts": parts,
         "decode_ratio": parts["decode"]["p50_ms"] / plain,
         "isolated_decode_ratio": parts["isolated decode"]["p50_ms"] / plain,
@@ -92,16 +92,6 @@ def _service(bundle: Path) -> tuple[Callable[[Any, Any], dict[str, Any]], Callab
     from handler import lambda_entry, startup
 
     return lambda_entry.lambda_handler, startup.decoder.decode
-
-
-def _radiograph() -> bytes:
-    """The sample image at the size of a radiograph, with the noise of a detector, as JPEG."""
-    with Image.open(IMAGE) as sample:
-        large = sample.convert("L").resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-    noise = np.random.default_rng(0).normal(0, 4, (HEIGHT, WIDTH))
-    file = io.BytesIO()
-    Image.fromarray(np.clip(np.asarray(large) + noise, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
-    return file.getvalue()
 
 
 def _plain(data: bytes, size: int) -> Any:

@@ -1,0 +1,181 @@
+"""Find the highest rate of queries that the server keeps up with.
+
+    python -m export benchmark --server
+
+As in the server scenario of MLPerf, queries arrive as a Poisson process, whether or not earlier ones were answered. A
+rate holds if p99 of the latency is at most 100 ms and no query fails. The rate rises by half until it does not hold.
+Then bisections narrow the limit down. All queries at one rate are answered before the next rate begins. The server is
+`python -m handler serve` in a separate process, on other CPU cores than the generator if there are enough.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from export.benchmark.load_generator import Query, poisson_arrivals, post, send
+from export.benchmark.rate_search import RateSearch
+from export.benchmark.results import heading
+from export.benchmark.sample_request import IMAGE, radiograph
+from export.benchmark.samples import Samples
+from export.benchmark.server_process import serving
+from export.errors import RunnerError
+from handler.contract import load_bundle
+
+PERCENTILE = 99
+LIMIT_MS = 100.0
+
+LATE_MS = 10.0
+"""A rate does not count if p99 of the generator's lateness is above this."""
+
+TURN_S = 1.0
+QUERIES_IN_TURN = 52
+"""At least. MLPerf asks for 1,024 queries, and 20 turns have 1,040."""
+
+WARM_UP_RATE, WARM_UP_QUERIES = 20.0, 40
+
+HOLDS, TOO_SLOW, FAILURES, LATE = "holds", "too slow", "failures", "generator late"
+
+Figures = dict[str, Any]
+
+
+def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
+    """Measure the server with two images: the sample image, and a JPEG of the size of a radiograph.
+
+    Args:
+        bundle: what the server serves; its other settings come from the environment variables of this process.
+        threads: CPU cores of the server.
+        rounds: turns at each rate; a turn lasts a second, or longer until it has `QUERIES_IN_TURN` queries.
+
+    Returns:
+        `date`, `machine`, `threads`, `rounds`, `limit_ms`, `late_ms`, `server` and `loads`. `server` has `bundle`
+        (`name`, `version`), `workers`, `max_in_flight` and `shares_cores` with the generator. Each load has `name`,
+        `image` (`type`, `bytes`) and the fields of `find_limit`.
+
+    Raises:
+        BundleError, SettingsError: see `handler.errors`.
+        RunnerError: the server cannot be started, or answers no query.
+    """
+    contract, _ = load_bundle(bundle)
+    images = {"sample image": (IMAGE.read_bytes(), "image/png"), "radiograph": (radiograph(), "image/jpeg")}
+    loads = []
+    with serving(bundle, threads) as server:
+        for name, (image, media_type) in images.items():
+            # A bundle for other images may refuse these. The work for them is the same.
+            request = post("/v1/predictions?force=true", image, media_type)
+            about = {"name": name, "image": {"type": media_type, "bytes": len(image)}}
+            loads.append(about | find_limit(server.port, request, rounds=rounds, name=name))
+    return heading(threads, rounds) | {
+        "limit_ms": LIMIT_MS,
+        "late_ms": LATE_MS,
+        "server": {
+            "bundle": {"name": contract.name, "version": contract.version},
+            "workers": server.settings.workers,
+            "max_in_flight": server.settings.max_in_flight,
+            "shares_cores": server.shares_cores,
+        },
+        "loads": loads,
+    }
+
+
+def find_limit(
+    port: int,
+    request: bytes,
+    *,
+    rounds: int,
+    name: str = "",
+    turn_s: float = TURN_S,
+    queries_in_turn: int = QUERIES_IN_TURN,
+    late_ms: float = LATE_MS,
+) -> Figures:
+    """Search for the highest rate that holds.
+
+    Args:
+        port: where a server listens on 127.0.0.1.
+        request: a whole HTTP/1.1 request.
+        rounds: turns at each rate.
+        name: shown with the progress.
+        turn_s: least duration of a turn in seconds.
+        queries_in_turn: least number of queries in a turn.
+        late_ms: a rate does not count if p99 of the generator's lateness is above this.
+
+    Returns:
+        `highest_rate` in queries per second, or None if no rate held; `limited_by`, the verdict at the lowest rate that
+        did not hold; and `rates`, lowest first, each with:
+
+        - `rate` as scheduled, `reached` (answered queries per second), both in queries per second, and `verdict`;
+        - `queries`, and `failures`: their number by reason;
+        - `latency` of the answered queries, as `export.benchmark.samples.Samples` summarizes it, and their `samples`;
+          both None if there are none;
+        - `lateness_ms` of the generator with `p50`, `p99` and `max`, and its samples as `lateness`.
+
+    Raises:
+        RunnerError: the server answers no query.
+    """
+    search = RateSearch(_first_rate(port, request))
+    rates: list[Figures] = []
+    with tqdm(desc=name, leave=False, bar_format="{desc}{postfix}: {bar} {elapsed} < {remaining}") as bar:
+        while search.rate is not None:
+            rate = search.rate
+            count = rounds * max(math.ceil(rate * turn_s), queries_in_turn)
+            # An estimate: later rates take as long as this one.
+            bar.total = bar.n + search.left * count / rate
+            bar.set_postfix_str(f"{rate:g} queries/s")
+            # Each rate has arrivals of its own, and every run the same ones.
+            arrivals_s = poisson_arrivals(rate, count, seed=len(rates))
+            queries = send(port, request, arrivals_s, _advance(bar, 1 / rate))
+            end_s = max(due + query.latency_ms / 1e3 for due, query in zip(arrivals_s, queries, strict=True))
+            rates.append({"rate": rate, **_figures(queries, float(end_s), rounds, late_ms)})
+            search.tell(holds=rates[-1]["verdict"] == HOLDS)
+    limited_by = next(found["verdict"] for found in rates if found["rate"] == search.broken)
+    rates.sort(key=lambda found: float(found["rate"]))
+    return {"highest_rate": search.held, "limited_by": limited_by, "rates": rates}
+
+
+def _first_rate(port: int, request: bytes) -> float:
+    """Half the rate at which one query after the other would be answered. Measuring it also warms the server up."""
+    queries = send(port, request, poisson_arrivals(WARM_UP_RATE, WARM_UP_QUERIES, seed=0), lambda: None)
+    answered = [query.latency_ms for query in queries if not query.failure]
+    if not answered:
+        raise RunnerError(
+            f"the server answers no query ({queries[0].failure}): see what `python -m handler serve` logs"
+        )
+    return float(f"{500 / np.median(answered):.2g}")
+
+
+def _advance(bar: "tqdm[Any]", seconds: float) -> Callable[[], object]:
+    return lambda: bar.update(seconds)
+
+
+def _figures(queries: Sequence[Query], seconds: float, rounds: int, late_ms: float) -> Figures:
+    """The fields of one rate, without the rate itself."""
+    size = len(queries) // rounds
+    turns = [queries[start : start + size] for start in range(0, len(queries), size)]
+    answered = [[query.latency_ms for query in turn if not query.failure] for turn in turns]
+    latency = Samples(tuple(tuple(turn) for turn in answered if turn)) if any(answered) else None
+    lateness = Samples(tuple(tuple(query.late_ms for query in turn) for turn in turns))
+    failures = Counter(query.failure for query in queries if query.failure)
+    if lateness.percentile(PERCENTILE) > late_ms:
+        verdict = LATE
+    elif latency is None or failures:
+        verdict = FAILURES
+    else:
+        verdict = HOLDS if latency.percentile(PERCENTILE) <= LIMIT_MS else TOO_SLOW
+    return {
+        "reached": (latency.n if latency else 0) / seconds,
+        "verdict": verdict,
+        "queries": len(queries),
+        "failures": dict(failures),
+        "latency": latency.summary() if latency else None,
+        "samples": latency.to_json() if latency else None,
+        "lateness_ms": {
+            "p50": lateness.percentile(50),
+            "p99": lateness.percentile(PERCENTILE),
+            "max": lateness.percentile(100),
+        },
+        "lateness": lateness.to_json(),
+    }
