@@ -8,9 +8,11 @@ Then bisections narrow the limit down. All queries at one rate are answered befo
 `python -m handler serve` in a separate process, on other CPU cores than the generator if there are enough.
 """
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,6 @@ from export.errors import RunnerError
 from handler.contract import load_bundle
 
 PERCENTILE = 99
-LIMIT_MS = 100.0
-
-LATE_MS = 10.0
-"""A rate does not count if p99 of the generator's lateness is above this."""
-
-TURN_S = 1.0
-QUERIES_IN_TURN = 52
-"""At least. MLPerf asks for 1,024 queries, and 20 turns have 1,040."""
 
 WARM_UP_RATE, WARM_UP_QUERIES = 20.0, 40
 
@@ -43,24 +37,39 @@ HOLDS, TOO_SLOW, FAILURES, LATE = "holds", "too slow", "failures", "generator la
 Figures = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a rate holds."""
+
+    limit_ms: float = 100.0
+    """Of p99 of the latency."""
+    late_ms: float = 10.0
+    """Of p99 of the generator's lateness. The rate does not count above it."""
+    turn_s: float = 1.0
+    """A turn lasts at least this long."""
+    turn_queries: int = 52
+    """A turn has at least this many queries. MLPerf asks for 1,024 at each rate, and 20 turns have 1,040."""
+
+
 def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
     """Measure the server with two images: the sample image, and a JPEG of the size of a radiograph.
 
     Args:
         bundle: what the server serves; its other settings come from the environment variables of this process.
         threads: CPU cores of the server.
-        rounds: turns at each rate; a turn lasts a second, or longer until it has `QUERIES_IN_TURN` queries.
+        rounds: turns at each rate, see `Rules`.
 
     Returns:
-        `date`, `machine`, `threads`, `rounds`, `limit_ms`, `late_ms`, `server` and `loads`. `server` has `bundle`
-        (`name`, `version`), `workers`, `max_in_flight` and `shares_cores` with the generator. Each load has `name`,
-        `image` (`type`, `bytes`) and the fields of `find_limit`.
+        `date`, `machine`, `threads`, `rounds`, `rules`, `server` and `loads`. `server` has `bundle` (`name`,
+        `version`), `workers`, `max_in_flight` and `shares_cores` with the generator. Each load has `name`, `image`
+        (`type`, `bytes`) and the fields of `find_limit`.
 
     Raises:
         BundleError, SettingsError: see `handler.errors`.
         RunnerError: the server cannot be started, or answers no query.
     """
     contract, _ = load_bundle(bundle)
+    rules = Rules()
     images = {"sample image": (IMAGE.read_bytes(), "image/png"), "radiograph": (radiograph(), "image/jpeg")}
     loads = []
     with serving(bundle, threads) as server:
@@ -68,10 +77,9 @@ def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
             # A bundle for other images may refuse these. The work for them is the same.
             request = post("/v1/predictions?force=true", image, media_type)
             about = {"name": name, "image": {"type": media_type, "bytes": len(image)}}
-            loads.append(about | find_limit(server.port, request, rounds=rounds, name=name))
+            loads.append(about | find_limit(server.port, request, rounds, rules, name))
     return heading(threads, rounds) | {
-        "limit_ms": LIMIT_MS,
-        "late_ms": LATE_MS,
+        "rules": dataclasses.asdict(rules),
         "server": {
             "bundle": {"name": contract.name, "version": contract.version},
             "workers": server.settings.workers,
@@ -82,26 +90,15 @@ def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
     }
 
 
-def find_limit(
-    port: int,
-    request: bytes,
-    *,
-    rounds: int,
-    name: str = "",
-    turn_s: float = TURN_S,
-    queries_in_turn: int = QUERIES_IN_TURN,
-    late_ms: float = LATE_MS,
-) -> Figures:
+def find_limit(port: int, request: bytes, rounds: int, rules: Rules, name: str = "") -> Figures:
     """Search for the highest rate that holds.
 
     Args:
         port: where a server listens on 127.0.0.1.
         request: a whole HTTP/1.1 request.
         rounds: turns at each rate.
+        rules: of a turn, and of a rate that holds.
         name: shown with the progress.
-        turn_s: least duration of a turn in seconds.
-        queries_in_turn: least number of queries in a turn.
-        late_ms: a rate does not count if p99 of the generator's lateness is above this.
 
     Returns:
         `highest_rate` in queries per second, or None if no rate held; `limited_by`, the verdict at the lowest rate that
@@ -121,7 +118,7 @@ def find_limit(
     with tqdm(desc=name, leave=False, bar_format="{desc}{postfix}: {bar} {elapsed} < {remaining}") as bar:
         while search.rate is not None:
             rate = search.rate
-            count = rounds * max(math.ceil(rate * turn_s), queries_in_turn)
+            count = rounds * max(math.ceil(rate * rules.turn_s), rules.turn_queries)
             # An estimate: later rates take as long as this one.
             bar.total = bar.n + search.left * count / rate
             bar.set_postfix_str(f"{rate:g} queries/s")
@@ -129,7 +126,7 @@ def find_limit(
             arrivals_s = poisson_arrivals(rate, count, seed=len(rates))
             queries = send(port, request, arrivals_s, _advance(bar, 1 / rate))
             end_s = max(due + query.latency_ms / 1e3 for due, query in zip(arrivals_s, queries, strict=True))
-            rates.append({"rate": rate, **_figures(queries, float(end_s), rounds, late_ms)})
+            rates.append({"rate": rate, **_figures(queries, float(end_s), rounds, rules)})
             search.tell(holds=rates[-1]["verdict"] == HOLDS)
     limited_by = next(found["verdict"] for found in rates if found["rate"] == search.broken)
     rates.sort(key=lambda found: float(found["rate"]))
@@ -148,10 +145,11 @@ def _first_rate(port: int, request: bytes) -> float:
 
 
 def _advance(bar: "tqdm[Any]", seconds: float) -> Callable[[], object]:
-    return lambda: bar.update(seconds)
+    # tqdm warns of a bar that is full beyond its total, and the sum of so many fractions is not exact.
+    return lambda: bar.update(min(seconds, bar.total - bar.n))
 
 
-def _figures(queries: Sequence[Query], seconds: float, rounds: int, late_ms: float) -> Figures:
+def _figures(queries: Sequence[Query], seconds: float, rounds: int, rules: Rules) -> Figures:
     """The fields of one rate, without the rate itself."""
     size = len(queries) // rounds
     turns = [queries[start : start + size] for start in range(0, len(queries), size)]
@@ -159,12 +157,12 @@ def _figures(queries: Sequence[Query], seconds: float, rounds: int, late_ms: flo
     latency = Samples(tuple(tuple(turn) for turn in answered if turn)) if any(answered) else None
     lateness = Samples(tuple(tuple(query.late_ms for query in turn) for turn in turns))
     failures = Counter(query.failure for query in queries if query.failure)
-    if lateness.percentile(PERCENTILE) > late_ms:
+    if lateness.percentile(PERCENTILE) > rules.late_ms:
         verdict = LATE
     elif latency is None or failures:
         verdict = FAILURES
     else:
-        verdict = HOLDS if latency.percentile(PERCENTILE) <= LIMIT_MS else TOO_SLOW
+        verdict = HOLDS if latency.percentile(PERCENTILE) <= rules.limit_ms else TOO_SLOW
     return {
         "reached": (latency.n if latency else 0) / seconds,
         "verdict": verdict,

@@ -46,7 +46,7 @@ def _title(load: Result) -> str:
 
 
 def _found(load: Result, result: Result) -> str:
-    rule = f"p99 of at most {result['limit_ms']:.0f} ms and no failure"
+    rule = f"p99 of at most {result['rules']['limit_ms']:.0f} ms and no failure"
     held = "no rate" if load["highest_rate"] is None else f"{load['highest_rate']:g} queries/s"
     return f"{held} with {rule} (above: {load['limited_by']})"
 
@@ -74,7 +74,9 @@ def plot_open_load(result: Result, folder: Path) -> list[Path]:
     for number, load in enumerate(result["loads"]):
         for name, line in (("p50", "--"), ("p99", "-")):
             _draw(axes, load, name, line, f"C{number}")
-    axes.axhline(result["limit_ms"], color="black", linewidth=1, label=f"limit, {result['limit_ms']:.0f} ms")
+    axes.axhline(
+        result["rules"]["limit_ms"], color="black", linewidth=1, label=f"limit, {result['rules']['limit_ms']:.0f} ms"
+    )
     axes.plot([], [], "x", color="black", label="rate does not hold")
     axes.set_yscale("log")
     least = min(found["queries"] for load in result["loads"] for found in load["rates"])

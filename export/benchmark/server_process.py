@@ -56,7 +56,7 @@ def serving(bundle: Path, threads: int) -> Iterator[Server]:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log, _interrupted_by_sigterm():
         with pinned(threads):
             settings = Settings.from_environment(variables)
-            process = subprocess.Popen(  # noqa: S603 - this project's own module
+            process = subprocess.Popen(
                 [sys.executable, "-m", "handler", "serve", "--port", "0"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # a line for each request, as in production
