@@ -139,7 +139,7 @@ def _first_rate(port: int, request: bytes) -> float:
     answered = [query.latency_ms for query in queries if not query.failure]
     if not answered:
         raise RunnerError(
-            f"the server answers no query ({queries[0].failure}): see what `python -m handler serve` logs"
+            f"the server answers no query ({queries[0].failure}): see the log of `python -m handler serve`"
         )
     return float(f"{500 / np.median(answered):.2g}")
 
