@@ -67,9 +67,19 @@ def send(
     Returns:
         The queries in the order of their arrival.
     """
-    # `select` waits for microseconds. `epoll`, asyncio's default, rounds up to milliseconds, so it would send late.
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+    with _runner() as runner:
         return runner.run(_send(port, request, arrivals_s, on_sent))
+
+
+def send_in_turn(port: int, request: bytes, count: int) -> list[Query]:
+    """Send the request so many times, each after the answer to the one before. A query is due when it is sent."""
+    with _runner() as runner:
+        return runner.run(_send_in_turn(port, request, count))
+
+
+def _runner() -> asyncio.Runner:
+    # `select` waits for microseconds. `epoll`, asyncio's default, rounds up to milliseconds, so it would send late.
+    return asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector()))
 
 
 async def _send(
@@ -94,6 +104,18 @@ async def _send(
     finally:
         connections.close()
     return [task.result() for task in tasks]
+
+
+async def _send_in_turn(port: int, request: bytes, count: int) -> list[Query]:
+    loop = asyncio.get_running_loop()
+    connections = _Connections(port)
+    queries = []
+    for _ in range(count):
+        start = loop.time()
+        failure = await connections.ask(request)
+        queries.append(Query(0.0, (loop.time() - start) * 1e3, failure))
+    connections.close()
+    return queries
 
 
 class _Connections:

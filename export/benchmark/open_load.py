@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from export.benchmark.load_generator import Query, poisson_arrivals, post, send
+from export.benchmark.load_generator import Query, poisson_arrivals, post, send, send_in_turn
 from export.benchmark.rate_search import RateSearch
 from export.benchmark.results import heading
 from export.benchmark.sample_request import IMAGE, radiograph
@@ -34,7 +34,8 @@ PERCENTILE = 99
 ATTEMPTS = 2
 """At a rate, if the generator is late: the machine may have done something else for a moment."""
 
-WARM_UP_RATE, WARM_UP_QUERIES = 20.0, 40
+WARM_UP = 40
+"""Queries before the measured ones."""
 
 HOLDS, TOO_SLOW, FAILURES, LATE = "holds", "too slow", "failures", "generator late"
 
@@ -145,8 +146,8 @@ def find_limit(port: int, request: bytes, rounds: int, rules: Rules, name: str =
 
 
 def _first_rate(port: int, request: bytes) -> float:
-    """Half the rate at which one query after the other would be answered. Measuring it also warms the server up."""
-    queries = send(port, request, poisson_arrivals(WARM_UP_RATE, WARM_UP_QUERIES, seed=0), lambda: None)
+    """Half the rate at which the server answers one query after the other. Measuring it also warms the server up."""
+    queries = send_in_turn(port, request, WARM_UP)
     answered = [query.latency_ms for query in queries if not query.failure]
     if not answered:
         raise RunnerError(

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 Result = Mapping[str, Any]
 
 _COLUMNS = (
-    f"{'queries/s':>9}{'reached':>9}{'n':>7}{'p50 ms':>22}{'p90 ms':>22}{'p99 ms':>22}{'failed':>8}{'late p99 ms':>13}"
+    f"{'queries/s':>9}{'reached':>9}{'n':>7}{'p50 ms':>24}{'p90 ms':>24}{'p99 ms':>24}{'failed':>8}{'late p99 ms':>13}"
 )
 
 
@@ -34,9 +34,10 @@ def open_load_table(result: Result) -> str:
         lines += [_row(found) for found in load["rates"]]
         reasons = {reason for found in load["rates"] for reason in found["failures"]}
         lines += [f"failures: {', '.join(sorted(reasons))}"] if reasons else []
+    lines += ["", "In brackets: 95 % intervals."]
     summaries = [found["latency"] for load in result["loads"] for found in load["rates"]]
     if not all(summary and summary["p99"] for summary in summaries):
-        lines += ["", "A percentile is missing where too few queries were answered for it."]
+        lines += ["A percentile is missing where too few queries were answered for it."]
     return "\n".join(lines)
 
 
@@ -53,7 +54,7 @@ def _found(load: Result, result: Result) -> str:
 
 def _row(found: Result) -> str:
     latency = found["latency"] or {}
-    cells = "".join(f"{_interval(latency.get(name)):>22}" for name in ("p50", "p90", "p99"))
+    cells = "".join(f"{_interval(latency.get(name)):>24}" for name in ("p50", "p90", "p99"))
     failed = sum(found["failures"].values())
     return (
         f"{found['rate']:9g}{found['reached']:9.1f}{found['queries']:7d}{cells}{failed:8d}"
