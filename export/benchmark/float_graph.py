@@ -15,8 +15,8 @@ Array = npt.NDArray[Any]
 def float_graph(int8: onnx.ModelProto) -> onnx.ModelProto:
     """Remove the QuantizeLinear/DequantizeLinear pairs and store the weights as float32.
 
-    Quantizing to uint8 with a zero point of 0 also replaces negative values by 0, and quantization removes the ReLU before
-    it for that reason. So such a pair becomes a ReLU, unless the values cannot be negative.
+    Quantizing to uint8 with a zero point of 0 also replaces negative values by 0, and for that reason the quantizer
+    removes a ReLU before it. So such a pair becomes a ReLU, unless the values cannot be negative.
 
     Args:
         int8: in QDQ form; not changed. A graph without such pairs stays as it is.

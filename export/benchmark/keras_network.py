@@ -1,4 +1,4 @@
-"""A Keras network with the layers and weights of a float ONNX graph, so that Keras, TensorFlow and LiteRT can run it."""
+"""A Keras network with the weights of a float ONNX graph, so that Keras, TensorFlow and LiteRT can run it."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def keras_network(graph: onnx.ModelProto, output: str, size: int) -> keras.Model
         attributes = {found.name: helper.get_attribute_value(found) for found in node.attribute}
         values = [constants[name] for name in node.input if name in constants]
         match node.op_type, values:
-            case ("Cast" | "Squeeze"), _:
+            case (("Cast" | "Squeeze"), _):
                 pass  # Keras takes float32, and its pooling leaves no empty dimensions
             case "Conv", [kernel, bias] if attributes["pads"] == [(kernel.shape[-1] - 1) // 2] * 4:
                 same = layers.Conv2D(len(kernel), kernel.shape[2:], attributes.get("strides", 1), padding="same")

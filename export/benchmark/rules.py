@@ -15,7 +15,7 @@ QUERIES = 1024
 """Of each runner, at least: p99 needs 1,000, see `export.benchmark.samples.BEYOND`."""
 
 SECONDS = 10.0
-"""Of each runner, at least, summed over its queries: a fast runner answers 1,024 queries before the clock rate changes."""
+"""Of each runner, at least, summed over its queries: 1,024 queries of a fast runner take less than a second."""
 
 TURNS = 64
 """Enough for the bootstrap, see `export.benchmark.samples.MIN_TURNS`."""
@@ -60,8 +60,8 @@ class Rules:
             turns: that were completed; fewer than asked for after an interrupt.
 
         Returns:
-            `scenario`, `batch`, `queries` and `seconds` of each runner, `turns`, `warm_up`, `met`, and `broken`: texts
-            that say which rules are not met.
+            `scenario`, `batch`, `queries` and `seconds` of each runner, `turns` that were completed, `warm_up`,
+            `interrupted`, `met`, and `broken`: texts that say which rules are not met.
         """
         measured = list(samples)
         queries = min((one.n for one in measured), default=0)
@@ -82,6 +82,7 @@ class Rules:
             "seconds": self.seconds,
             "turns": turns,
             "warm_up": WARM_UP,
+            "interrupted": turns < self.turns,
             "met": not broken,
             "broken": broken,
         }

@@ -132,8 +132,8 @@ class Samples:
         return Estimate(value, *_limits(np.concatenate([_ratios(mine, theirs) for mine, theirs in both])))
 
     def summary(self) -> dict[str, Any]:
-        """`n`, `turns`, `mean_ms`, and for p50, p90 and p99 `{"ms", "low", "high"}`. p90 and p99 are None where `n` does
-        not support them; a median is always given.
+        """`n`, `turns`, `mean_ms`, and for p50, p90 and p99 `{"ms", "low", "high"}`. p90 and p99 are None where `n`
+        does not support them; a median is always given.
         """
         found: dict[str, Any] = {"n": self.n, "turns": len(self.turns), "mean_ms": self.mean}
         for q in SUMMARY:

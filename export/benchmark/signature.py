@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.errors import RunnerError
+from export.errors import BenchmarkError
 
 MAX_TOKEN = 2
 """Random integers stay below it, because they may be indices: every table has two rows."""
@@ -40,24 +40,24 @@ def read_inputs(path: Path, batch: int, size: int | None) -> tuple[Input, ...]:
         size: replaces all other free dimensions.
 
     Raises:
-        RunnerError: the file is no ONNX model; it has no inputs or other types than numbers; its batch is fixed and not
-            `batch`; or a dimension is free and `size` is not given.
+        BenchmarkError: the file is no ONNX model; it has no inputs or other types than numbers; its batch is fixed and
+            not `batch`; or a dimension is free and `size` is not given.
     """
     import onnx
 
     try:
         graph = onnx.load(path, load_external_data=False).graph
     except Exception as exc:  # protobuf raises many kinds
-        raise RunnerError(f"{path} cannot be read as an ONNX model: {exc}") from exc
+        raise BenchmarkError(f"{path} cannot be read as an ONNX model: {exc}") from exc
     constants = {tensor.name for tensor in graph.initializer}
     values = [value for value in graph.input if value.name not in constants]
     if not values:
-        raise RunnerError(f"{path} has no inputs: give an ONNX model that takes some")
+        raise BenchmarkError(f"{path} has no inputs: give an ONNX model that takes some")
     first = [dimension.dim_value for dimension in values[0].type.tensor_type.shape.dim][:1]
     if first and first[0] not in (0, batch):
-        raise RunnerError(
-            f"the batch of {path.name} is fixed at {first[0]}: give --batch {first[0]}, or export the model with a free "
-            "first dimension"
+        raise BenchmarkError(
+            f"the batch of {path.name} is fixed at {first[0]}: give --batch {first[0]}, or export the model with "
+            "a free first dimension"
         )
     return tuple(Input(value.name, _dtype(value, path), _shape(value, batch, size, path)) for value in values)
 
@@ -68,7 +68,7 @@ def _dtype(value: Any, path: Path) -> str:
     kind = value.type.tensor_type.elem_type
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)) if kind else None
     if dtype is None or dtype.kind not in "fiub":
-        raise RunnerError(f"the input {value.name} of {path.name} is no tensor of numbers: give another model")
+        raise BenchmarkError(f"the input {value.name} of {path.name} is no tensor of numbers: give another model")
     return dtype.name
 
 
@@ -77,7 +77,7 @@ def _shape(value: Any, batch: int, size: int | None, path: Path) -> tuple[int, .
     free = [number for number, one in enumerate(dimensions) if not one.dim_value and number]
     if free and size is None:
         shape = [one.dim_value or one.dim_param or "?" for one in dimensions]
-        raise RunnerError(
+        raise BenchmarkError(
             f"the input {value.name} of {path.name} has the shape {shape}: give --size for its free dimensions, or fix "
             "them with `python -m onnxruntime.tools.make_dynamic_shape_fixed`"
         )
