@@ -10,18 +10,17 @@ python -m export benchmark --server
 """
 
 import argparse
-import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from export.benchmark.command import add_benchmark_arguments
 from export.errors import ExportError
 from export.hub import add_fetch_arguments, add_publish_arguments, publish
 from handler.commands import run
-from handler.contract import EMBEDDED_BUNDLE
-from handler.files import require_writable, write_json
+from handler.files import require_writable
 from training.arguments import add_data_arguments, reading
 from training.errors import TrainingError
 
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _card_arguments(commands.add_parser("card", help="record an evaluation and write the model card again"))
     _publish_arguments(commands.add_parser("publish", help="put a bundle on the Hugging Face Hub"))
     _fetch_arguments(commands.add_parser("fetch", help="get a verified bundle from the Hugging Face Hub"))
-    _benchmark_arguments(commands.add_parser("benchmark", help="time bundles and other runtimes side by side"))
+    add_benchmark_arguments(commands.add_parser("benchmark", help="time bundles and other runtimes side by side"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for package in ("export", "training"):  # and not the converters' own chatter
@@ -127,66 +126,3 @@ def _fetch(options: argparse.Namespace) -> None:
     from handler.hub import fetch
 
     print(f"bundle is in {fetch(options.repo, options.revision, options.out)}")
-
-
-def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--bundle", type=Path, action="append", help="may be given several times; default: the shipped one"
-    )
-    parser.add_argument("--network", type=Path, metavar="FILE.keras", help="a trained network for the other runtimes")
-    parser.add_argument("--network-size", type=int, metavar="PX", help="of its images, if neither it nor its run says")
-    add_data_arguments(parser, required=False, purpose="; measures accuracy and AUC")
-    parser.add_argument("--calibration", type=Path, help="the same, to calibrate --network's int8; default: --data")
-    parser.add_argument("--threads", type=int, default=1, help="of each runner (default: %(default)s)")
-    parser.add_argument(
-        "--rounds", type=int, help="turns of each (default: 50, 20 with --cold-start or --server, 200 with --warm-path)"
-    )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--cold-start", action="store_true", help="time fresh processes up to their first answer")
-    what.add_argument("--warm-path", action="store_true", help="time a warm request, and decoding alone")
-    what.add_argument(
-        "--server", action="store_true", help="find the highest rate of queries that the server keeps up with"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="default: %(default)s")
-    parser.set_defaults(run=_benchmark)
-
-
-def _benchmark(options: argparse.Namespace) -> None:
-    from export.benchmark import tables
-
-    bundles = options.bundle or [EMBEDDED_BUNDLE]
-    shared = {"network": options.network, "network_size": options.network_size, "threads": options.threads}
-    if options.warm_path:
-        from export.benchmark.warm_path import warm_path
-
-        name, plots = "warm_path.json", []
-        result = warm_path(bundles[0], threads=options.threads, rounds=options.rounds or 200)
-        text = tables.warm_path_table(result)
-    elif options.server:
-        from export.benchmark.open_load import open_load
-        from export.benchmark.open_load_report import open_load_table, plot_open_load
-
-        name = "server.json"
-        result = open_load(bundles[0], threads=options.threads, rounds=options.rounds or 20)
-        text, plots = open_load_table(result), plot_open_load(result, options.out)
-    elif options.cold_start:
-        from export.benchmark.cold_start import cold_start
-        from export.benchmark.plots import plot_cold_start
-
-        name = "cold_start.json"
-        result = cold_start(bundles[0], options.out, rounds=options.rounds or 20, **shared)
-        text, plots = tables.cold_start_table(result), plot_cold_start(result, options.out)
-    else:
-        from export.benchmark.latency import measure_latency
-        from export.benchmark.plots import plot_latency
-
-        name, folders = "benchmark.json", {"data": options.data, "calibration": options.calibration}
-        result = measure_latency(
-            bundles, options.out, reading=reading(options), rounds=options.rounds or 50, **shared, **folders
-        )
-        text, plots = tables.latency_table(result), plot_latency(result, options.out)
-    print(json.dumps(result) if options.json else text)  # first: it took minutes, and the disk may be full
-    write_json(options.out / name, result)
-    written = ", ".join([name, *(path.name for path in plots)])
-    print(f"{written} {'are' if plots else 'is'} in {options.out}", file=sys.stderr if options.json else sys.stdout)

@@ -1,6 +1,7 @@
 """What export refuses to ship.
 
 ExportError
+├── BenchmarkError     the machine or the model cannot do what an option of the benchmark asks for
 ├── RunnerError        a runner of the benchmark failed; the others go on
 │   └── NotInstalled
 ├── CalibrationError   the folder of images does not serve to calibrate or verify on
@@ -30,6 +31,10 @@ class QuantizationError(ExportError):
 
 class PublishError(ExportError):
     """The Hub already holds something that publishing would contradict."""
+
+
+class BenchmarkError(ExportError):
+    """The machine or the model cannot do what an option of the benchmark asks for."""
 
 
 class RunnerError(ExportError):

@@ -43,7 +43,7 @@ Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class LoadRules:
     """When a rate holds."""
 
     limit_ms: float = 100.0
@@ -62,7 +62,7 @@ def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
     Args:
         bundle: what the server serves; its other settings come from the environment variables of this process.
         threads: CPU cores of the server.
-        rounds: turns at each rate, see `Rules`.
+        rounds: turns at each rate, see `LoadRules`.
 
     Returns:
         `date`, `machine`, `threads`, `rounds`, `rules`, `server` and `loads`. `server` has `bundle` (`name`,
@@ -74,7 +74,7 @@ def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
         RunnerError: the server cannot be started, or answers no query.
     """
     contract, _ = load_bundle(bundle)
-    rules = Rules()
+    rules = LoadRules()
     images = {"sample image": (IMAGE.read_bytes(), "image/png"), "radiograph": (radiograph(), "image/jpeg")}
     loads = []
     with serving(bundle, threads) as server:
@@ -83,7 +83,8 @@ def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
             request = post("/v1/predictions?force=true", image, media_type)
             about = {"name": name, "image": {"type": media_type, "bytes": len(image)}}
             loads.append(about | find_limit(server.port, request, rounds, rules, name))
-    return heading(threads, rounds) | {
+    return heading(threads) | {
+        "rounds": rounds,
         "rules": dataclasses.asdict(rules),
         "server": {
             "bundle": {"name": contract.name, "version": contract.version},
@@ -95,7 +96,7 @@ def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
     }
 
 
-def find_limit(port: int, request: bytes, rounds: int, rules: Rules, name: str = "") -> Figures:
+def find_limit(port: int, request: bytes, rounds: int, rules: LoadRules, name: str = "") -> Figures:
     """Search for the highest rate that holds.
 
     Args:
@@ -161,7 +162,7 @@ def _advance(bar: "tqdm[Any]", seconds: float) -> Callable[[], object]:
     return lambda: bar.update(min(seconds, bar.total - bar.n))
 
 
-def _figures(queries: Sequence[Query], seconds: float, rounds: int, rules: Rules) -> Figures:
+def _figures(queries: Sequence[Query], seconds: float, rounds: int, rules: LoadRules) -> Figures:
     """The fields of one rate, without the rate itself."""
     size = len(queries) // rounds
     turns = [queries[start : start + size] for start in range(0, len(queries), size)]

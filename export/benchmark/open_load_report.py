@@ -20,7 +20,7 @@ _COLUMNS = (
 
 
 def open_load_table(result: Result) -> str:
-    """One row for each rate, lowest first, with 95 % intervals in brackets."""
+    """One row for each rate, lowest first, with 95 % intervals in parentheses."""
     server = result["server"]
     cores = "the same cores" if server["shares_cores"] else "other cores"
     lines = [
@@ -34,7 +34,7 @@ def open_load_table(result: Result) -> str:
         lines += [_row(found) for found in load["rates"]]
         reasons = {reason for found in load["rates"] for reason in found["failures"]}
         lines += [f"failures: {', '.join(sorted(reasons))}"] if reasons else []
-    lines += ["", "In brackets: 95 % intervals."]
+    lines += ["", "In parentheses: 95 % intervals."]
     summaries = [found["latency"] for load in result["loads"] for found in load["rates"]]
     if not all(summary and summary["p99"] for summary in summaries):
         lines += ["A percentile is missing where too few queries were answered for it."]
@@ -65,7 +65,7 @@ def _row(found: Result) -> str:
 def _interval(found: Result | None) -> str:
     if not found:
         return "-"
-    limits = "" if found["low"] is None else f" [{found['low']:.1f}, {found['high']:.1f}]"
+    limits = "" if found["low"] is None else f" ({found['low']:.1f}-{found['high']:.1f})"
     return f"{found['ms']:.1f}{limits}"
 
 

@@ -1,6 +1,6 @@
 """Latencies of a benchmark, and all statistics that are computed from them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -25,6 +25,9 @@ that is beyond the largest sample, so there is no upper limit. At 10 it is about
 does not move it. So p99 needs 1,000 samples, p90 100, and p50 20.
 """
 
+_RESOLUTION = 1e-3
+"""Of a sample, in milliseconds."""
+
 SUMMARY = (50, 90, 99)
 """Percentiles of a summary."""
 
@@ -44,11 +47,11 @@ class Samples:
     Latencies of one turn resemble each other: the clock rate and what else the machine does change slowly. So they are
     not independent, and an interval that ignores this is too narrow. The bootstrap draws whole turns with replacement
     (a block bootstrap: Kuensch 1989, https://doi.org/10.1214/aos/1176347265). It is seeded: the same samples give the
-    same interval. Samples without turns are split into blocks of consecutive ones.
+    same interval.
 
     Args:
-        turns: milliseconds, at least one in each turn. They are rounded to microseconds, at least one, so that the JSON
-            gives the same statistics.
+        turns: milliseconds, at least one in each turn. They are rounded to microseconds, so that the JSON gives the
+            same statistics.
 
     Raises:
         ValueError: there is no turn, a turn is empty, or a latency is negative or not finite.
@@ -62,8 +65,14 @@ class Samples:
         flat = np.array([ms for turn in self.turns for ms in turn], np.float64)
         if not np.isfinite(flat).all() or (flat < 0).any():
             raise ValueError("latencies are finite and not negative")
-        rounded = tuple(tuple(max(1, round(ms * 1e3)) / 1e3 for ms in turn) for turn in self.turns)
+        rounded = tuple(tuple(round(ms * 1e3) / 1e3 for ms in turn) for turn in self.turns)
         object.__setattr__(self, "turns", rounded)
+
+    @classmethod
+    def split(cls, latencies: Sequence[float], turns: int = 64) -> Self:
+        """Samples without turns: blocks of consecutive ones serve as turns, which differ by one sample at most."""
+        blocks = np.array_split(np.asarray(latencies, np.float64), min(turns, len(latencies)))
+        return cls(tuple(tuple(block.tolist()) for block in blocks))
 
     @property
     def n(self) -> int:
@@ -108,25 +117,27 @@ class Samples:
         """How many times as long as `other` this takes, at the percentile `q`.
 
         Turn i of both was at the same time, so each replicate draws the same turns of both: what slowed both down
-        cancels.
+        cancels. Times below a microsecond count as one.
 
         Raises:
             ValueError: the numbers of turns differ.
         """
         if len(self.turns) != len(other.turns):
             raise ValueError(f"a ratio pairs turns, but there are {len(self.turns)} and {len(other.turns)}")
-        value = self.percentile(q) / other.percentile(q)
+        value = max(self.percentile(q), _RESOLUTION) / max(other.percentile(q), _RESOLUTION)
         if len(self.turns) < MIN_TURNS:
             return Estimate(value, None, None)
         draws = _draws(len(self.turns))
         both = zip(self._percentiles(q, draws), other._percentiles(q, draws), strict=True)
-        return Estimate(value, *_limits(np.concatenate([mine / theirs for mine, theirs in both])))
+        return Estimate(value, *_limits(np.concatenate([_ratios(mine, theirs) for mine, theirs in both])))
 
     def summary(self) -> dict[str, Any]:
-        """`n`, `turns`, `mean_ms`, and for p50, p90 and p99 `{"ms", "low", "high"}`, or None where `n` is too small."""
+        """`n`, `turns`, `mean_ms`, and for p50, p90 and p99 `{"ms", "low", "high"}`. p90 and p99 are None where `n`
+        does not support them; a median is always given.
+        """
         found: dict[str, Any] = {"n": self.n, "turns": len(self.turns), "mean_ms": self.mean}
         for q in SUMMARY:
-            estimate = self.estimate(q) if self.supports(q) else None
+            estimate = self.estimate(q) if q == 50 or self.supports(q) else None
             found[f"p{q}"] = {"ms": estimate.value, "low": estimate.low, "high": estimate.high} if estimate else None
         return found
 
@@ -159,6 +170,10 @@ class Samples:
 def _draws(turns: int) -> npt.NDArray[np.int64]:
     """How often each of the turns is drawn in each replicate."""
     return np.random.default_rng(0).multinomial(turns, np.full(turns, 1 / turns), REPLICATES)
+
+
+def _ratios(mine: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.maximum(mine, _RESOLUTION) / np.maximum(theirs, _RESOLUTION)
 
 
 def _limits(replicates: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from export.__main__ import main
 from export.benchmark.load_generator import MAX_UNANSWERED, poisson_arrivals, post, send
-from export.benchmark.open_load import FAILURES, HOLDS, LATE, TOO_SLOW, Rules, find_limit
+from export.benchmark.open_load import FAILURES, HOLDS, LATE, TOO_SLOW, LoadRules, find_limit
 from export.benchmark.rate_search import BISECTIONS, MAX_FALLS, RISE, RateSearch
 from export.benchmark.samples import Samples
 from export.benchmark.server_process import serving
@@ -34,7 +34,7 @@ from tests.tiny_bundle import write_tiny_bundle
 
 REQUEST = post("/", b"body", "text/plain")
 
-PATIENT = Rules(limit_ms=500, late_ms=np.inf, turn_s=0.25, turn_queries=1)
+PATIENT = LoadRules(limit_ms=500, late_ms=np.inf, turn_s=0.25, turn_queries=1)
 """Holds although other programs keep the machine busy."""
 
 
@@ -219,7 +219,7 @@ def test_rejected_queries_fail_a_rate() -> None:
 
 def test_no_rate_holds_if_the_generator_is_late() -> None:
     with answering(at_once) as port:
-        found = find_limit(port, REQUEST, 1, Rules(late_ms=0, turn_s=0.01, turn_queries=1))
+        found = find_limit(port, REQUEST, 1, LoadRules(late_ms=-1, turn_s=0.01, turn_queries=1))
 
     assert (found["highest_rate"], found["limited_by"]) == (None, LATE)
     assert [(row["verdict"], row["attempts"]) for row in found["rates"]] == [(LATE, 2)], "lower rates would not help"
