@@ -43,8 +43,12 @@ class Query:
 
 
 def poisson_arrivals(rate: float, count: int, seed: int) -> NDArray[np.float64]:
-    """The times of a Poisson process in seconds, float64 `[count]`, rising; `rate` is in queries per second."""
-    return np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))
+    """The times of a Poisson process in seconds, float64 `[count]`, rising; `rate` is in queries per second.
+
+    The last one is at `count / rate`. Otherwise the rate of 1,000 arrivals would differ from `rate` by 3 %.
+    """
+    times = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))
+    return times * (count / rate / times[-1])
 
 
 def post(path: str, body: bytes, content_type: str) -> bytes:
