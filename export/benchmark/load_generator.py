@@ -47,8 +47,9 @@ def poisson_arrivals(rate: float, count: int, seed: int) -> NDArray[np.float64]:
 
     The last one is at `count / rate`. Otherwise the rate of 1,000 arrivals would differ from `rate` by 3 %.
     """
-    times = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))
-    return times * (count / rate / times[-1])
+    times: NDArray[np.float64] = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))
+    times *= count / rate / times[-1]
+    return times
 
 
 def post(path: str, body: bytes, content_type: str) -> bytes:

@@ -127,7 +127,7 @@ def test_arrivals_are_a_poisson_process() -> None:
     assert gaps.std() == pytest.approx(gaps.mean(), rel=0.03), "as of an exponential distribution"
     assert np.corrcoef(gaps[1:], gaps[:-1])[0, 1] == pytest.approx(0, abs=0.03)
     assert (poisson_arrivals(50, 5, seed=1) == poisson_arrivals(50, 5, seed=1)).all()
-    assert (poisson_arrivals(50, 5, seed=1) != poisson_arrivals(50, 5, seed=2)).all()
+    assert (poisson_arrivals(50, 5, seed=1) != poisson_arrivals(50, 5, seed=2)).any()
 
 
 def test_a_stall_counts_for_every_query_that_was_due_meanwhile() -> None:
