@@ -6,10 +6,10 @@ python -m export publish handler/model --repo USER/NAME
 python -m export fetch --repo USER/NAME --revision SHA
 python -m export benchmark
 python -m export benchmark --cold-start
+python -m export benchmark --server
 """
 
 import argparse
-import json
 import logging
 import os
 import shlex
@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from export.benchmark.command import add_benchmark_arguments
 from export.errors import ExportError
 from export.hub import add_fetch_arguments, add_publish_arguments, publish
 from handler.command_help import add_command, parser_of
 from handler.commands import run, suggest
-from handler.contract import EMBEDDED_BUNDLE
-from handler.files import require_writable, write_json
+from handler.files import require_writable
 from training.arguments import add_data_arguments, reading
 from training.errors import TrainingError
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _card_arguments(add("card", "record an evaluation and write the model card again"))
     _publish_arguments(add("publish", "upload a bundle to the Hugging Face Hub"))
     _fetch_arguments(add("fetch", "download and verify a bundle from the Hugging Face Hub"))
-    _benchmark_arguments(add("benchmark", "time bundles and other runtimes side by side"))
+    add_benchmark_arguments(add("benchmark", "time bundles and other runtimes side by side"))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for package in ("export", "training"):  # not the messages of the converters
@@ -132,54 +132,3 @@ def _fetch(options: argparse.Namespace) -> None:
 
     where = fetch(options.repo, options.revision, options.out)
     print(f"the bundle is in {where}; serve it with: MODEL_BUNDLE={where} python -m handler serve")
-
-
-def _benchmark_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--bundle", type=Path, action="append", help="may be given several times; default: the shipped one"
-    )
-    parser.add_argument("--network", type=Path, metavar="FILE.keras", help="a trained network for the other runtimes")
-    parser.add_argument("--network-size", type=int, metavar="PX", help="of its images, if neither it nor its run says")
-    add_data_arguments(parser, required=False, purpose="; measures accuracy and AUC")
-    parser.add_argument("--calibration", type=Path, help="the same, to calibrate --network's int8; default: --data")
-    parser.add_argument("--threads", type=int, default=1, help="of each runner (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, help="turns of each (default: 50, 20 cold starts, or 200 requests)")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--cold-start", action="store_true", help="time fresh processes up to their first answer")
-    what.add_argument("--warm-path", action="store_true", help="time a warm request, and decoding alone")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="default: %(default)s")
-    parser.set_defaults(run=_benchmark)
-
-
-def _benchmark(options: argparse.Namespace) -> None:
-    from export.benchmark import tables
-
-    bundles = options.bundle or [EMBEDDED_BUNDLE]
-    shared = {"network": options.network, "network_size": options.network_size, "threads": options.threads}
-    if options.warm_path:
-        from export.benchmark.warm_path import warm_path
-
-        name, plots = "warm_path.json", []
-        result = warm_path(bundles[0], threads=options.threads, rounds=options.rounds or 200)
-        text = tables.warm_path_table(result)
-    elif options.cold_start:
-        from export.benchmark.cold_start import cold_start
-        from export.benchmark.plots import plot_cold_start
-
-        name = "cold_start.json"
-        result = cold_start(bundles[0], options.out, rounds=options.rounds or 20, **shared)
-        text, plots = tables.cold_start_table(result), plot_cold_start(result, options.out)
-    else:
-        from export.benchmark.latency import measure_latency
-        from export.benchmark.plots import plot_latency
-
-        name, folders = "benchmark.json", {"data": options.data, "calibration": options.calibration}
-        result = measure_latency(
-            bundles, options.out, reading=reading(options), rounds=options.rounds or 50, **shared, **folders
-        )
-        text, plots = tables.latency_table(result), plot_latency(result, options.out)
-    print(json.dumps(result) if options.json else text)  # first: it took minutes, and the disk may be full
-    write_json(options.out / name, result)
-    written = ", ".join([name, *(path.name for path in plots)])
-    print(f"{written} {'are' if plots else 'is'} in {options.out}", file=sys.stderr if options.json else sys.stdout)

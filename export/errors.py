@@ -1,6 +1,7 @@
 """Errors of export.
 
 ExportError
+├── BenchmarkError     the machine or the model cannot do what an option of the benchmark asks for
 ├── RunnerError        a runner of the benchmark failed; the others continue
 │   └── NotInstalled
 ├── CalibrationError   images for calibration or verification are missing
@@ -30,6 +31,10 @@ class QuantizationError(ExportError):
 
 class PublishError(ExportError):
     """The Hub already has other content with this name or version."""
+
+
+class BenchmarkError(ExportError):
+    """The machine or the model cannot do what an option of the benchmark asks for."""
 
 
 class RunnerError(ExportError):

@@ -1,1 +1,2 @@
-"""Benchmark of model bundles: latency beside other runtimes, cold starts, and the parts of a warm request."""
+"""Benchmark of model bundles: latency beside other runtimes, cold starts, the parts of a warm request, and the server
+under load."""

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Accuracy and AUC by the name of the runner, both 0..1, and the number of images that they were measured on."""
+    """Accuracy and AUC by the key of the runner, both 0..1, and the number of images that they were measured on."""
 
     accuracy: dict[str, float]
     auc: dict[str, float]
@@ -35,7 +35,7 @@ def require_agreement(runners: Sequence[Runner], data: Prepared | DataSet) -> No
     """
     for runner in runners:
         if runner.trained and runner.labels:
-            matched(data.names, runner.labels, f"the data for {runner.name}")
+            matched(data.names, runner.labels, f"the data for {runner.key}")
 
 
 def evaluate(pool: RunnerPool, runners: Sequence[Runner], data: Prepared | DataSet) -> Evaluation:
@@ -58,10 +58,10 @@ def evaluate(pool: RunnerPool, runners: Sequence[Runner], data: Prepared | DataS
         for problem in next(iter(read.values())).unreadable if read else ():
             log.warning("%s: left out", problem)
         for runner in tqdm(trained, desc="scoring", unit="runner", leave=False):
-            answer = pool.ask(runner.name, do="score", images=f"{folder}/{runner.size}.npy")
+            answer = pool.ask(runner.key, do="score", images=f"{folder}/{runner.size}.npy")
             if answer:
                 names = runner.labels or data.names
                 labels = np.array(matched(data.names, names, "the data"))[read[runner.size].labels]
                 found = summary(np.array(answer["probabilities"]), labels, runner.threshold, names)
-                result.accuracy[runner.name], result.auc[runner.name] = found["accuracy"], found["auc"]
+                result.accuracy[runner.key], result.auc[runner.key] = found["accuracy"], found["auc"]
     return dataclasses.replace(result, images=max((len(images.labels) for images in read.values()), default=0))

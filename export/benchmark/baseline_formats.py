@@ -61,7 +61,9 @@ class ModelFormats:
         self.classes: int = answers[0]
         known: int | None = shape[1] or size
         if known is None:
-            raise RunError(f"the size of the images that {file} takes is unknown: give --network-size")
+            raise RunError(f"the size of the images that {file} takes is unknown: give --size")
+        if size is not None and known != size:
+            raise RunError(f"{file} takes images of {known} px: leave --size out")
         self.size = known
 
     def make(self, name: str) -> None:

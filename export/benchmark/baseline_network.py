@@ -80,6 +80,8 @@ def prepare(
         RunError: the file is no such network.
     """
     point = _operating_point(file)
+    if size and point.get("input_size", size) != size:
+        raise RunError(f"{file} takes images of {point['input_size']} px: leave --size out")
     size = size or point.get("input_size")
     images = _sample(calibration) if calibration else []
     folder = cache / f"network-{_digest(file, size, images)}"
@@ -117,7 +119,7 @@ def _operating_point(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     if not file.is_file():
-        raise RunError(f"{file} does not exist: give the .keras file of a trained network, or leave --network out")
+        raise RunError(f"{file} does not exist: give a run folder or a .keras file, or leave --network out")
     beside = file.with_name("operating_point.json")
     return dict(json.loads(beside.read_text(encoding="utf-8"))) if beside.is_file() else {}
 

@@ -35,6 +35,7 @@ class ChildProcess:
             text=True,
             cwd=ROOT,
             env=environment,
+            process_group=0,  # Ctrl-C reaches only the parent, which keeps what was measured
         )
 
     @property

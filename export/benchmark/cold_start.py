@@ -24,6 +24,7 @@ from export.benchmark.environment import environment, pinned
 from export.benchmark.model_formats import KERAS
 from export.benchmark.results import heading, stopped_rows
 from export.benchmark.sample_request import IMAGE, write_event
+from export.benchmark.samples import Samples
 from export.benchmark.usage import tree_usage
 from export.errors import RunnerError
 from handler.contract import MODEL_FILE, load_bundle
@@ -64,9 +65,10 @@ def cold_start(
         `date`, `machine`, `threads`, `rounds`, `notes`, and `runners`, each with `name`, `status` (measured, missing or
         failed), and `reason` or its figures. Memory is in MB and measured after the answer, with a warm page cache:
         `processes`, `tree_pss_mb`, `children_uss_mb` and `resident_mb` as in `export.benchmark.usage.Usage`, and
-        `peak_mb` of the first process. `page_cache` has by its state (warm, dropped) `total_ms`, `parts_ms` by part,
-        `cpu_ms` and `children_cpu_ms` as in `Usage`, and the `ratio` to the fastest. Milliseconds have `p50`, `p90` and
-        `mean`; the means of the parts sum to that of the total.
+        `peak_mb` of the first process. `page_cache` has by its state (warm, dropped) `total` and `parts` by part,
+        each a summary of `export.benchmark.samples.Samples` (the means of the parts sum to that of the total); `cpu_ms`
+        and `children_cpu_ms` as in `Usage`, each with `p50` and `mean`; the `ratio` of the medians to the fastest, with
+        `value`, `low` and `high`; and `samples` of the total.
 
     Raises:
         BundleError: see `handler.errors`.
@@ -106,7 +108,7 @@ def cold_start(
     if not dropping:
         notes.append(f"The page cache stayed warm: {DROP_CACHES} is not writable here; run as root on Linux.")
     measured = {name: by_state for name, by_state in runs.items() if name not in stopped}
-    return heading(threads, rounds) | {"notes": notes, "runners": [*_rows(measured), *stopped_rows(stopped)]}
+    return heading(threads) | {"rounds": rounds, "notes": notes, "runners": [*_rows(measured), *stopped_rows(stopped)]}
 
 
 def _drop_page_cache() -> bool:
@@ -152,9 +154,10 @@ def _rows(runs: Mapping[str, Mapping[str, Sequence[Run]]]) -> list[dict[str, Any
         for name, by_state in runs.items()
     ]
     for state in {state for row in rows for state in row["page_cache"]}:
-        fastest = min(row["page_cache"][state]["total_ms"]["p50"] for row in rows)
+        totals = {name: _total(by_state[state]) for name, by_state in runs.items()}
+        fastest = min(totals.values(), key=lambda total: total.percentile(50))
         for row in rows:
-            row["page_cache"][state]["ratio"] = row["page_cache"][state]["total_ms"]["p50"] / fastest
+            row["page_cache"][state]["ratio"] = totals[row["name"]].ratio(fastest)._asdict()
     return rows
 
 
@@ -163,19 +166,20 @@ def _median(values: Sequence[float | None]) -> float | None:
     return float(np.median(known)) if known else None
 
 
+def _total(runs: Sequence[Run]) -> Samples:
+    return Samples.split([sum(run["parts_ms"].values()) for run in runs])
+
+
 def _times(runs: Sequence[Run]) -> dict[str, Any]:
-    parts = [run["parts_ms"] for run in runs]
+    total, parts = _total(runs), [run["parts_ms"] for run in runs]
     return {
-        "total_ms": _summary([sum(run.values()) for run in parts]),
-        "parts_ms": {part: _summary([run[part] for run in parts]) for part in parts[0]},
-        "cpu_ms": _summary([run["cpu_ms"] for run in runs]),
-        "children_cpu_ms": _summary([run["children_cpu_ms"] for run in runs]),
+        "total": total.summary(),
+        "parts": {part: Samples.split([run[part] for run in parts]).summary() for part in parts[0]},
+        "cpu_ms": _central([run["cpu_ms"] for run in runs]),
+        "children_cpu_ms": _central([run["children_cpu_ms"] for run in runs]),
+        "samples": total.to_json(),
     }
 
 
-def _summary(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "p50": float(np.percentile(values, 50)),
-        "p90": float(np.percentile(values, 90)),
-        "mean": float(np.mean(values)),
-    }
+def _central(values: Sequence[float]) -> dict[str, float]:
+    return {"p50": float(np.median(values)), "mean": float(np.mean(values))}

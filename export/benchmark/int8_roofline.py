@@ -1,12 +1,13 @@
-"""The int8 roofline: the highest rate of int8 multiply-accumulates that ONNX Runtime reaches on this CPU.
+"""The int8 roofline: the highest rate of multiply-accumulates that any kernel of any runtime reaches on this CPU.
 
-It is measured with ONNX graphs of one large operation each: two matrix products (MatMulInteger) and two convolutions
-(QLinearConv) of different sizes, because the fastest size depends on the CPU; uint8 by int8 with constant weights, as
-in a quantized network. They run like other runners, in the same rounds, with the same number of threads. The roofline
-is the highest rate of any run.
+It is measured with ONNX graphs of one large operation each, uint8 by int8 with constant weights, as in a quantized
+network: matrix products and convolutions of different sizes, because the fastest size depends on the CPU. Each runs in
+ONNX Runtime and in OpenVINO, whose oneDNN uses AMX and VNNI. They run like other runners, in the same turns, with the
+same number of threads. The runners of the benchmark count too: if one of them is faster than all kernels, its rate is
+the roofline. So no share of it exceeds 100 %.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.benchmark.macs import macs
+from export.benchmark.runner_pool import Runner
+from export.benchmark.samples import Samples
+from export.benchmark.signature import read_inputs
 from handler.files import write_atomically
+
+RUNTIMES = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}
+
+NETWORK = "int8 kernels"
 
 _PRODUCTS = ((512, 1024, 512), (1024, 1024, 1024))
 """Rows, depth, columns."""
@@ -23,34 +32,84 @@ _CONVOLUTIONS = ((256, 32), (512, 16))
 """Channels in and out, width and height; three by three."""
 
 
-def write_roofline_models(folder: Path) -> dict[str, Path]:
-    """Write the graphs to `folder`; each takes one uint8 tensor of a fixed shape. Returns the files by name."""
-    graphs = {f"MatMulInteger {m} x {k} x {n}": _product(m, k, n) for m, k, n in _PRODUCTS}
-    graphs |= {f"QLinearConv {c} at {s}": _convolution(c, s) for c, s in _CONVOLUTIONS}
-    found = {}
+def kernels(folder: Path) -> list[Runner]:
+    """The kernels in all runtimes; `folder` holds their graphs."""
+    graphs = {f"MatMulInteger {m} x {k} x {n}": _integer_product(m, k, n) for m, k, n in _PRODUCTS}
+    graphs |= {f"MatMul {m} x {k} x {n}": _qdq("MatMul", [m, k], [k, n], [m, n]) for m, k, n in _PRODUCTS}
+    graphs |= {
+        f"Conv {c} at {s}": _qdq("Conv", [1, c, s, s], [c, c, 3, 3], [1, c, s, s], pads=[1] * 4)
+        for c, s in _CONVOLUTIONS
+    }
+    found = []
     for name, graph in graphs.items():
         path = folder / f"{name.replace(' ', '-')}.onnx"
         write_atomically(path, lambda temporary, graph=graph: onnx.save(graph, temporary))  # type: ignore[misc]
-        found[name] = path
+        rows = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+        found += [
+            Runner(
+                name=f"{name}, {title}",
+                network=NETWORK,
+                model=name,
+                runtime=runtime,
+                file=path,
+                inputs=read_inputs(path, rows, None),
+                macs=macs(graph),
+            )
+            for title, runtime in RUNTIMES.items()
+        ]
     return found
 
 
-def _product(rows: int, depth: int, columns: int) -> onnx.ModelProto:
+def roofline(runners: Sequence[Runner], latency: Mapping[str, Samples], batch: int) -> tuple[float, str] | None:
+    """The highest rate, in multiply-accumulates per second, and the key of its runner; None if nothing was counted.
+
+    Args:
+        runners: kernels and others.
+        latency: by the key of the runner.
+        batch: images in a query of runners that are no kernels.
+    """
+    rates = {
+        runner.key: work / latency[runner.key].fastest * 1e3
+        for runner in runners
+        if runner.key in latency and (work := work_of(runner, batch)) and latency[runner.key].fastest
+    }
+    best = max(rates, key=rates.__getitem__, default=None)
+    return (rates[best], best) if best is not None else None
+
+
+def share(runner: Runner, latency: Samples, batch: int, peak: float | None) -> float | None:
+    """The rate at the median latency as a part of the roofline, 0..1."""
+    work = work_of(runner, batch)
+    return work / latency.percentile(50) * 1e3 / peak if work and peak else None
+
+
+def work_of(runner: Runner, batch: int) -> int | None:
+    """Multiply-accumulates of a query, if they could be counted."""
+    return runner.macs * (1 if runner.inputs else batch) if runner.macs else None
+
+
+def _integer_product(rows: int, depth: int, columns: int) -> onnx.ModelProto:
     node = helper.make_node("MatMulInteger", ["x", "weights"], ["y"])
-    return _model(node, [rows, depth], [rows, columns], TensorProto.INT32, {"weights": _weights(depth, columns)})
+    constants = {"weights": _weights(depth, columns)}
+    return _model([node], [rows, depth], [rows, columns], TensorProto.INT32, constants)
 
 
-def _convolution(channels: int, size: int) -> onnx.ModelProto:
-    names = ["x", "scale", "zero", "weights", "scale", "weights_zero", "scale", "zero"]
-    node = helper.make_node("QLinearConv", names, ["y"], pads=[1] * 4)
+def _qdq(operator: str, shape: list[int], weights: list[int], result: list[int], **attributes: Any) -> onnx.ModelProto:
+    """The form that both runtimes turn into one int8 kernel."""
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "scale", "zero"], ["x_float"]),
+        helper.make_node("DequantizeLinear", ["weights", "scale", "weights_zero"], ["weights_float"]),
+        helper.make_node(operator, ["x_float", "weights_float"], ["y_float"], **attributes),
+        helper.make_node("QuantizeLinear", ["y_float", "y_scale", "zero"], ["y"]),
+    ]
     constants = {
-        "weights": _weights(channels, channels, 3, 3),
+        "weights": _weights(*weights),
         "scale": np.float32(0.01),
+        "y_scale": np.float32(0.1),
         "zero": np.uint8(0),
         "weights_zero": np.int8(0),
     }
-    shape = [1, channels, size, size]
-    return _model(node, shape, shape, TensorProto.UINT8, constants)
+    return _model(nodes, shape, result, TensorProto.UINT8, constants)
 
 
 def _weights(*shape: int) -> np.ndarray:
@@ -58,10 +117,10 @@ def _weights(*shape: int) -> np.ndarray:
 
 
 def _model(
-    node: onnx.NodeProto, shape: list[int], result: list[int], kind: int, constants: Mapping[str, Any]
+    nodes: list[onnx.NodeProto], shape: list[int], result: list[int], kind: int, constants: Mapping[str, Any]
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
-        [node],
+        nodes,
         "roofline",
         [helper.make_tensor_value_info("x", TensorProto.UINT8, shape)],
         [helper.make_tensor_value_info("y", kind, result)],

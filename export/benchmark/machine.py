@@ -29,6 +29,7 @@ def describe() -> dict[str, Any]:
             "avx512": "avx512f" in flags,
             "vnni": bool(flags & {"avx512_vnni", "avx_vnni"}),
             "bf16": bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}),
+            "amx_int8": "amx_int8" in flags,
             "dot_product": "asimddp" in flags,
         }
         if flags

@@ -13,12 +13,13 @@ _PRODUCTS = {"MatMul", "MatMulInteger", "QLinearMatMul", "Gemm"}
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def macs(graph: onnx.ModelProto, outputs: Collection[str] | None = None) -> int:
-    """Multiply-accumulates for one image: of convolutions and matrix products, float or int8; free batch sizes are 1.
+def macs(graph: onnx.ModelProto, outputs: Collection[str] | None = None, inputs: Shapes | None = None) -> int:
+    """Multiply-accumulates of convolutions and matrix products, float or int8.
 
     Args:
         graph: QDQ form included; not changed.
         outputs: only what these need is counted, as a session runs it that fetches only them. Default: all.
+        inputs: shapes of the inputs by name. Free dimensions of others are 1, so the result is for one image.
 
     Raises:
         ValueError: shape inference cannot tell the shape of a tensor that counts.
@@ -26,9 +27,10 @@ def macs(graph: onnx.ModelProto, outputs: Collection[str] | None = None) -> int:
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
     for value in copy.graph.input:
-        for dimension in value.type.tensor_type.shape.dim:
-            if not dimension.dim_value:
-                dimension.dim_value = 1
+        dimensions = value.type.tensor_type.shape.dim
+        given = (inputs or {}).get(value.name, [one.dim_value or 1 for one in dimensions])
+        for dimension, length in zip(dimensions, given, strict=True):
+            dimension.dim_value = length
     # What is recorded may contradict the batch size that was just set, and is inferred anew.
     del copy.graph.value_info[:]
     for value in copy.graph.output:

@@ -18,42 +18,80 @@ Result = Mapping[str, Any]
 _PARTS = ("interpreter", "imports_and_session", "imports", "session", "first_answer")
 """The parts of a cold start, in order."""
 
+_NOTHING = {"p50": {"ms": 0}}
+
+_NEAR: Mapping[str, Any] = {"textcoords": "offset points", "fontsize": 8}
+
 
 def plot_latency(result: Result, folder: Path) -> list[Path]:
-    """Draw the result of `export.benchmark.latency`: bars of the median latencies, and latency against AUC, or on one
-    line if no AUC was measured. Returns two PNG files in `folder`.
+    """Draw the result of `export.benchmark.latency`: bars of the median latencies, and latency against AUC if that was
+    measured. Error bars are 95 % intervals. Returns PNG files in `folder`.
     """
     rows = [row for row in result["runners"] if row["status"] == "measured"]
-    return [_bars(rows, folder / "p50.png"), _latency_auc(rows, folder / "latency_auc.png")]
-
-
-def _bars(rows: Sequence[Result], path: Path) -> Path:
-    figure, axes = plt.subplots(figsize=(8, 1 + 0.4 * len(rows)), layout="constrained")
-    drawn = axes.barh([row["name"] for row in rows], [row["p50_ms"] for row in rows], color="C0")
-    axes.bar_label(drawn, fmt="%.1f", padding=3)
-    axes.invert_yaxis()
-    axes.margins(x=0.1)
-    axes.set(xlabel="median latency of one image (ms)")
-    return _save(figure, path)
-
-
-def _latency_auc(rows: Sequence[Result], path: Path) -> Path:
+    paths = [_bars(result, rows, folder / "p50.png")]
     evaluated = [row for row in rows if row["auc"] is not None]
-    figure, axes = plt.subplots(figsize=(8, 5 if evaluated else 3), layout="constrained")
-    drawn = evaluated or rows
-    for number, row in enumerate(drawn):
-        y = row["auc"] if evaluated else 0
-        marker = "oshDvP^X*<>d"[number % 12]
-        axes.plot(row["p50_ms"], y, marker, markersize=9, label=f"{row['name']}, {row['p50_ms']:.1f} ms")
+    return [*paths, _latency_auc(result, evaluated, folder / "latency_auc.png")] if evaluated else paths
+
+
+def _bars(result: Result, rows: Sequence[Result], path: Path) -> Path:
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.36 * len(rows)), layout="constrained")
+    medians = [row["latency"]["p50"]["ms"] for row in rows]
+    for number, network in enumerate(result["networks"]):
+        own = [i for i, row in enumerate(rows) if row["network"] == network["name"]]
+        errors = _errors([rows[i]["latency"]["p50"] for i in own])
+        values = [medians[i] for i in own]
+        size = f", {network['size']} px" if network["size"] else ""
+        axes.barh(own, values, color=f"C{number}", xerr=errors, capsize=3, label=f"{network['name']}{size}")
+    for i, row in enumerate(rows):
+        axes.annotate(
+            f"{medians[i]:.3g}", (row["latency"]["p50"]["high"] or medians[i], i), (5, 0), va="center", **_NEAR
+        )
+    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.set_xscale("log")
-    axes.set(xlabel="median latency of one image (ms, logarithmic)")
-    if evaluated:
-        axes.set(ylabel="AUC")
-    else:
-        axes.set(yticks=[], ylim=(-1, 1))
-    if drawn:
-        figure.legend(loc="outside right upper", fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(x=0.12, y=0.02)
+    axes.set(xlabel=f"median latency of {_query(result)} (ms, logarithmic; error bars: 95 %)")
+    axes.set_title(_title(result, rows), fontsize=9)
+    if rows:
+        figure.legend(loc="outside lower center", fontsize=8)
     return _save(figure, path)
+
+
+def _latency_auc(result: Result, rows: Sequence[Result], path: Path) -> Path:
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    for number, row in enumerate(rows):
+        median = row["latency"]["p50"]
+        marker = "oshDvP^X*<>d"[number % 12]
+        label = f"{row['name']}, {median['ms']:.3g} ms"
+        axes.errorbar(
+            median["ms"], row["auc"], xerr=_errors([median]), fmt=marker, markersize=8, capsize=3, label=label
+        )
+    axes.set_xscale("log")
+    axes.set(xlabel=f"median latency of {_query(result)} (ms, logarithmic; error bars: 95 %)", ylabel="AUC")
+    axes.set_title(_title(result, rows) + f", AUC of {result['data']['images']} images", fontsize=9)
+    figure.legend(loc="outside right upper", fontsize=8)
+    return _save(figure, path)
+
+
+def _errors(estimates: Sequence[Result]) -> list[list[float]]:
+    """From each median to the limits of its interval; nothing where it has none."""
+    return [
+        [one["ms"] - one["low"] if one["low"] is not None else 0 for one in estimates],
+        [one["high"] - one["ms"] if one["high"] is not None else 0 for one in estimates],
+    ]
+
+
+def _query(result: Result) -> str:
+    batch = result["rules"]["batch"]
+    return "one query" if batch == 1 else f"a batch of {batch}"
+
+
+def _title(result: Result, rows: Sequence[Result]) -> str:
+    """CPU, date and the numbers of samples."""
+    counts = [row["latency"]["n"] for row in rows]
+    n = f"n = {min(counts)}" + (f" to {max(counts)}" if min(counts) != max(counts) else "") if counts else "n = 0"
+    title = f"{result['machine']['cpu']}, {result['threads']} thread(s), {result['date'][:10]}, {n}"
+    return title if result["rules"]["met"] else f"{title} (a trial: rules not met)"
 
 
 def plot_cold_start(result: Result, folder: Path) -> list[Path]:
@@ -64,15 +102,25 @@ def plot_cold_start(result: Result, folder: Path) -> list[Path]:
     bars = [(f"{row['name']}, {cache} page cache", found) for row in rows for cache, found in row["page_cache"].items()]
     figure, axes = plt.subplots(figsize=(9, 1.5 + 0.5 * len(bars)), layout="constrained")
     left = np.zeros(len(bars))
-    parts = [part for part in _PARTS if any(part in found["parts_ms"] for _, found in bars)]
+    parts = [part for part in _PARTS if any(part in found["parts"] for _, found in bars)]
     for part in parts:
-        widths = np.array([found["parts_ms"].get(part, {"p50": 0})["p50"] for _, found in bars])
+        widths = np.array([found["parts"].get(part, _NOTHING)["p50"]["ms"] for _, found in bars])
         axes.barh([name for name, _ in bars], widths, left=left, label=part.replace("_", " "))
         left += widths
+    totals = [found["total"]["p50"] for _, found in bars]
+    if bars:
+        # The medians of the parts do not add up to the median of the total, which has the interval.
+        axes.errorbar(
+            [one["ms"] for one in totals], range(len(bars)), xerr=_errors(totals), fmt="k|", capsize=3, label="total"
+        )
     axes.invert_yaxis()
+    axes.set_title(
+        f"{result['machine']['cpu']}, {result['threads']} thread(s), {result['date'][:10]}, n = {result['rounds']}",
+        fontsize=9,
+    )
     axes.set(xlabel="from process start to the first answer (ms, medians of the parts)")
     if bars:
-        figure.legend(loc="outside lower center", ncols=len(parts), fontsize=8)
+        figure.legend(loc="outside lower center", ncols=len(parts) + 1, fontsize=8)
     return [_save(figure, folder / "cold_start.png")]
 
 

@@ -1,14 +1,14 @@
 """The runners of a benchmark, each in a process of its own."""
 
 import dataclasses
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from tqdm import tqdm
-
 from export.benchmark.child_process import Answer, ChildProcess
 from export.benchmark.environment import environment, pinned
+from export.benchmark.signature import Input
 from export.errors import RunnerError
 from handler.contract import MODEL_FILE
 
@@ -18,6 +18,12 @@ class Runner:
     """A model in a runtime."""
 
     name: str
+    """Of the runtime and the arithmetic."""
+    network: str
+    """What it runs. Runners of one network have different names."""
+    model: str
+    version: str | None = None
+    """Of the model."""
     runtime: str
     """A key of `export.benchmark.runtimes.RUNTIMES`."""
     file: Path
@@ -25,14 +31,25 @@ class Runner:
     size: int = 64
     """Width and height of its images, in pixels."""
     channels: int = 1
+    bundle: bool = False
+    """See `export.benchmark.runtimes.ModelFile`."""
+    output: int = 0
+    """See `export.benchmark.runtimes.ModelFile`."""
+    inputs: tuple[Input, ...] = ()
+    """Of a model that does not take images."""
     macs: int | None = None
-    """Multiply-accumulates per image, if they could be counted."""
+    """Multiply-accumulates of a query of one image, if they could be counted."""
     trained: bool = False
     """Whether accuracy can be measured: random weights have none."""
     labels: tuple[str, ...] | None = None
     """Class names in the order of its probabilities; None if it does not know them."""
     threshold: float | None = None
     """See `handler.contract.decide`."""
+
+    @property
+    def key(self) -> str:
+        """No other runner has it."""
+        return f"{self.network}: {self.name}"
 
     @property
     def model_mb(self) -> float:
@@ -44,12 +61,12 @@ class RunnerPool:
     """Starts a process for each runner and keeps those that work. Use as a context manager, which ends the processes.
 
     Args:
-        runners: their names differ.
+        runners: their keys differ.
         threads: of each process, and CPU cores that it may use.
 
     Attributes:
-        running: the processes by the name of the runner.
-        stopped: why the others do not run, by name.
+        running: the processes by the key of the runner.
+        stopped: why the others do not run, by key.
     """
 
     def __init__(self, runners: Iterable[Runner], threads: int) -> None:
@@ -57,7 +74,7 @@ class RunnerPool:
         self.stopped: dict[str, RunnerError] = {}
         with pinned(threads):
             for runner in runners:
-                self.running[runner.name] = _start(runner, threads)
+                self.running[runner.key] = _start(runner, threads)
 
     def __enter__(self) -> Self:
         return self
@@ -66,49 +83,37 @@ class RunnerPool:
         for process in self.running.values():
             process.close()
 
-    def ask(self, name: str, **request: Any) -> Answer | None:
+    def ask(self, key: str, **request: Any) -> Answer | None:
         """A runner's answer to a request of `export.benchmark.runner_process`; None if it does not run, or fails now,
         which ends it.
         """
-        if name not in self.running:
+        if key not in self.running:
             return None
         try:
-            return self.running[name].ask(**request)
+            return self.running[key].ask(**request)
         except RunnerError as exc:
-            self.stopped[name] = exc
-            self.dismiss(name)
+            self.stopped[key] = exc
+            self.dismiss(key)
             return None
 
     def ask_each(self, **request: Any) -> dict[str, Answer]:
-        """Ask all runners in turn; the answers of those that do not fail, by name."""
-        return {name: answer for name in list(self.running) if (answer := self.ask(name, **request)) is not None}
+        """Ask all runners in turn; the answers of those that do not fail, by key."""
+        return {key: answer for key in list(self.running) if (answer := self.ask(key, **request)) is not None}
 
-    def dismiss(self, name: str) -> None:
+    def dismiss(self, key: str) -> None:
         """End a runner's process, if there is one."""
-        if process := self.running.pop(name, None):
+        if process := self.running.pop(key, None):
             process.close()
-
-    def time(self, batch: int, rounds: int, runs: int, warm_up: int) -> dict[str, list[float]]:
-        """Time inferences. The runners take turns, and a first round does not count.
-
-        Args:
-            batch: images of an inference.
-            rounds: turns of each runner.
-            runs: timed inferences in a turn.
-            warm_up: inferences before them, which are not timed.
-
-        Returns:
-            Milliseconds of each timed inference, by the name of the runner.
-        """
-        request = {"do": "time", "batch": batch, "runs": runs, "warm_up": warm_up}
-        times: dict[str, list[float]] = {name: [] for name in self.running}
-        for turn in tqdm(range(rounds + 1), desc=f"rounds at batch {batch}", leave=False):
-            for name, answer in self.ask_each(**request).items():
-                times[name] += answer["ms"] if turn else []
-        return {name: times[name] for name in self.running}
 
 
 def _start(runner: Runner, threads: int) -> ChildProcess:
-    options = {"--size": runner.size, "--channels": runner.channels, "--threads": threads}
+    options = {
+        "--size": runner.size,
+        "--channels": runner.channels,
+        "--threads": threads,
+        "--output": runner.output,
+        "--inputs": json.dumps([dataclasses.astuple(one) for one in runner.inputs]),
+    }
     arguments = [runner.runtime, str(runner.file.resolve()), *(str(text) for pair in options.items() for text in pair)]
+    arguments += ["--bundle"] if runner.bundle else []
     return ChildProcess("export.benchmark.runner_process", arguments, environment(threads))

@@ -6,44 +6,78 @@ from typing import Any
 Result = Mapping[str, Any]
 
 _COLUMNS: tuple[tuple[str, int, Callable[[Result], str | None]], ...] = (
-    ("p50 ms", 8, lambda row: f"{row['p50_ms']:.2f}"),
-    ("p90 ms", 8, lambda row: f"{row['p90_ms']:.2f}"),
-    ("p99 ms", 8, lambda row: f"{row['p99_ms']:.2f}"),
-    ("img/s x1", 9, lambda row: f"{row['images_per_second']['1']:.1f}"),
-    ("x8", 7, lambda row: f"{row['images_per_second']['8']:.1f}"),
-    ("x32", 7, lambda row: f"{row['images_per_second']['32']:.1f}"),
+    ("p50 ms (95 %)", 24, lambda row: _estimate(row["latency"]["p50"])),
+    ("p90 ms (95 %)", 24, lambda row: _estimate(row["latency"]["p90"])),
+    ("p99 ms (95 %)", 24, lambda row: _estimate(row["latency"]["p99"])),
+    ("ratio (95 %)", 21, lambda row: _interval(row["ratio"], "value", 2)),
+    ("prep ms", 9, lambda row: row["preprocess"] and f"{row['preprocess']['p50']['ms']:.2f}"),
+    ("end to end", 11, lambda row: row["end_to_end"] and f"{row['end_to_end']['p50']['ms']:.2f}"),
+    ("n", 7, lambda row: str(row["latency"]["n"])),
+    ("img/s", 8, lambda row: f"{row['images_per_second']:.1f}"),
     ("RAM MB", 7, lambda row: f"{row['peak_mb']:.0f}"),
     ("file MB", 8, lambda row: f"{row['model_mb']:.1f}"),
     ("G-MACs", 7, lambda row: None if row["gmacs"] is None else f"{row['gmacs']:.2f}"),
     ("of roof", 8, lambda row: None if row["share_of_roofline"] is None else f"{row['share_of_roofline']:.0%}"),
     ("accuracy", 9, lambda row: None if row["accuracy"] is None else f"{row['accuracy']:.2%}"),
+    ("99 %", 5, lambda row: {True: "yes", False: "no", None: None}[row["float32_accuracy_kept"]]),
     ("AUC", 7, lambda row: None if row["auc"] is None else f"{row['auc']:.4f}"),
 )
 
 
-def latency_table(result: Result) -> str:
-    """The result of `export.benchmark.latency`, fastest first; below it the runners that did not run, and why."""
-    rows = [row for row in result["runners"] if row["status"] == "measured"]
-    others = [row for row in result["runners"] if row["status"] != "measured"]
-    slowest = max((row["p50_ms"] for row in rows), default=0)
-    names = {
-        row["name"]: row["name"] + (f" (floats as {row['precision']})" if row.get("precision") else "") for row in rows
-    }
-    width = max(len(name) for name in [*names.values(), *(row["name"] for row in others)]) + 1
-    roofline = result["int8_roofline_gmacs_per_second"]
+def latency_tables(result: Result) -> str:
+    """The result of `export.benchmark.latency`: a table for each network, fastest first; below it the runners that did
+    not run, and why.
+    """
+    rules, roofline = result["rules"], result["int8_roofline_gmacs_per_second"]
     lines = [
         f"{result['machine']['cpu']}, {_instructions(result['machine']['flags'])}, {result['threads']} thread(s), "
-        + (f"int8 roofline {roofline:.0f} G-MACs per second" if roofline else "int8 roofline not measured"),
-        f"network of the other runtimes: {result['network']['name']}, {result['network']['size']} px",
+        f"{result['date'][:10]}",
+        f"int8 roofline {roofline:.0f} G-MACs per second: {result['int8_roofline_runner']}"
+        if roofline
+        else "int8 roofline not measured",
+        f"rules: single stream, batch {rules['batch']}, {rules['turns']} turns; "
+        + ("met" if rules["met"] else f"NOT MET: {', '.join(rules['broken'])}"),
+        f"ratio: median latency over that of {result['reference']}" if result["reference"] else "no ratios",
     ]
     if result["data"]:
-        lines.append(f"accuracy and AUC on {result['data']['images']} images of {result['data']['name']}")
-    lines += ["", " " * width + "".join(f"{title:>{size}}" for title, size, _ in _COLUMNS) + f"{'speed':>8}"]
-    for row in rows:
-        cells = "".join(f"{text(row) or '-':>{size}}" for _, size, text in _COLUMNS)
-        lines.append(f"{names[row['name']]:{width}}{cells}{slowest / row['p50_ms']:7.1f}x")
-    lines += [f"{row['name']:{width}}{_failure(row)}" for row in others]
+        lines.append(
+            f"accuracy and AUC on {result['data']['images']} images of {result['data']['name']}; "
+            "99 %: at least this part of the accuracy in float32"
+        )
+    names = {(row["network"], row["name"]): _name(row) for row in result["runners"]}
+    width = max(map(len, names.values()), default=0) + 1
+    for network in result["networks"]:
+        size = f", {network['size']} px" if network["size"] else ""
+        lines += ["", f"{network['name']}{size}"]
+        lines.append(" " * width + "".join(f"{title:>{room}}" for title, room, _ in _COLUMNS))
+        for row in result["runners"]:
+            if row["network"] == network["name"]:
+                name = names[row["network"], row["name"]]
+                lines.append(f"{name:{width}}" + (_cells(row) if row["status"] == "measured" else _failure(row)))
     return "\n".join(lines)
+
+
+def _name(row: Result) -> str:
+    name, precision = str(row["name"]), row.get("precision")
+    return name + (f" (floats as {precision})" if precision and precision != "f32" else "")
+
+
+def _cells(row: Result) -> str:
+    return "".join(f"{text(row) or '-':>{room}}" for _, room, text in _COLUMNS)
+
+
+def _estimate(found: Result | None) -> str | None:
+    return _interval(found, "ms", 2)
+
+
+def _interval(found: Result | None, value: str, digits: int) -> str | None:
+    """A figure and its interval; None without figure."""
+    if found is None:
+        return None
+    text = f"{found[value]:.{digits}f}"
+    if found["low"] is None:
+        return text
+    return f"{text} ({found['low']:.{digits}f}-{found['high']:.{digits}f})"
 
 
 def _failure(row: Result) -> str:
@@ -60,17 +94,23 @@ def cold_start_table(result: Result) -> str:
     lines = [f"{result['machine']['cpu']}, {result['threads']} thread(s), {result['rounds']} rounds, ms", ""]
     width = max(len(row["name"]) for row in result["runners"]) + 1
     lines.append(
-        f"{'':{width}}{'cache':>8}{'p50':>8}{'p90':>8}{'ratio':>7}{'CPU':>8}{'of it children':>16}  median of each part"
+        f"{'':{width}}{'cache':>8}{'p50 (95 %)':>19}{'p90':>8}{'ratio (95 %)':>18}{'CPU':>8}{'of it children':>16}"
+        "  median of each part"
     )
     for row in result["runners"]:
         if row["status"] != "measured":
             lines.append(f"{row['name']:{width}}{_failure(row)}")
             continue
         for cache, found in row["page_cache"].items():
-            parts = ", ".join(f"{part.replace('_', ' ')} {ms['p50']:.0f}" for part, ms in found["parts_ms"].items())
+            parts = ", ".join(
+                f"{part.replace('_', ' ')} {one['p50']['ms']:.0f}" for part, one in found["parts"].items()
+            )
+            p90 = found["total"]["p90"]
             lines.append(
-                f"{row['name']:{width}}{cache:>8}{found['total_ms']['p50']:8.0f}{found['total_ms']['p90']:8.0f}"
-                f"{found['ratio']:6.1f}x{found['cpu_ms']['p50']:8.0f}{found['children_cpu_ms']['p50']:16.1f}  {parts}"
+                f"{row['name']:{width}}{cache:>8}{_interval(found['total']['p50'], 'ms', 0):>19}"
+                f"{_interval(p90 and p90 | {'low': None}, 'ms', 0) or '-':>8}"
+                f"{_interval(found['ratio'], 'value', 1):>18}{found['cpu_ms']['p50']:8.0f}"
+                f"{found['children_cpu_ms']['p50']:16.1f}  {parts}"
             )
     return "\n".join([*lines, "", *_memory_lines(result["runners"], width), "", *result["notes"]])
 
@@ -97,12 +137,14 @@ def warm_path_table(result: Result) -> str:
     """The result of `export.benchmark.warm_path.warm_path`."""
     image = result["image"]
     lines = [f"{result['machine']['cpu']}, {result['threads']} thread(s), {result['rounds']} rounds", ""]
-    lines.append(f"{'':22}{'p50 ms':>9}{'p99 ms':>9}")
-    lines += [f"{part:22}{row['p50_ms']:9.2f}{row['p99_ms']:9.2f}" for part, row in result["parts"].items()]
+    lines.append(f"{'':22}" + "".join(f"{f'p{q} ms (95 %)':>24}" for q in (50, 90, 99)))
+    for part, row in result["parts"].items():
+        lines.append(f"{part:22}" + "".join(f"{_estimate(row[f'p{q}']) or '-':>24}" for q in (50, 90, 99)))
+    decode, isolated = (_interval(result[name], "value", 2) for name in ("decode_ratio", "isolated_decode_ratio"))
     lines += [
         "",
-        f"Decoding a JPEG of {image['width']} x {image['height']} pixels takes {result['decode_ratio']:.2f} of the "
-        "time of Pillow's plain decoding and one resize,",
-        f"and {result['isolated_decode_ratio']:.2f} of it in the worker process in which the service decodes.",
+        f"Decoding a JPEG of {image['width']} x {image['height']} pixels takes {decode} of the time of Pillow's plain "
+        "decoding and one resize,",
+        f"and {isolated} of it in the worker process in which the service decodes.",
     ]
     return "\n".join(lines)

@@ -24,16 +24,16 @@ from tqdm import tqdm
 from export.benchmark.environment import pinned
 from export.benchmark.lambda_context import LambdaContext
 from export.benchmark.results import heading
-from export.benchmark.sample_request import IMAGE, write_event
+from export.benchmark.sample_request import RADIOGRAPH_SIZE, radiograph, write_event
+from export.benchmark.samples import Samples
 from handler.contract import load_bundle
 from handler.imaging.decode import Pixels, decode
 
-WIDTH, HEIGHT = 2000, 1700
 WARM_UP = 5
 """Rounds before the measured ones."""
 
 
-def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 200) -> dict[str, Any]:
+def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 1024) -> dict[str, Any]:
     """Measure decoding and whole requests, in turns.
 
     Args:
@@ -42,17 +42,18 @@ def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 200) -> dict[str,
         rounds: of each, after `WARM_UP` others.
 
     Returns:
-        `date`, `machine`, `threads`, `rounds`, `image` and `parts`, each with `p50_ms` and `p99_ms`: `decode`,
-        `isolated decode` (in a worker process) and `plain decode` of a JPEG of 2000 x 1700 pixels, then `request` with
-        the sample image and its parts, `request: decode` (in a worker process), `request: inference` and `request:
-        rest`.
-        `decode_ratio` and `isolated_decode_ratio` are the medians of the two over that of `plain decode`.
+        `date`, `machine`, `threads`, `rounds`, `image` and `parts`, each a summary of
+        `export.benchmark.samples.Samples`: `decode`, `isolated decode` (in a worker process) and `plain decode` of a
+        JPEG of 2000 x 1700 pixels, then `request` with the sample image and its parts, `request: decode` (in a worker
+        process), `request: inference` and `request: rest`. `decode_ratio` and `isolated_decode_ratio` are the medians
+        of the two over that of `plain decode`: `value`, `low` and `high`. `samples` has `{"turns_us": ...}` of each
+        part, where consecutive rounds are a turn.
 
     Raises:
         BundleError: see `handler.errors`.
     """
     contract, _ = load_bundle(bundle)
-    jpeg = _radiograph()
+    jpeg = radiograph()
     times: dict[str, list[float]] = {}
 
     def add(part: str, milliseconds: float) -> None:
@@ -72,17 +73,17 @@ def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 200) -> dict[str,
             add("request", whole)
             add("request: decode", timings["decode_ms"])
             add("request: inference", timings["inference_ms"])
-            add("request: rest", whole - timings["decode_ms"] - timings["inference_ms"])
-    parts = {
-        part: dict(zip(("p50_ms", "p99_ms"), np.percentile(found[WARM_UP:], (50, 99)).tolist(), strict=True))
-        for part, found in times.items()
-    }
-    plain = parts["plain decode"]["p50_ms"]
-    return heading(threads, rounds) | {
-        "image": {"width": WIDTH, "height": HEIGHT, "bytes": len(jpeg)},
-        "parts": parts,
-        "decode_ratio": parts["decode"]["p50_ms"] / plain,
-        "isolated_decode_ratio": parts["isolated decode"]["p50_ms"] / plain,
+            add("request: rest", max(0.0, whole - timings["decode_ms"] - timings["inference_ms"]))
+    samples = {part: Samples.split(found[WARM_UP:]) for part, found in times.items()}
+    plain = samples["plain decode"]
+    width, height = RADIOGRAPH_SIZE
+    return heading(threads) | {
+        "rounds": rounds,
+        "image": {"width": width, "height": height, "bytes": len(jpeg)},
+        "parts": {part: found.summary() for part, found in samples.items()},
+        "decode_ratio": samples["decode"].ratio(plain)._asdict(),
+        "isolated_decode_ratio": samples["isolated decode"].ratio(plain)._asdict(),
+        "samples": {part: found.to_json() for part, found in samples.items()},
     }
 
 
@@ -92,16 +93,6 @@ def _service(bundle: Path) -> tuple[Callable[[Any, Any], dict[str, Any]], Callab
     from handler import lambda_entry, startup
 
     return lambda_entry.lambda_handler, startup.decoder.decode
-
-
-def _radiograph() -> bytes:
-    """The sample image at the size of a radiograph, with the noise of a detector, as JPEG."""
-    with Image.open(IMAGE) as sample:
-        large = sample.convert("L").resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-    noise = np.random.default_rng(0).normal(0, 4, (HEIGHT, WIDTH))
-    file = io.BytesIO()
-    Image.fromarray(np.clip(np.asarray(large) + noise, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
-    return file.getvalue()
 
 
 def _plain(data: bytes, size: int) -> Any:

@@ -11,11 +11,13 @@ from export.__main__ import main
 SIZE = 64
 """Width and height of the network's images."""
 
+TRIAL = ("--queries", "16", "--seconds", "0")
+
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    network = ["--network", str(folder / "network.keras"), "--network-size", str(SIZE)]
+    network = ["--network", str(folder / "network.keras"), "--size", str(SIZE)]
     bundle = ["--bundle", str(folder / "bundle")]
-    return ["benchmark", *network, *bundle, "--out", str(folder / "out"), "--rounds", "2", *more]
+    return ["benchmark", *network, *bundle, "--out", str(folder / "out"), *more]
 
 
 def run(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:

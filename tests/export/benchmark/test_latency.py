@@ -9,7 +9,8 @@ import pytest
 
 from export.__main__ import main
 from export.benchmark.macs import macs
-from tests.export.benchmark.command import arguments, measured, run
+from export.benchmark.samples import Samples
+from tests.export.benchmark.command import TRIAL, arguments, measured, run
 
 OTHER_RUNTIMES = {
     "Keras predict": "tensorflow",
@@ -27,25 +28,37 @@ INSTALLED = {name for name, module in OTHER_RUNTIMES.items() if importlib.util.f
 
 @pytest.mark.slow
 def test_everything_that_is_installed_is_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(folder, capsys, "--data", str(folder / "data"))
+    result = run(folder, capsys, *TRIAL, "--no-baseline", "--data", str(folder / "data"))
 
     rows = measured(result)
     assert set(rows) == {"tiny 0.0.1", *INSTALLED}
     for row in rows.values():
-        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
-        assert set(row["images_per_second"]) == {"1", "8", "32"}
-        assert all(speed > 0 for speed in row["images_per_second"].values())
-        assert 10 < row["peak_mb"] <= row["peak_mb_all_batches"] < 10_000
+        samples = Samples.from_json(row["samples"]["latency"])
+        assert samples.n == 16
+        assert row["latency"] == samples.summary(), "the samples are enough to compute it again"
+        assert 0 < row["latency"]["p50"]["low"] <= row["latency"]["p50"]["ms"] <= row["latency"]["p50"]["high"]
+        assert row["latency"]["p90"] is None, "16 samples do not support it"
+        assert 0 < row["preprocess"]["p50"]["ms"] < row["end_to_end"]["p50"]["ms"]
+        assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
+        assert row["images_per_second"] == pytest.approx(1e3 / row["latency"]["p50"]["ms"])
+        assert 10 < row["peak_mb"] < 10_000
         assert row["model_mb"] > 0
         assert 0 <= row["accuracy"] <= 1
-    medians = [row["p50_ms"] for row in rows.values()]
+    assert rows["tiny 0.0.1"]["ratio"] == {"value": 1, "low": 1, "high": 1}
+    medians = [row["latency"]["p50"]["ms"] for row in rows.values()]
     assert medians == sorted(medians)
     assert rows["tiny 0.0.1"]["gmacs"] is None, "it multiplies nothing"
     products = 64 * 64 * 9 * 8 + 32 * 32 * 9 * 8 * 16 + 16 * 16 * 9 * 16 * 16 + 16 * 2
     assert rows["Keras predict"]["gmacs"] == products / 1e9
     graphs = list((folder / "out").glob("network-*/*.onnx"))
     assert [macs(onnx.load(path)) for path in graphs] == [products] * 3, "float, dynamic and static int8"
-    assert 0 < rows["Keras predict"]["share_of_roofline"] < 1
+    assert 0 < rows["Keras predict"]["share_of_roofline"] <= 1
+    assert result["rules"]["met"] is False
+    assert "16 queries instead of 1024" in result["rules"]["broken"]
+    exact = rows["ONNX Runtime float32"]["accuracy"]
+    for name, row in rows.items():
+        kept = None if name == "tiny 0.0.1" else row["accuracy"] >= 0.99 * exact
+        assert row["float32_accuracy_kept"] is kept, name
     assert result["data"] == {"name": f"{folder.name}/data", "images": 32}
     assert result["machine"]["libraries"]["onnxruntime"]
     saved = folder / "out"
@@ -75,9 +88,10 @@ def test_the_table_lists_the_fastest_first_and_names_what_is_absent_or_broken(
     (tmp_path / "openvino.py").write_text("raise RuntimeError('its shared library is damaged')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    assert main(arguments(folder)) == 0
+    assert main(arguments(folder, *TRIAL, "--no-baseline")) == 0
 
     lines = capsys.readouterr().out.splitlines()
+    assert any("NOT MET" in line for line in lines)
     start = next(i for i, line in enumerate(lines) if "p50 ms" in line) + 1
     names = ["tiny 0.0.1", *OTHER_RUNTIMES]
     rows = {name: line for name in names for line in lines[start:] if line.startswith(f"{name} ")}
@@ -94,5 +108,5 @@ def test_the_table_lists_the_fastest_first_and_names_what_is_absent_or_broken(
     ]
     assert len(medians) == len(names) - len(out)
     assert medians == sorted(medians)
-    assert rows["Keras predict"].split()[-3:-1] == ["-", "-"], "accuracy and AUC were not asked for"
-    assert lines[-1] == f"benchmark.json, p50.png, latency_auc.png are in {folder / 'out'}"
+    assert rows["Keras predict"].split()[-3:] == ["-", "-", "-"], "accuracy and AUC were not asked for"
+    assert lines[-1] == f"benchmark.json, p50.png are in {folder / 'out'}"
