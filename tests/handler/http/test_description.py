@@ -57,7 +57,7 @@ def test_the_document_has_the_title_and_labels_of_the_bundle(fronts: list[ASGIAp
     assert [option["type"] for option in schemas["Threshold"]["anyOf"]] == ["number" if len(labels) == 2 else "null"]
 
 
-def test_answers_card_and_examples_are_as_the_document_says(fronts: list[ASGIApp], labels: tuple[str, ...]) -> None:
+def test_answers_card_and_examples_match_the_document(fronts: list[ASGIApp], labels: tuple[str, ...]) -> None:
     client = TestClient(fronts[1])
     document = client.get("/openapi.json").json()
     answer = client.post("/v1/predictions?explain=true", content=jpeg()).json()
