@@ -136,7 +136,7 @@ def test_settings_are_listed_with_what_they_do(
 
     assert main(["settings"]) == 0
 
-    assert re.search(r"^MAX_ITEMS +5 +most images", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^MAX_ITEMS +5 +maximum number of images", capsys.readouterr().out, re.MULTILINE)
 
 
 @contextmanager
