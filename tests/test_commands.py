@@ -82,7 +82,7 @@ def test_an_out_that_is_a_file_is_said_before_work_begins(command: str, phantoms
 
 
 @pytest.mark.parametrize("out", ["/proc/out", "broken"])
-def test_an_out_that_cannot_be_written_is_said_before_work_begins(
+def test_an_out_that_cannot_be_written_is_reported_before_work_begins(
     out: str, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken").symlink_to("nowhere")
@@ -92,7 +92,7 @@ def test_an_out_that_cannot_be_written_is_said_before_work_begins(
     assert str((tmp_path / out).parent) in error(capsys.readouterr().err)
 
 
-def test_what_permissions_forbid_is_said(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_permissions_are_reported(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = next((data / "train/NORMAL").iterdir())
     image.chmod(0)
     if os.access(image, os.R_OK):
@@ -106,7 +106,7 @@ def test_what_permissions_forbid_is_said(data: Path, tmp_path: Path, capsys: pyt
         assert "chmod" in said
 
 
-def test_an_image_that_cannot_be_read_is_said_before_work_begins(
+def test_an_unreadable_image_is_reported_before_work_begins(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for split in ("train", "test"):

@@ -106,7 +106,7 @@ def test_training_images_are_accepted_and_noise_is_not(bundle: Path, phantoms: P
     assert (classifier.score(noise).distances > classifier.contract.ood_threshold).all()
 
 
-def test_the_card_says_what_the_contract_says(bundle: Path) -> None:
+def test_the_card_matches_the_contract(bundle: Path) -> None:
     contract = Contract.from_json((bundle / "model.json").read_text())
     card = (bundle / "README.md").read_text()
 
@@ -115,7 +115,7 @@ def test_the_card_says_what_the_contract_says(bundle: Path) -> None:
     assert DISCLAIMER in card
 
 
-def test_the_card_of_a_model_of_other_images_says_nothing_of_ours(
+def test_the_card_of_a_model_of_other_images_does_not_describe_this_data_set(
     scratch_run: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     def renamed(file: str) -> str:
@@ -178,7 +178,7 @@ def test_an_evaluation_goes_into_card_and_contract_but_only_of_this_bundle(
         assert "training evaluate" in capsys.readouterr().err
 
 
-def test_what_was_trained_on_is_no_test(
+def test_training_images_are_not_accepted_as_a_test(
     bundle: Path, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["evaluate", "--model", str(bundle), "--data", str(phantoms / "train"), "--out", str(tmp_path)]

@@ -308,7 +308,7 @@ def test_a_private_repository_is_hidden_from_strangers(
 
 
 @pytest.mark.usefixtures("hub")
-def test_offline_mode_says_so(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_is_named_in_the_error(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = publish(bundle, REPO)
     monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: True)
     with pytest.raises(HubUnavailable, match="HF_HUB_OFFLINE"):

@@ -68,7 +68,7 @@ def random_probes(width: int) -> Probes:
     return Probes(rng.normal(size=(width, 3)).astype(np.float32) / width, rng.normal(size=3).astype(np.float32))
 
 
-def test_the_graph_says_how_an_image_is_turned(model: onnx.ModelProto) -> None:
+def test_the_graph_detects_the_orientation_of_an_image(model: onnx.ModelProto) -> None:
     images = oriented(chests(range(60)), SIZE, 0)
     add_probes(
         model, fit_probes({label: compute(model, pixels, pooled_features(model)) for label, pixels in images.items()})

@@ -122,7 +122,7 @@ def test_of_two_labels_the_one_that_the_threshold_gives_is_in_the_set(
     assert contract.label(probabilities) in contract.prediction_set(probabilities)
 
 
-def test_the_card_says_what_the_bundle_says_about_itself(tmp_path: Path) -> None:
+def test_the_card_contains_the_description_of_the_bundle(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "tiny", ("CLEAR", "Covid", "TB"))
 
     answer = card(Predictor(Classifier(bundle), decode), Settings())
@@ -140,7 +140,7 @@ def test_a_bundle_that_cannot_be_read_is_named(bundle: Path) -> None:
         Classifier(bundle)
 
 
-def test_weights_that_are_no_graph_are_refused_whatever_their_hash_says(bundle: Path) -> None:
+def test_weights_that_are_not_a_graph_are_refused_even_with_the_right_hash(bundle: Path) -> None:
     (bundle / MODEL_FILE).write_bytes(b"no graph")
     rewrite(bundle, sha256=hashlib.sha256(b"no graph").hexdigest())
 
@@ -149,7 +149,7 @@ def test_weights_that_are_no_graph_are_refused_whatever_their_hash_says(bundle: 
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", "null", '"x"', "\udcff"])
-def test_a_contract_that_is_no_json_object_is_refused(bundle: Path, text: str) -> None:
+def test_a_contract_that_is_not_a_json_object_is_refused(bundle: Path, text: str) -> None:
     (bundle / CONTRACT_FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
 
     with pytest.raises(BundleError):

@@ -117,7 +117,7 @@ def test_a_file_name_need_not_be_text(tmp_path: Path) -> None:
     assert done.stdout.startswith(os.fsencode(tmp_path) + rb"/\udcff.png")
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+def test_a_closed_output_pipe_is_not_an_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
 
@@ -136,7 +136,7 @@ def test_settings_are_listed_with_what_they_do(
 
     assert main(["settings"]) == 0
 
-    assert re.search(r"^MAX_ITEMS +5 +most images", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^MAX_ITEMS +5 +maximum number of images", capsys.readouterr().out, re.MULTILINE)
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def test_it_belongs_to_one_bundle(tmp_path: Path) -> None:
     "change",
     [{"temperature": 0.0}, {"temperature": "1"}, {"biases": [0.0]}, {"extra": 1}, {"threshold": ...}, {"labels": "AB"}],
 )
-def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+def test_a_file_that_is_not_a_calibration_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     values = dataclasses.asdict(fitted(contract_of(tmp_path, 2))) | change
     file = tmp_path / "calibration.json"
     file.write_text(json.dumps({name: value for name, value in values.items() if value is not ...}))
@@ -101,7 +101,7 @@ def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, change: dict[s
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{"])
-def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_json_object_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "calibration.json"
     file.write_text(text)
 

@@ -157,7 +157,7 @@ def test_trouble_with_s3_is_worth_another_try(client: TestClient, monkeypatch: p
     assert response.headers["retry-after"] == "2"
 
 
-def test_a_service_without_credentials_says_so_to_its_operator(
+def test_a_service_without_credentials_tells_its_operator(
     client: TestClient, entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -204,7 +204,7 @@ def refusing(http_status: int, code: str) -> Iterator[str]:
         (400, "ThrottlingException", (503, "storage-error"), "Try again later"),
     ],
 )
-def test_what_s3_refuses_for_good_is_no_passing_trouble(
+def test_permanent_errors_of_s3_are_not_temporary_errors(
     client: TestClient,
     monkeypatch: pytest.MonkeyPatch,
     http_status: int,
@@ -221,14 +221,14 @@ def test_what_s3_refuses_for_good_is_no_passing_trouble(
     assert said in response.json()["detail"]
 
 
-def test_an_answer_that_s3_refuses_for_good_is_no_missing_image(s3, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_a_result_that_s3_refuses_is_not_a_missing_image(s3, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     with refusing(400, "KMS.DisabledException") as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with pytest.raises(SettingsError, match="DisabledException"):
             Storage(SETTINGS).write("s3://answers/a.json", b"{}", "application/json")
 
 
-def test_an_output_bucket_that_is_not_there_is_no_missing_image(s3, predictor: Predictor) -> None:  # noqa: ARG001
+def test_a_missing_output_bucket_is_not_a_missing_image(s3, predictor: Predictor) -> None:  # noqa: ARG001
     settings = dataclasses.replace(SETTINGS, output_buckets=("gone",))
     event = load("map_batch")
     event["BatchInput"]["output_bucket"] = "gone"
@@ -463,7 +463,7 @@ def test_what_was_deleted_is_not_scored(entry, s3, event: dict) -> None:
 
 
 @pytest.mark.parametrize("name", ["s3", "sns", "event_bridge"])
-def test_a_notification_without_a_place_for_its_answer_says_how_to_wire_it(
+def test_a_notification_without_an_address_for_its_result_names_the_setting(
     name: str, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(buckets=("xrays",))
@@ -491,7 +491,7 @@ def test_a_notification_in_times_of_trouble_is_left_for_another_attempt(
         {"source": "aws.s3", "detail-type": "AWS API Call via CloudTrail", "detail": {"userName": "DOE^JANE"}},
     ],
 )
-def test_a_notification_of_something_else_says_what_is_expected(entry, event: dict) -> None:
+def test_a_notification_of_another_kind_names_the_expected_kinds(entry, event: dict) -> None:
     with pytest.raises(MalformedRequest, match="Send an S3 notification") as raised:
         entry(event)
 

@@ -27,7 +27,7 @@ def test_the_same_random_numbers_vary_a_image_alike(pixels: Pixels, seed: int, s
 
 
 @given(images)
-def test_no_strength_is_no_change(pixels: Pixels) -> None:
+def test_strength_zero_changes_nothing(pixels: Pixels) -> None:
     assert np.array_equal(augment(pixels, np.random.default_rng(0), strength=0), pixels)
     assert np.array_equal(change_framing(pixels, np.random.default_rng(0), strength=0), pixels)
 

@@ -187,7 +187,7 @@ def test_the_positive_class(prepare: Callable[..., Prepared], refusal: Callable[
     assert "not one of the classes in use" in refusal("--labels", "tb,covid", "--positive", "normal")
 
 
-def test_labels_select_and_what_is_left_out_is_said(
+def test_labels_select_classes_and_left_out_images_are_reported(
     prepare: Callable[..., Prepared],
     refusal: Callable[..., str],
     tmp_path: Path,
@@ -340,7 +340,7 @@ def test_the_table_of_nih_is_read_as_it_is(
         ("path,label", [("a/a0.png", "a")], "there is no second class (a)"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_said(
+def test_errors_in_a_table_are_reported(
     header: str, rows: list[tuple[str, ...]], said: str, refusal: Callable[..., str], tmp_path: Path
 ) -> None:
     draw(tmp_path / "data", ("a", "b"), count=1)

@@ -33,7 +33,7 @@ def test_the_threshold_of_the_command_line_decides(
     assert "0.1250" in (tmp_path / "report.txt").read_text(encoding="utf-8")
 
 
-def test_a_threshold_may_call_everything_or_nothing(phantoms: Path, tmp_path: Path) -> None:
+def test_a_threshold_may_classify_all_or_no_images_as_positive(phantoms: Path, tmp_path: Path) -> None:
     data = phantoms / "test"
     assert judged(EMBEDDED_BUNDLE, data, tmp_path, 0.0)["confusion"] == [[0, 12], [0, 12]]
     assert judged(EMBEDDED_BUNDLE, data, tmp_path, 1.01)["confusion"] == [[12, 0], [12, 0]]
@@ -61,7 +61,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_a_network_without_its_run_is_judged_at_one_half(network: Path, phantoms: Path, tmp_path: Path) -> None:
+def test_a_network_without_its_run_has_the_threshold_one_half(network: Path, phantoms: Path, tmp_path: Path) -> None:
     found = judged(network, phantoms / "test", tmp_path)
     assert found["model"] == {"name": "bare.keras"}
     assert found["threshold"] == 0.5
@@ -86,7 +86,7 @@ def test_a_network_beside_its_operating_point_takes_it(network: Path, phantoms: 
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network"])
-def test_a_file_that_is_no_network_is_named(
+def test_a_file_that_is_not_a_network_is_named(
     content: bytes, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "broken.keras"

@@ -153,7 +153,7 @@ def _readers(run: RunFolder) -> tuple[Callable[[], Any], ...]:
     return run.read_config, run.read_metrics, run.read_operating_point
 
 
-def test_a_network_that_learned_nothing_is_called_no_better_than_chance(prepared: Path, tmp_path: Path) -> None:
+def test_a_network_that_learned_nothing_is_no_better_than_chance(prepared: Path, tmp_path: Path) -> None:
     from training.fit import fit
 
     # If all inputs of the network are black, all images have the same features.
@@ -333,7 +333,7 @@ def test_the_next_phase_begins_again_where_the_last_one_ended(
     assert history(tmp_path / "killed") == history(tmp_path / "whole")
 
 
-def test_a_recipe_that_does_not_converge_says_so(prepared: Path, tmp_path: Path) -> None:
+def test_a_recipe_that_does_not_converge_is_an_error(prepared: Path, tmp_path: Path) -> None:
     from training.fit import fit
 
     phase = Phase(name="wild", trainable="all", sizes=(48,), learning_rate=1e30, warmup_epochs=0)

@@ -51,7 +51,7 @@ def test_the_same_seed_cuts_the_same_split(phantoms: Path, tmp_path: Path) -> No
     assert first == second != other
 
 
-def test_a_size_that_vgg19_cannot_halve_is_no_fault_of_the_files(
+def test_a_size_that_vgg19_cannot_halve_is_not_a_problem_of_the_files(
     phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["prepare", "--data", str(phantoms), "--out", str(tmp_path / "out"), "--size", "0"]) == 1
@@ -120,7 +120,7 @@ def test_names_that_do_not_tell_the_patient_are_counted_and_said(
     assert "N0001" in {patient for people in load(tmp_path / "out").patients.values() for patient in people}
 
 
-def test_a_name_that_is_no_text_is_named_and_left_out(
+def test_a_file_name_that_is_not_utf8_is_reported_and_left_out(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = os.fsencode(data / "train/NORMAL") + b"/r\xf6ntgen.jpeg"  # Latin-1
@@ -130,7 +130,7 @@ def test_a_name_that_is_no_text_is_named_and_left_out(
     assert "ntgen.jpeg: the name is not UTF-8, rename the file" in capsys.readouterr().out
 
 
-def test_what_keeps_a_class_empty_is_said_before_the_error(
+def test_the_reasons_for_an_empty_class_precede_the_error(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in (data / "train/NORMAL").iterdir():
@@ -164,7 +164,7 @@ def test_a_name_that_tells_no_patient_is_a_person_of_its_own(tmp_path: Path) -> 
     assert "train/NORMAL/1.png" in load(tmp_path / "out").patients["train"]
 
 
-def test_numbers_of_test_are_no_patients_of_train(tmp_path: Path) -> None:
+def test_numbers_in_test_are_not_patients_of_train(tmp_path: Path) -> None:
     numbered(tmp_path / "data/train", 10, seed=1)
     numbered(tmp_path / "data/test", 10, seed=2)
 
@@ -197,7 +197,7 @@ def test_a_dicom_file_without_an_id_goes_by_its_name() -> None:
     assert patient_of("a/1.dcm", dicom(PatientID="7 ")) == patient_of("b/2.dcm", dicom(PatientID="7"))
 
 
-def test_class_folders_may_be_called_in_any_case(data: Path, tmp_path: Path) -> None:
+def test_names_of_class_folders_may_have_any_case(data: Path, tmp_path: Path) -> None:
     usual = prepare(data, tmp_path / "usual", size=32)
     (data / "train/NORMAL").rename(data / "train/normal")
     (data / "train/PNEUMONIA").rename(data / "train/Pneumonia")
@@ -289,7 +289,7 @@ def test_a_pattern_without_a_group_is_a_clear_error(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("option", ["--held-out-group", "--patient"])
-def test_what_is_no_regular_expression_is_a_clear_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_regular_expression_is_a_clear_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["prepare", "--data", "x", "--out", "y", option, "(unclosed"])
     assert "is not a regular expression" in capsys.readouterr().err
@@ -348,7 +348,7 @@ def test_too_few_patients_to_split_is_a_clear_error(tmp_path: Path) -> None:
         prepare(tmp_path / "data", tmp_path / "out", size=32)
 
 
-def test_loading_before_preparing_says_what_to_run(tmp_path: Path) -> None:
+def test_loading_before_preparing_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="training prepare"):
         load(tmp_path)
 

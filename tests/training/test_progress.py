@@ -31,7 +31,7 @@ def test_a_log_gets_a_line_at_most_every_half_minute(caplog: pytest.LogCaptureFi
     assert caplog.messages[0] == "counting: 3 %, 0.1 numbers/s, 16:10 left"
 
 
-def test_short_work_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_short_work_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     list(progress(range(5), "counting", clock=Clock(1)))
     assert not caplog.messages
@@ -45,7 +45,7 @@ def test_items_can_stand_for_several_units_and_carry_a_note(caplog: pytest.LogCa
     assert caplog.messages[-1] == "epoch 1: 100 %, 0.8 images/s, 0:00 left, loss 0.5"
 
 
-def test_work_of_unknown_length_says_how_much_is_done(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_of_unknown_length_logs_the_finished_units(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     list(progress(iter("abc"), "reading", unit="file", clock=Clock(60)))
     assert caplog.messages[0] == "reading: 1 file, 60 s for each file"

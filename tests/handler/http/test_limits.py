@@ -22,7 +22,7 @@ from tests.handler.images import jpeg
 PATH = "/v1/predictions?force=true"
 
 
-def test_a_body_that_says_it_is_too_long_is_assert_refused(make_client) -> None:
+def test_a_body_with_a_too_large_content_length_is_refused(make_client) -> None:
     def body() -> Iterator[bytes]:
         for _ in range(100):
             yield bytes(1000)
@@ -44,7 +44,7 @@ def test_a_body_that_does_not_say_is_cut_off(make_client, content_type: str) -> 
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "-1", "abc", "1e9", "0005"])
-def test_a_senseless_content_length_is_no_crash(client: TestClient, length: str) -> None:
+def test_an_invalid_content_length_is_not_a_crash(client: TestClient, length: str) -> None:
     assert client.post(PATH, content=jpeg(), headers={"content-length": length}).status_code in (200, 413)
 
 
@@ -162,7 +162,7 @@ def test_bytes_are_counted_until_the_answer(
         assert client.post(PATH, content=image).status_code == 200
 
 
-def test_a_client_that_goes_away_is_no_failure(predictor: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_client_that_disconnects_is_not_a_failure(predictor: Predictor, capsys: pytest.CaptureFixture[str]) -> None:
     app = create_app(Settings(), predictor)
 
     async def receive() -> dict:

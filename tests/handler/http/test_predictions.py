@@ -71,7 +71,7 @@ def test_an_image_is_uncertain_if_only_another_label_than_the_most_probable_one_
     "content_type",
     ["image/jpeg", "image/png", "application/dicom", "application/octet-stream", "IMAGE/JPEG; x=y", None],
 )
-def test_a_bare_body_is_scored_whatever_its_type_says(client: TestClient, content_type: str | None) -> None:
+def test_a_bare_body_is_scored_with_any_content_type(client: TestClient, content_type: str | None) -> None:
     headers = {"content-type": content_type} if content_type else {}
 
     [prediction] = answered(client.post(PATH, content=jpeg(), headers=headers))
@@ -189,7 +189,7 @@ def test_an_overlay_shows_nothing_below_the_floor() -> None:
     assert opacities[1] > 0
 
 
-def test_what_is_no_xray_is_refused_unless_forced(client: TestClient) -> None:
+def test_an_ood_image_is_refused_unless_forced(client: TestClient) -> None:
     refused = client.post("/v1/predictions", content=noise())
 
     assert refused.status_code == 422
@@ -243,7 +243,7 @@ def test_a_real_xray_is_accepted(client: TestClient, xray: bytes) -> None:
     assert 0 <= prediction["distance"] <= client.get("/v1/model").json()["ood_threshold"]
 
 
-def test_an_answer_says_how_long_each_part_took(client: TestClient) -> None:
+def test_an_answer_has_the_time_of_each_part(client: TestClient) -> None:
     large = encode(phantom(1200, 1000), "PNG")
 
     [prediction] = answered(client.post(PATH, content=large))

@@ -91,7 +91,7 @@ def test_a_request_that_cannot_be_read(
     assert_refused(client.post(PATH, content=body, headers=headers), status, slug)
 
 
-def test_a_parameter_that_is_no_truth_value(client: TestClient) -> None:
+def test_a_parameter_that_is_not_a_boolean(client: TestClient) -> None:
     problem = assert_refused(client.post(f"{PATH}?explain=perhaps", content=jpeg()), 400, "malformed-request")
 
     assert "explain" in problem["detail"]

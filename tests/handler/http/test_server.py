@@ -118,7 +118,7 @@ def test_senseless_framing_is_refused_and_the_connection_closed(url: str, reques
     assert_well(url)
 
 
-def test_trailers_are_no_headers(url: str) -> None:
+def test_trailers_are_not_headers(url: str) -> None:
     answer = said(url, CHUNKED + b"3\r\nabc\r\n0\r\ncontent-type: text/html\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 415 ")
@@ -160,7 +160,7 @@ def test_tiny_chunks_from_a_crowd_leave_the_server_free(url: str) -> None:
     assert max(taken) < 5
 
 
-def test_connections_that_say_nothing_shut_nobody_out() -> None:
+def test_silent_connections_do_not_block_other_clients() -> None:
     with serving(HEADER_TIMEOUT_S="600") as (url, _), ExitStack() as opened:
         for _ in range(600):
             opened.enter_context(connect(url)).sendall(b"GET / HTTP/1.1\r\nx: ")

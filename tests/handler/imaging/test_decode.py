@@ -117,7 +117,7 @@ def test_a_jpeg_that_is_cut_is_refused_or_looks_the_same(data: st.DataObject, pr
         assert np.abs(grey(cut) - grey(whole)).max() < 12  # the last refinement of a progressive image may be missing
 
 
-def test_a_jpeg_that_is_cut_says_so() -> None:
+def test_a_truncated_jpeg_is_a_clear_error() -> None:
     with pytest.raises(UnreadableImage, match="before its last row"):
         grey(jpeg()[: len(jpeg()) * 3 // 4])
 

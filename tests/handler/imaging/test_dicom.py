@@ -78,7 +78,7 @@ def test_preamble_and_meta_information_may_be_missing(order: str, kept: str) -> 
     ],
     ids=["empty", "two bytes", "four bytes", "zeros", "long", "descending", "one element"],
 )
-def test_other_bytes_are_no_dicom(data: bytes) -> None:
+def test_other_bytes_are_not_dicom(data: bytes) -> None:
     assert not is_dicom(data)
 
 

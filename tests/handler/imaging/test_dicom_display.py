@@ -249,7 +249,7 @@ def test_colour_becomes_grey(dtype: type, little: bool) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
-def test_unused_bits_are_no_part_of_the_value(dtype: type) -> None:
+def test_unused_bits_are_not_part_of_the_value(dtype: type) -> None:
     # GIVEN 12 bits from bit 2 on, with an old overlay in bit 15, and a rest in bit 0
     window = {"WindowCenter": "1000", "WindowWidth": "1600", "VOILUTFunction": "LINEAR_EXACT"}
     values = VALUES.astype(np.int32) - (1500 if dtype is np.int16 else 0)
@@ -270,6 +270,6 @@ def test_unused_bits_are_no_part_of_the_value(dtype: type) -> None:
     ],
     ids=str,
 )
-def test_a_rescale_that_is_no_number_is_named(attributes: dict, named: str) -> None:
+def test_a_rescale_that_is_not_a_number_is_named(attributes: dict, named: str) -> None:
     with pytest.raises(UnreadableImage, match=named):
         shown(dicom(**attributes))

@@ -164,7 +164,7 @@ COLOUR = np.stack([SHADES, SHADES // 2, 255 - SHADES], -1)
 
 @pytest.mark.parametrize("stored", ["RGB", "YCBCR"])
 @pytest.mark.parametrize("kind", ["RGB", "YBR_FULL_422"])
-def test_the_colours_of_jpeg_are_what_its_header_says(stored: str, kind: str) -> None:
+def test_the_colours_of_jpeg_follow_its_header(stored: str, kind: str) -> None:
     stream = imagecodecs.jpeg8_encode(COLOUR, level=95, colorspace="RGB", outcolorspace=stored)
 
     data = compressed(
@@ -198,14 +198,14 @@ def test_compressed_pixels_that_contradict_their_header_are_refused(
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.99])
 @pytest.mark.parametrize("syntax", [LOSSLESS_JPEG, JPEG_LS])
-def test_jpeg_that_breaks_off_is_refused(syntax: str, share: float) -> None:
+def test_truncated_jpeg_is_refused(syntax: str, share: float) -> None:
     stream = ENCODERS[syntax](VALUES)
 
     with pytest.raises(UnreadableImage, match="are incomplete"):
         shown(compressed(syntax, encapsulate([stream[: int(len(stream) * share)]]), VALUES, **WINDOW))
 
 
-def test_a_compressed_image_may_not_be_larger_than_it_says() -> None:
+def test_a_compressed_image_must_not_be_larger_than_its_header() -> None:
     lying = pydicom.dcmread(io.BytesIO(bundled(J2K)))
     lying.Rows, lying.Columns = 8, 8
 

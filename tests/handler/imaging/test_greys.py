@@ -132,12 +132,12 @@ def test_a_percentage_is_refused_because_it_could_be_anything() -> None:
 
 
 @pytest.mark.parametrize("values", [SHADES - 100, SHADES * 1000, np.full_like(SHADES, np.nan)])
-def test_values_that_are_no_greys_are_refused_with_their_range(values: np.ndarray) -> None:
+def test_values_that_are_not_greys_are_refused_with_their_range(values: np.ndarray) -> None:
     with pytest.raises(UnreadableImage, match=r"Grey values from .* to .* Scale them"):
         decode(tifffile(values.astype(np.float32)), SIZE)
 
 
-def test_a_single_value_that_is_no_number_is_black() -> None:
+def test_a_single_value_that_is_not_a_number_is_black() -> None:
     values = (SHADES / 255).astype(np.float32)
     values[0, 0] = np.nan
 

@@ -315,7 +315,7 @@ def test_an_answer_that_is_too_long_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("threads", [0, 1])
-def test_the_parent_is_forked_only_where_there_are_no_threads(threads: int) -> None:
+def test_the_parent_is_forked_only_without_other_threads(threads: int) -> None:
     done = python(f"""
         import os, threading
         from pathlib import Path
@@ -395,7 +395,7 @@ def test_nothing_is_left_when_the_main_process_is_killed(threads: int) -> None:
 # The environment of the processes
 
 
-def test_what_a_decoder_says_is_not_written_to_the_log(tmp_path: Path) -> None:
+def test_messages_of_a_decoder_are_not_written_to_the_log(tmp_path: Path) -> None:
     data = encode(phantom(), "TIFF", compression="tiff_lzw")
     data = data[:300] + bytes(range(200)) + data[500:]
     direct = python(f"from handler.imaging.decode import decode; decode({data!r}, 64)")
