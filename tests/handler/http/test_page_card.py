@@ -58,7 +58,9 @@ def test_the_model_card_is_headings_tables_and_lists(page: Any) -> None:
     expect(page.locator("#card dl")).to_contain_text(card["sha256"])
     test = card["metrics"]["test"]
     head, *rows = cells(page, "95 % intervals")
-    assert head == ["Measure", "Validation: 741 images of 405 patients", "Test: 310 images of 225 patients"]
+    sizes = [(split, card["metrics"][name]) for split, name in (("Validation", "validation_int8"), ("Test", "test"))]
+    expected_head = [f"{split}: {found['n']} images of {found['patients']} patients" for split, found in sizes]
+    assert head == ["Measure", *expected_head]
     low, high = test["intervals"]["sensitivity"]
     expected = f"{test['sensitivity']:.1%} ({low:.1%} to {high:.1%})".replace("%", "\N{NO-BREAK SPACE}%")
     assert [row[2] for row in rows if row[0] == "Sensitivity"] == [expected]
