@@ -38,7 +38,7 @@ def latency_tables(result: Result) -> str:
         f"int8 roofline {roofline:.0f} G-MACs per second: {result['int8_roofline_runner']}"
         if roofline
         else "int8 roofline not measured",
-        f"rules: single stream, batch {rules['batch']}, {rules['turns']} turns; "
+        f"rules: single stream, batch {rules['batch']}, {rules['turns']} turn(s); "
         + ("met" if rules["met"] else f"NOT MET: {', '.join(rules['broken'])}"),
         f"ratio: median latency over that of {result['reference']}" if result["reference"] else "no ratios",
     ]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import onnx
@@ -88,7 +89,11 @@ def test_the_table_lists_the_fastest_first_and_names_what_is_absent_or_broken(
     (tmp_path / "openvino.py").write_text("raise RuntimeError('its shared library is damaged')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    assert main(arguments(folder, *TRIAL, "--no-baseline")) == 0
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    shutil.copy(folder / "network.keras", run_folder / "model.keras")
+
+    assert main(arguments(folder, *TRIAL, "--no-baseline", "--network", str(run_folder))) == 0
 
     lines = capsys.readouterr().out.splitlines()
     assert any("NOT MET" in line for line in lines)
