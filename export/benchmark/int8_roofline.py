@@ -1,7 +1,7 @@
 """The int8 roofline: the highest rate of multiply-accumulates that any kernel of any runtime reaches on this CPU.
 
 It is measured with ONNX graphs of one large operation each, uint8 by int8 with constant weights, as in a quantized
-network: matrix products and convolutions of different sizes, because the fastest size depends on the CPU. Each runs in
+network: matrix products and convolutions of different sizes, because the fastest size depends on the CPU. They run in
 ONNX Runtime and in OpenVINO, whose oneDNN uses AMX and VNNI. They run like other runners, in the same turns, with the
 same number of threads. The runners of the benchmark count too: if one of them is faster than all kernels, its rate is
 the roofline. So no share of it exceeds 100 %.
@@ -56,6 +56,7 @@ def kernels(folder: Path) -> list[Runner]:
                 macs=macs(graph),
             )
             for title, runtime in RUNTIMES.items()
+            if "Integer" not in name or runtime == "onnxruntime"  # OpenVINO computes it in float
         ]
     return found
 

@@ -24,16 +24,16 @@ _NEAR: Mapping[str, Any] = {"textcoords": "offset points", "fontsize": 8}
 
 
 def plot_latency(result: Result, folder: Path) -> list[Path]:
-    """Draw the result of `export.benchmark.latency`: bars of the median latencies, and latency against AUC if that was
+    """Draw the result of `export.benchmark.latency`: the median latencies, and latency against AUC if that was
     measured. Error bars are 95 % intervals. Returns PNG files in `folder`.
     """
     rows = [row for row in result["runners"] if row["status"] == "measured"]
-    paths = [_bars(result, rows, folder / "p50.png")]
+    paths = [_medians(result, rows, folder / "p50.png")]
     evaluated = [row for row in rows if row["auc"] is not None]
     return [*paths, _latency_auc(result, evaluated, folder / "latency_auc.png")] if evaluated else paths
 
 
-def _bars(result: Result, rows: Sequence[Result], path: Path) -> Path:
+def _medians(result: Result, rows: Sequence[Result], path: Path) -> Path:
     figure, axes = plt.subplots(figsize=(9, 1.6 + 0.36 * len(rows)), layout="constrained")
     medians = [row["latency"]["p50"]["ms"] for row in rows]
     for number, network in enumerate(result["networks"]):
@@ -41,7 +41,8 @@ def _bars(result: Result, rows: Sequence[Result], path: Path) -> Path:
         errors = _errors([rows[i]["latency"]["p50"] for i in own])
         values = [medians[i] for i in own]
         size = f", {network['size']} px" if network["size"] else ""
-        axes.barh(own, values, color=f"C{number}", xerr=errors, capsize=3, label=f"{network['name']}{size}")
+        # Points and not bars, which would have no beginning on a logarithmic axis.
+        axes.errorbar(values, own, fmt=f"C{number}o", xerr=errors, capsize=3, label=f"{network['name']}{size}")
     for i, row in enumerate(rows):
         axes.annotate(
             f"{medians[i]:.3g}", (row["latency"]["p50"]["high"] or medians[i], i), (5, 0), va="center", **_NEAR
@@ -49,7 +50,8 @@ def _bars(result: Result, rows: Sequence[Result], path: Path) -> Path:
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.set_xscale("log")
     axes.invert_yaxis()
-    axes.margins(x=0.12, y=0.02)
+    axes.margins(x=0.12)
+    axes.grid(alpha=0.3)
     axes.set(xlabel=f"median latency of {_query(result)} (ms, logarithmic; error bars: 95 %)")
     axes.set_title(_title(result, rows), fontsize=9)
     if rows:

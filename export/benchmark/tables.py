@@ -5,7 +5,9 @@ from typing import Any
 
 Result = Mapping[str, Any]
 
-_COLUMNS: tuple[tuple[str, int, Callable[[Result], str | None]], ...] = (
+_Column = tuple[str, int, Callable[[Result], str | None]]
+
+_COLUMNS: tuple[_Column, ...] = (
     ("p50 ms (95 %)", 24, lambda row: _estimate(row["latency"]["p50"])),
     ("p90 ms (95 %)", 24, lambda row: _estimate(row["latency"]["p90"])),
     ("p99 ms (95 %)", 24, lambda row: _estimate(row["latency"]["p99"])),
@@ -22,6 +24,7 @@ _COLUMNS: tuple[tuple[str, int, Callable[[Result], str | None]], ...] = (
     ("99 %", 5, lambda row: {True: "yes", False: "no", None: None}[row["float32_accuracy_kept"]]),
     ("AUC", 7, lambda row: None if row["auc"] is None else f"{row['auc']:.4f}"),
 )
+"""Title, width, and text of a row. Columns without any text are left out."""
 
 
 def latency_tables(result: Result) -> str:
@@ -35,7 +38,7 @@ def latency_tables(result: Result) -> str:
         f"int8 roofline {roofline:.0f} G-MACs per second: {result['int8_roofline_runner']}"
         if roofline
         else "int8 roofline not measured",
-        f"rules: single stream, batch {rules['batch']}, {rules['turns']} turns; "
+        f"rules: single stream, batch {rules['batch']}, {rules['turns']} turn(s); "
         + ("met" if rules["met"] else f"NOT MET: {', '.join(rules['broken'])}"),
         f"ratio: median latency over that of {result['reference']}" if result["reference"] else "no ratios",
     ]
@@ -44,16 +47,18 @@ def latency_tables(result: Result) -> str:
             f"accuracy and AUC on {result['data']['images']} images of {result['data']['name']}; "
             "99 %: at least this part of the accuracy in float32"
         )
+    measured = [row for row in result["runners"] if row["status"] == "measured"]
+    columns = [column for column in _COLUMNS if any(column[2](row) for row in measured)]
     names = {(row["network"], row["name"]): _name(row) for row in result["runners"]}
     width = max(map(len, names.values()), default=0) + 1
     for network in result["networks"]:
         size = f", {network['size']} px" if network["size"] else ""
         lines += ["", f"{network['name']}{size}"]
-        lines.append(" " * width + "".join(f"{title:>{room}}" for title, room, _ in _COLUMNS))
+        lines.append(" " * width + "".join(f"{title:>{room}}" for title, room, _ in columns))
         for row in result["runners"]:
             if row["network"] == network["name"]:
                 name = names[row["network"], row["name"]]
-                lines.append(f"{name:{width}}" + (_cells(row) if row["status"] == "measured" else _failure(row)))
+                lines.append(f"{name:{width}}" + (_cells(row, columns) if row in measured else _failure(row)))
     return "\n".join(lines)
 
 
@@ -62,8 +67,8 @@ def _name(row: Result) -> str:
     return name + (f" (floats as {precision})" if precision and precision != "f32" else "")
 
 
-def _cells(row: Result) -> str:
-    return "".join(f"{text(row) or '-':>{room}}" for _, room, text in _COLUMNS)
+def _cells(row: Result, columns: Sequence[_Column]) -> str:
+    return "".join(f"{text(row) or '-':>{room}}" for _, room, text in columns)
 
 
 def _estimate(found: Result | None) -> str | None:

@@ -11,7 +11,7 @@ from export.__main__ import main
 SIZE = 64
 """Width and height of the network's images."""
 
-TRIAL = ("--queries", "16", "--seconds", "0")
+TRIAL = ("--queries", "8", "--seconds", "0")
 
 
 def arguments(folder: Path, *more: str) -> list[str]:

@@ -9,7 +9,11 @@ from export.__main__ import main
 
 @pytest.mark.parametrize(
     ("network", "more", "remedy"),
-    [("absent.keras", [], "leave --network out"), ("network.keras", [], "give --size")],
+    [
+        ("absent.keras", [], "leave --network out"),
+        ("network.keras", [], "give --size"),
+        (".", [], "run the fit command again"),
+    ],
 )
 def test_a_network_that_cannot_be_run_is_refused(
     folder: Path, network: str, more: list[str], remedy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
