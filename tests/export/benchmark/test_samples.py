@@ -65,7 +65,7 @@ def test_an_interval_is_reproducible_and_lies_within_the_samples(turns: list[lis
 @pytest.mark.parametrize(("q", "least"), [(50, 0.88), (90, 0.88), (99, 0.84)])
 @pytest.mark.parametrize("drift", [0, 0.1])
 def test_the_interval_contains_the_true_percentile_even_if_turns_drift(q: int, least: float, drift: float) -> None:
-    spread, trials = 0.1, 100
+    spread, trials = 0.1, 60
     true = np.exp(np.hypot(drift, spread) * NormalDist().inv_cdf(q / 100))
     generator = np.random.default_rng(q)
 
