@@ -377,7 +377,7 @@ def test_nothing_is_kept_and_file_names_stay_here(page: Any) -> None:
     assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
     page.reload()
     expect(page.locator("#visit")).to_be_hidden()
-    expect(page.get_by_text("Not a medical device.")).to_be_visible()
+    expect(page.get_by_text("Not a medical device.", exact=True)).to_be_visible()
 
 
 def test_clear_empties_the_list(page: Any) -> None:
