@@ -232,24 +232,24 @@ def _require_known(sent: Iterable[str], known: tuple[str, ...]) -> None:
     if all(name in known or name.lower().startswith(_SIGNED) for name in sent):
         return
     allowed = f"only {', '.join(f'`{name}`' for name in known)}" if known else "none"
-    raise MalformedRequest(f"the request has an unknown query parameter: this path takes {allowed}")
+    raise MalformedRequest(f"The request has an unknown query parameter. This path takes {allowed}.")
 
 
 def _flag(request: Request, name: str) -> bool:
     """A boolean query parameter; false if it is absent."""
     value = request.query_params.get(name, "false").lower()
     if value not in _TRUE + _FALSE:
-        raise MalformedRequest(f"the query parameter `{name}` must be true or false")
+        raise MalformedRequest(f"The query parameter `{name}` must be true or false.")
     return value in _TRUE
 
 
 def _upload_type(wanted: Any) -> str:
     """The content type that the body of an upload request names."""
     if not isinstance(wanted, dict) or wanted.keys() - {"content_type"}:
-        raise MalformedRequest("expected a JSON object with nothing but `content_type`")
+        raise MalformedRequest("Send a JSON object with `content_type` alone.")
     media_type = wanted.get("content_type", RAW[-1])
     if media_type not in RAW:
-        raise UnsupportedMedia(f"`content_type` must be one of {', '.join(RAW)}")
+        raise UnsupportedMedia(f"`content_type` must be one of {', '.join(RAW)}.")
     return str(media_type)
 
 
@@ -259,6 +259,6 @@ def _json(value: Any, status: int = 200) -> Response:
 
 async def _refused_by_framework(request: Request, exc: HTTPException) -> Response:
     kind = kind_of_status(exc.status_code)
-    detail = "this path does not exist, or not with this method: see /openapi.json"
+    detail = "This path does not exist, or not with this method. See /openapi.json."
     headers = dict(exc.headers) if exc.headers else None
     return ProblemResponse(problem(kind, detail, request.state.context.request_id), headers)

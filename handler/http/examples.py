@@ -46,7 +46,7 @@ def _answer(*predictions: dict[str, Any]) -> dict[str, Any]:
 
 REQUESTS = {
     "base64": {
-        "summary": "One grey pixel. Add `force=true`: it is no X-ray.",
+        "summary": "One grey pixel. Add `force=true`: it is not an X-ray.",
         "value": {"image": _PIXEL_PNG},
     },
     "s3": {"summary": "An object in S3.", "value": {"s3_uri": _S3_URI}},
@@ -88,22 +88,23 @@ UPLOAD = {
 }
 
 _DETAILS = {
-    "empty-input": "the file is empty: send the bytes of an image",
-    "malformed-request": "the request has an unknown query parameter: this path takes only `explain`, `force`",
-    "bucket-not-allowed": "this deployment does not read that bucket: its operator may add a bucket to S3_BUCKETS",
-    "input-not-found": "there is no such object, or this service may not use it: check the address",
-    "uploads-disabled": "this deployment takes no uploads: its operator may set UPLOAD_BUCKET",
-    "slow-request": "the body did not arrive within 30 s: send it again",
-    "input-archived": "the object is in an archive: restore it first, or send a copy",
-    "input-too-large": "the form has more than 32 files: send several requests",
-    "too-costly": "the image took more than 4 s to decode: send a smaller copy",
-    "unsupported-media": "`content_type` must be one of image/jpeg, image/png, application/dicom",
-    "unsupported-format": "the DICOM file holds no image: send an image object, such as CR or DX",
-    "unreadable-image": "the image is damaged: export it again",
-    "several-frames": "the file holds 12 images: send one at a time",
-    "not-an-xray": "this does not look like a chest X-ray: send a frontal one, or force=true to score it anyway",
-    "overloaded": "64 requests are already under way: try again in a moment",
-    "storage-error": "S3 cannot be reached: try again later",
+    "empty-input": "The file has 0 bytes. Send the bytes of an image.",
+    "malformed-request": "The query parameter `explain` must be true or false.",
+    "bucket-not-allowed": "This deployment does not read from this bucket. Its operator can add a bucket to S3_BUCKETS.",
+    "input-not-found": "The object does not exist, or this service has no access to it. Check the address.",
+    "uploads-disabled": "This deployment has no upload bucket. Its operator can set UPLOAD_BUCKET.",
+    "slow-request": "The body did not arrive within 30 s, or at less than 1,000 bytes per second. Send it again.",
+    "input-archived": "Restore the object from the archive first, or send a copy.",
+    "input-too-large": "The form has more than 32 files. Send several requests.",
+    "too-costly": "Decoding the image takes more than 4 s of CPU time. Send a smaller copy.",
+    "unsupported-media": "`content_type` must be one of image/jpeg, image/png, application/dicom.",
+    "unsupported-format": "The DICOM file does not contain an image. Send an image object, such as CR or DX.",
+    "unreadable-image": "The image is damaged. Export it again.",
+    "several-frames": "The file has 12 images. Send one at a time.",
+    "not-an-xray": "Its distance from the training X-rays is 3.4, the limit is 1.8; send a frontal chest X-ray, or use "
+    "force=true to score it anyway.",
+    "overloaded": "64 requests are already in progress. Try again in a moment.",
+    "storage-error": "S3 cannot be reached. Try again later.",
 }
 """By the last part of a problem's type."""
 

@@ -81,7 +81,7 @@ class FormReader:
         if not self._parts.ended:
             raise MalformedRequest("The form ends before its closing boundary. Send all of it.")
         if not self._parts.files:
-            raise MalformedRequest(f"the form holds no file: send one or more parts called {FILE_PART!r}")
+            raise MalformedRequest(f"The form has no file. Send one or more parts called {FILE_PART!r}.")
         return self._parts.files
 
 
@@ -113,9 +113,9 @@ class _Parts:
     def open_file(self) -> None:
         options = parse_options_header(self._disposition)[1]
         if options.get(b"name") != FILE_PART.encode():
-            raise MalformedRequest(f"the form has a part that is not called {FILE_PART!r}: rename it, or leave it out")
+            raise MalformedRequest(f"The form has a part that is not called {FILE_PART!r}. Rename it, or leave it out.")
         if len(self.files) == self._max_items:
-            raise InputTooLarge(f"the form has more than {self._max_items} files: send several requests")
+            raise InputTooLarge(f"The form has more than {self._max_items} files. Send several requests.")
         self.files.append(FormFile(_file_name(options.get(b"filename", b""))))
 
     def add_data(self, data: bytes, start: int, end: int) -> None:

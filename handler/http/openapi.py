@@ -36,7 +36,7 @@ ignore fields that they do not know.
 """
 
 ABOUT = (
-    "Send chest X-rays, get calibrated probabilities of the model's labels. **This is no medical device.**\n\n"
+    "Send chest X-rays, get calibrated probabilities of the model's labels. **This is not a medical device.**\n\n"
     "Errors are problem details (RFC 9457). Several images in one request are scored one by one, in order: an image "
     "that cannot be scored has an error in its place, and the others are scored. Unknown query parameters are refused. "
     "Answers can get new fields: ignore those that you do not know.\n\n"

@@ -66,9 +66,7 @@ async def read_items(request: Request, settings: Settings, storage: Storage, cha
     media_type = content_type.partition(";")[0].strip().lower()
     # Without a content type, the body may be any bytes (RFC 9110, 8.3).
     if media_type not in (MULTIPART, JSON, *RAW, ""):
-        raise UnsupportedMedia(
-            f"the content type is not supported: send {MULTIPART}, {JSON}, or the bare file as one of {', '.join(RAW)}"
-        )
+        raise UnsupportedMedia(f"Send {MULTIPART}, {JSON}, or the bare file as one of {', '.join(RAW)}.")
     if media_type == MULTIPART:
         form = FormReader(content_type, settings.max_items)
         await _receive(request, settings, charge, form.feed)
@@ -92,8 +90,8 @@ async def _body(request: Request, settings: Settings, charge: Charge) -> bytes:
 async def _receive(request: Request, settings: Settings, charge: Charge, keep: Callable[[bytes], object]) -> None:
     """Pass each piece of the body to `keep`, as long as the body is within the limits."""
     limit = settings.max_body_bytes
-    too_large = f"the request's body has more than {limit:,} bytes: send fewer or smaller files" + (
-        ", or see POST /v1/uploads" if settings.upload_bucket else ""
+    too_large = f"The body has more than {limit:,} bytes. Send fewer or smaller files" + (
+        ", or see POST /v1/uploads." if settings.upload_bucket else "."
     )
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > len(str(limit)) or int(declared) > limit):
@@ -110,15 +108,15 @@ async def _receive(request: Request, settings: Settings, charge: Charge, keep: C
                 return
             except TimeoutError as exc:
                 raise SlowRequest(
-                    f"the body did not arrive within {settings.body_timeout_s} s, or at less than "
-                    f"{settings.min_bytes_per_s:,} bytes per second: send it again"
+                    f"The body did not arrive within {settings.body_timeout_s} s, or at less than "
+                    f"{settings.min_bytes_per_s:,} bytes per second. Send it again."
                 ) from exc
             received += len(chunk)
             pieces += 1
             if received > limit:
                 raise InputTooLarge(too_large)
             if pieces > UNCOUNTED_PIECES and received < pieces * REQUIRED_PIECE_BYTES:
-                raise MalformedRequest("the body arrives in too many small pieces: send it in larger ones")
+                raise MalformedRequest("The body arrives in too many small pieces. Send it in larger ones.")
             charge(len(chunk))
             keep(chunk)
 
@@ -127,11 +125,11 @@ def _from_json(document: Any, settings: Settings, storage: Storage) -> list[Item
     if isinstance(document, dict) and document.keys() == {"items"}:
         items = document["items"]
         if not isinstance(items, list) or not items:
-            raise MalformedRequest("`items` must be a list of at least one object with `image` or `s3_uri`")
+            raise MalformedRequest("`items` must be a list of at least one object with `image` or `s3_uri`.")
     else:
         items = [document]
     if len(items) > settings.max_items:
-        raise InputTooLarge(f"there are {len(items)} items, the limit is {settings.max_items}: send several requests")
+        raise InputTooLarge(f"There are {len(items)} items, the limit is {settings.max_items}. Send several requests.")
     return [Item(_source(item, storage)) for item in items]
 
 
@@ -141,20 +139,18 @@ def _source(item: Any, storage: Storage) -> Source:
             return partial(_from_base64, text)
         case {"s3_uri": str(uri)} if len(item) == 1:
             return partial(storage.read, uri)
-    raise MalformedRequest(
-        "expected an object with either `image` (base64) or `s3_uri` (s3://BUCKET/KEY), both strings"
-    )
+    raise MalformedRequest("Send an object with either `image` (base64) or `s3_uri` (s3://BUCKET/KEY), both strings.")
 
 
 def _parsed(body: bytes) -> Any:
     if body.count(b"[") + body.count(b"{") + body.count(b",") > _MAX_JSON_PUNCTUATION:
-        raise MalformedRequest("the JSON has far more parts than a request for predictions needs: see /openapi.json")
+        raise MalformedRequest("The JSON has far more parts than a request for predictions needs. See /openapi.json.")
     try:
         text = body.decode("utf-8-sig")
         del body  # frees memory for the parsed document
         return json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise MalformedRequest("the body is not JSON in UTF-8: check its syntax and its encoding") from exc
+        raise MalformedRequest("The body is not JSON in UTF-8. Check its syntax and its encoding.") from exc
 
 
 def _from_base64(text: str) -> bytes:
@@ -162,8 +158,8 @@ def _from_base64(text: str) -> bytes:
         return binascii.a2b_base64(text, strict_mode=True)  # `base64.b64decode` would copy the text first
     except ValueError as exc:
         raise MalformedRequest(
-            "`image` is not base64: encode the file's bytes in the standard alphabet with padding, without line breaks "
-            "and without a data: prefix"
+            "`image` is not base64. Encode the file's bytes in the standard alphabet with padding, without line breaks "
+            "and without a data: prefix."
         ) from exc
 
 
