@@ -90,7 +90,7 @@ UPLOAD = {
 _DETAILS = {
     "empty-input": "The file has 0 bytes. Send the bytes of an image.",
     "malformed-request": "The query parameter `explain` must be true or false.",
-    "bucket-not-allowed": "This deployment does not read from this bucket. Its operator can add a bucket to S3_BUCKETS.",
+    "bucket-not-allowed": "This deployment does not read that bucket. Its operator can add a bucket to S3_BUCKETS.",
     "input-not-found": "The object does not exist, or this service has no access to it. Check the address.",
     "uploads-disabled": "This deployment has no upload bucket. Its operator can set UPLOAD_BUCKET.",
     "slow-request": "The body did not arrive within 30 s, or at less than 1,000 bytes per second. Send it again.",
