@@ -6,10 +6,11 @@ PORT ?= 8000
 JOBS ?= 2
 
 DATA ?= chest_xray
+PREPARED ?= data/prepared
 BUNDLE ?= handler/model
 VERSION ?= 3.1.1
 
-.PHONY: docker help serve test model openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
+.PHONY: docker help serve test model figures openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +54,25 @@ model: $(VENV)/everything  ## train and export the model of this repository: mak
 	$(BIN)/python -m training evaluate --model "$(BUNDLE)" --data "$(DATA)" --validation runs/pruned --out runs/held-out
 	$(BIN)/python -m export card "$(BUNDLE)" --evaluation runs/held-out/metrics.json
 	$(BIN)/python -m infra.golden
+
+# The order keeps what is timed apart. ADULTS is a folder of X-rays that are unlike the training images.
+figures: docker $(VENV)/everything .venv-sam/ready  ## measure again on an idle machine, write the figures of the READMEs (an hour)
+	docker build --quiet --target lambda --tag xray:lambda .
+	docker build --quiet --target server --tag xray:server .
+	$(BIN)/python -m export benchmark --data "$(PREPARED)"
+	$(BIN)/python -m export benchmark --server
+	$(BIN)/python -m export benchmark --cold-start
+	$(BIN)/python -m export benchmark --warm-path
+	cp $(addprefix runs/benchmark/,$(addsuffix .json,benchmark server cold_start warm_path)) export/benchmark/figures
+	cp runs/benchmark/*.png export/benchmark/figures
+	$(BIN)/python -m infra.sweep
+	cp runs/sweep/sweep.json runs/sweep/sweep.png infra/figures
+	$(BIN)/python -m infra.cold_start xray:lambda xray:server --out infra/figures/cold_start.json
+	$(BIN)/python -m infra.watch "$(PREPARED)" --out infra/figures/validation_answers.json
+	$(if $(ADULTS),$(BIN)/python -m infra.watch "$(ADULTS)" --out infra/figures/adults.json)
+	$(BIN)/python -m training explanations --model handler/model --data "$(PREPARED)" --out training/figures
+	$(BIN)/python -m training robustness --model handler/model --data "$(PREPARED)" --out training/figures
+	$(BIN)/python -m infra.readme
 
 openapi: $(VENV)/everything  ## write the OpenAPI document that Lambda serves
 	$(BIN)/python -m handler openapi > handler/http/.openapi.json

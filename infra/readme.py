@@ -2,7 +2,7 @@
 
 python -m infra.readme
 
-The figures come from JSON files that measurements wrote, see `infra.readme_blocks`. `make figures` measures again and
+The figures come from JSON files that measurements wrote, see `infra.readme_files`. `make figures` measures again and
 then runs this.
 """
 
@@ -14,9 +14,12 @@ from handler.command_help import parser_of
 from handler.commands import run
 from handler.files import write_atomically
 from infra.engine import ROOT
-from infra.readme_blocks import BLOCKS, FigureError
+from infra.readme_blocks import BLOCKS
+from infra.readme_files import FigureError
 
-DOCUMENTS = tuple(ROOT / name for name in ("README.md", *(f"{p}/README.md" for p in ("training", "export", "infra"))))
+DOCUMENTS = tuple(
+    ROOT / name for name in ("README.md", *(f"{p}/README.md" for p in ("handler", "training", "export", "infra")))
+)
 
 _BLOCK = re.compile(r"(<!-- figures: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -1,72 +1,17 @@
 """The blocks of figures in the READMEs, each written from the JSON files of one measurement."""
 
-import json
 import statistics
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from infra import cold_start, cost, http_cost, sweep_report
+from infra import cold_start, cost, http_cost, readme_benchmark, sweep_report
 from infra.cost import PRICES
-from infra.engine import ROOT
 from infra.http_cost import million
 from infra.markdown import table
+from infra.readme_files import contract, figures, machine, percent
 from infra.sweep_report import Sweep
 
-MODEL = ROOT / "handler" / "model" / "model.json"
-
-FILES = {
-    "answers": ROOT / "infra" / "figures" / "validation_answers.json",
-    "adults": ROOT / "infra" / "figures" / "adults.json",
-    "images": ROOT / "infra" / "figures" / "cold_start.json",
-    "sweep": ROOT / "infra" / "figures" / "sweep.json",
-    "robustness": ROOT / "training" / "figures" / "robustness.json",
-}
-"""What the measurements wrote."""
-
-LAMBDA_IMAGE, SERVER_IMAGE = "xray:lambda", "xray:server"
+LAMBDA_IMAGE = "xray:lambda"
 ENTRY = "runtime client and entry"
-
-
-class FigureError(RuntimeError):
-    """A JSON file is missing, or has the figures of another model; the message names the remedy."""
-
-
-def contract() -> dict[str, Any]:
-    """What the shipped bundle says about itself."""
-    return dict(json.loads(MODEL.read_text(encoding="utf-8")))
-
-
-def figures(name: str) -> dict[str, Any]:
-    """The content of one of `FILES`.
-
-    Raises:
-        FigureError: it is missing, or was measured with another model than the shipped one.
-    """
-    path = FILES[name]
-    if not path.is_file():
-        raise FigureError(f"{path.relative_to(ROOT)} does not exist: measure with make figures")
-    found = dict(json.loads(path.read_text(encoding="utf-8")))
-    shipped = contract()
-    for model in models(found):
-        if model["version"] != shipped["version"]:
-            raise FigureError(
-                f"{path.relative_to(ROOT)} has figures of model {model['version']}, but {shipped['version']} is "
-                "shipped: measure again with make figures"
-            )
-    return found
-
-
-def models(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The models whose figures are in a file.
-
-    Raises:
-        FigureError: the file names none.
-    """
-    of_images = [image["model"] for image in found.get("images", {}).values()]
-    named = [found["model"]] if "model" in found else of_images
-    if not named:
-        raise FigureError("a file of figures does not say of which model they are: measure again with make figures")
-    return named
 
 
 def results() -> str:
@@ -92,12 +37,24 @@ def limits() -> str:
     mirrored, same = changes["changes"]["mirrored"], changes["changes"]["none"]
     known, other = answers["figures"], adults["figures"]
     return (
-        f"- `unlike_training` warns of {_percent(other['unlike'])} of the {other['n']} X-rays of adults from "
-        f"[NIH ChestX-ray14](https://arxiv.org/abs/1705.02315)\n  that are not refused ({_percent(other['refused'])} "
-        f"are), and of {_percent(known['unlike'])} of the validation images.\n"
-        f"- {_percent(mirrored['warned'])} of mirrored validation images get a warning or are refused, and "
-        f"{_percent(same['warned'])} of unchanged ones.\n  {_percent(mirrored['changed'])} of the decisions change "
-        f"when the image is mirrored, {_percent(mirrored['unwarned'])} without a warning."
+        f"- `unlike_training` warns of {percent(other['unlike'])} of the {other['n']} X-rays of adults from "
+        f"[NIH ChestX-ray14](https://arxiv.org/abs/1705.02315)\n  that are not refused ({percent(other['refused'])} "
+        f"are), and of {percent(known['unlike'])} of the validation images.\n"
+        f"- {percent(mirrored['warned'])} of mirrored validation images get a warning or are refused, and "
+        f"{percent(same['warned'])} of unchanged ones.\n  {percent(mirrored['changed'])} of the decisions change "
+        f"when the image is mirrored, {percent(mirrored['unwarned'])} without a warning."
+    )
+
+
+def explanations() -> str:
+    """What blurring the marked part of an image does."""
+    found = figures("explanations")
+    lowered = {name: fall["mean"] for name, fall in found["lowered"].items()}
+    return (
+        f"On {found['images']['positive']} validation images of {contract()['labels'][-1]}, blurring the quarter that "
+        f"the map marks lowers the log odds by\n{lowered['marked']:.2f}. Blurring a random quarter lowers them by "
+        f"{lowered['random']:.2f}, and blurring the quarter that the map of another image\nmarks by "
+        f"{lowered['other']:.2f}."
     )
 
 
@@ -106,7 +63,7 @@ def robustness() -> str:
     found = figures("robustness")["changes"]
     heads = ["change", "sensitivity", "specificity", "decisions changed", "warned or refused", "changed, not warned"]
     columns = ("sensitivity", "specificity", "changed", "warned", "unwarned")
-    return table(heads, [[name, *(_percent(row[column]) for column in columns)] for name, row in found.items()])
+    return table(heads, [[name, *(percent(row[column]) for column in columns)] for name, row in found.items()])
 
 
 def alarms() -> str:
@@ -120,7 +77,8 @@ def alarms() -> str:
     )
     heads = ["alarm", "figure", "fires", f"validation, n = {known['n']}"]
     cells = [[f"`{alarm}`", title, fires, f"{known[name]:.3f}"] for alarm, title, name, fires in rows]
-    return table(heads, cells, left=3)
+    scores = ", ".join(f"{known[f'score {label}']:.2f} for {label}" for label in contract()["labels"])
+    return f"{table(heads, cells, left=3)}\n\nThe mean score by class: {scores}."
 
 
 def billed_ms() -> tuple[float, int]:
@@ -172,7 +130,7 @@ def images() -> str:
     """CPU time of a cold start in the images."""
     found = figures("images")
     rounds = len(next(iter(found["images"].values()))["cpu_ms"][ENTRY])
-    return f"{_machine(found)}, medians of {rounds} rounds:\n\n{cold_start.table(found)}"
+    return f"{machine(found)}, medians of {rounds} rounds:\n\n{cold_start.table(found)}"
 
 
 def sweep() -> str:
@@ -180,18 +138,11 @@ def sweep() -> str:
     return sweep_report.table(Sweep.from_json(figures("sweep")))
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _machine(found: Mapping[str, Any]) -> str:
-    return f"{found['machine']['cpu']}, {found['machine']['cores']} cores, {found['date'][:10]}"
-
-
 BLOCKS: dict[str, Callable[[], str]] = {
     "results": results,
     "limits": limits,
     "costs": costs,
+    "explanations": explanations,
     "robustness": robustness,
     "alarms": alarms,
     "http-costs": http_costs,
@@ -199,5 +150,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "snapstart": snapstart,
     "image-cold-starts": images,
     "sweep": sweep,
+    **readme_benchmark.BLOCKS,
 }
 """By the name in the marker: what writes the block."""

@@ -28,6 +28,7 @@ from export.benchmark.samples import Samples
 from export.benchmark.usage import tree_usage
 from export.errors import RunnerError
 from handler.contract import MODEL_FILE, load_bundle
+from handler.scoring import identity
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
@@ -62,19 +63,19 @@ def cold_start(
         rounds: processes of each runner and state of the page cache.
 
     Returns:
-        `date`, `machine`, `threads`, `rounds`, `notes`, and `runners`, each with `name`, `status` (measured, missing or
-        failed), and `reason` or its figures. Memory is in MB and measured after the answer, with a warm page cache:
-        `processes`, `tree_pss_mb`, `children_uss_mb` and `resident_mb` as in `export.benchmark.usage.Usage`, and
-        `peak_mb` of the first process. `page_cache` has by its state (warm, dropped) `total` and `parts` by part,
-        each a summary of `export.benchmark.samples.Samples` (the means of the parts sum to that of the total); `cpu_ms`
-        and `children_cpu_ms` as in `Usage`, each with `p50` and `mean`; the `ratio` of the medians to the fastest, with
-        `value`, `low` and `high`; and `samples` of the total.
+        `date`, `machine`, `threads`, `model` with its `name`, `version` and `sha256`, `rounds`, `notes`, and `runners`,
+        each with `name`, `status` (measured, missing or failed), and `reason` or its figures. Memory is in MB and
+        measured after the answer, with a warm page cache: `processes`, `tree_pss_mb`, `children_uss_mb` and
+        `resident_mb` as in `export.benchmark.usage.Usage`, and `peak_mb` of the first process. `page_cache` has by its
+        state (warm, dropped) `total` and `parts` by part, each a summary of `export.benchmark.samples.Samples` (the
+        means of the parts sum to that of the total); `cpu_ms` and `children_cpu_ms` as in `Usage`, each with `p50` and
+        `mean`; the `ratio` of the medians to the fastest, with `value`, `low` and `high`; and `samples` of the total.
 
     Raises:
         BundleError: see `handler.errors`.
         RunError: see `export.benchmark.baseline_network.prepare`.
     """
-    load_bundle(bundle)
+    contract, _ = load_bundle(bundle)
     baseline = prepare(out, network, network_size, None, [KERAS])
     dropping = _drop_page_cache()
     states = [WARM, DROPPED] if dropping else [WARM]
@@ -108,7 +109,12 @@ def cold_start(
     if not dropping:
         notes.append(f"The page cache stayed warm: {DROP_CACHES} is not writable here; run as root on Linux.")
     measured = {name: by_state for name, by_state in runs.items() if name not in stopped}
-    return heading(threads) | {"rounds": rounds, "notes": notes, "runners": [*_rows(measured), *stopped_rows(stopped)]}
+    return heading(threads) | {
+        "model": identity(contract),
+        "rounds": rounds,
+        "notes": notes,
+        "runners": [*_rows(measured), *stopped_rows(stopped)],
+    }
 
 
 def _drop_page_cache() -> bool:

@@ -28,6 +28,7 @@ from export.benchmark.samples import Samples
 from export.benchmark.server_process import serving
 from export.errors import RunnerError
 from handler.contract import load_bundle
+from handler.scoring import identity
 
 PERCENTILE = 99
 
@@ -65,8 +66,8 @@ def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
         rounds: turns at each rate, see `LoadRules`.
 
     Returns:
-        `date`, `machine`, `threads`, `rounds`, `rules`, `server` and `loads`. `server` has `bundle` (`name`,
-        `version`), `workers`, `max_in_flight` and `shares_cores` with the generator. Each load has `name`, `image`
+        `date`, `machine`, `threads`, `model` (`name`, `version`, `sha256`), `rounds`, `rules`, `server` and `loads`.
+        `server` has `workers`, `max_in_flight` and `shares_cores` with the generator. Each load has `name`, `image`
         (`type`, `bytes`) and the fields of `find_limit`.
 
     Raises:
@@ -84,10 +85,10 @@ def open_load(bundle: Path, *, threads: int = 1, rounds: int = 20) -> Figures:
             about = {"name": name, "image": {"type": media_type, "bytes": len(image)}}
             loads.append(about | find_limit(server.port, request, rounds, rules, name))
     return heading(threads) | {
+        "model": identity(contract),
         "rounds": rounds,
         "rules": dataclasses.asdict(rules),
         "server": {
-            "bundle": {"name": contract.name, "version": contract.version},
             "workers": server.settings.workers,
             "max_in_flight": server.settings.max_in_flight,
             "shares_cores": server.shares_cores,

@@ -25,7 +25,7 @@ def open_load_table(result: Result) -> str:
     cores = "the same cores" if server["shares_cores"] else "other cores"
     lines = [
         f"{result['machine']['cpu']}, {result['date']}",
-        f"server of {server['bundle']['name']} {server['bundle']['version']}: {result['threads']} CPU core(s), "
+        f"server of {result['model']['name']} {result['model']['version']}: {result['threads']} CPU core(s), "
         f"{server['workers']} image(s) decoded at once, at most {server['max_in_flight']} requests in flight; "
         f"generator on {cores}",
     ]

@@ -28,6 +28,7 @@ from export.benchmark.sample_request import RADIOGRAPH_SIZE, radiograph, write_e
 from export.benchmark.samples import Samples
 from handler.contract import load_bundle
 from handler.imaging.decode import Pixels, decode
+from handler.scoring import identity
 
 WARM_UP = 5
 """Rounds before the measured ones."""
@@ -42,12 +43,12 @@ def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 1024) -> dict[str
         rounds: of each, after `WARM_UP` others.
 
     Returns:
-        `date`, `machine`, `threads`, `rounds`, `image` and `parts`, each a summary of
-        `export.benchmark.samples.Samples`: `decode`, `isolated decode` (in a worker process) and `plain decode` of a
-        JPEG of 2000 x 1700 pixels, then `request` with the sample image and its parts, `request: decode` (in a worker
-        process), `request: inference` and `request: rest`. `decode_ratio` and `isolated_decode_ratio` are the medians
-        of the two over that of `plain decode`: `value`, `low` and `high`. `samples` has `{"turns_us": ...}` of each
-        part, where consecutive rounds are a turn.
+        `date`, `machine`, `threads`, `model` with its `name`, `version` and `sha256`, `rounds`, `image` and `parts`,
+        each a summary of `export.benchmark.samples.Samples`: `decode`, `isolated decode` (in a worker process) and
+        `plain decode` of a JPEG of 2000 x 1700 pixels, then `request` with the sample image and its parts, `request:
+        decode` (in a worker process), `request: inference` and `request: rest`. `decode_ratio` and
+        `isolated_decode_ratio` are the medians of the two over that of `plain decode`: `value`, `low` and `high`.
+        `samples` has `{"turns_us": ...}` of each part, where consecutive rounds are a turn.
 
     Raises:
         BundleError: see `handler.errors`.
@@ -78,6 +79,7 @@ def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 1024) -> dict[str
     plain = samples["plain decode"]
     width, height = RADIOGRAPH_SIZE
     return heading(threads) | {
+        "model": identity(contract),
         "rounds": rounds,
         "image": {"width": width, "height": height, "bytes": len(jpeg)},
         "parts": {part: found.summary() for part, found in samples.items()},

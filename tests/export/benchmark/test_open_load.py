@@ -275,7 +275,7 @@ def test_the_server_is_measured(bundle: Path, tmp_path: Path, capsys: pytest.Cap
     result = json.loads(capsys.readouterr().out)
     assert json.loads((tmp_path / "server.json").read_text()) == result
     assert (tmp_path / "server.png").read_bytes().startswith(b"\x89PNG")
-    assert result["server"]["bundle"] == {"name": "tiny", "version": "0.0.1"}
+    assert (result["model"]["name"], result["model"]["version"]) == ("tiny", "0.0.1")
     assert [load["name"] for load in result["loads"]] == ["sample image", "radiograph"]
     for load in result["loads"]:
         held = [row["rate"] for row in load["rates"] if row["verdict"] == HOLDS]
