@@ -45,7 +45,7 @@ def _medians(result: Result, rows: Sequence[Result], path: Path) -> Path:
         axes.errorbar(values, own, fmt=f"C{number}o", xerr=errors, capsize=3, label=f"{network['name']}{size}")
     for i, row in enumerate(rows):
         axes.annotate(
-            f"{medians[i]:.3g}", (row["latency"]["p50"]["high"] or medians[i], i), (5, 0), va="center", **_NEAR
+            _short(medians[i]), (row["latency"]["p50"]["high"] or medians[i], i), (5, 0), va="center", **_NEAR
         )
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes.set_xscale("log")
@@ -64,7 +64,7 @@ def _latency_auc(result: Result, rows: Sequence[Result], path: Path) -> Path:
     for number, row in enumerate(rows):
         median = row["latency"]["p50"]
         marker = "oshDvP^X*<>d"[number % 12]
-        label = f"{row['name']}, {median['ms']:.3g} ms"
+        label = f"{row['name']}, {_short(median['ms'])} ms"
         axes.errorbar(
             median["ms"], row["auc"], xerr=_errors([median]), fmt=marker, markersize=8, capsize=3, label=label
         )
@@ -81,6 +81,11 @@ def _errors(estimates: Sequence[Result]) -> list[list[float]]:
         [one["ms"] - one["low"] if one["low"] is not None else 0 for one in estimates],
         [one["high"] - one["ms"] if one["high"] is not None else 0 for one in estimates],
     ]
+
+
+def _short(milliseconds: float) -> str:
+    """Three digits, or all before the decimal point."""
+    return f"{milliseconds:.3g}" if milliseconds < 100 else f"{milliseconds:.0f}"
 
 
 def _query(result: Result) -> str:
