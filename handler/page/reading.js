@@ -152,7 +152,7 @@ function paintProblem({ problem, file }) {
   const stranger = /not-an-xray\/?$/.test(type ?? "");
   $("problem-title").textContent = problem.title;
   // What follows tells programs how to insist; here is a button for that.
-  $("problem-detail").textContent = stranger ? problem.detail?.split(";")[0] : problem.detail;
+  $("problem-detail").textContent = stranger ? problem.detail?.replace(/;.*/, ".") : problem.detail;
   show("problem-hint", [
     maybeSize && `The file has ${megabytes(file.size)}; behind AWS Lambda at most about 4.5\u00a0MB get through.${status === 413 ? "" : " Export it as JPEG or scale it down."}`,
     /^\d+$/.test(wait ?? "") && `The service asks to wait ${wait}\u00a0s.`,
