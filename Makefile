@@ -10,22 +10,29 @@ PREPARED ?= data/prepared
 BUNDLE ?= handler/model
 VERSION ?= 3.1.1
 
-.PHONY: docker help serve test model figures openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
+.PHONY: docker help install serve test model figures openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# An interpreter that is named must be used, also if a `.venv` of another one is complete.
+ifeq ($(origin PYTHON),command line)
+ifneq ($(shell $(PYTHON) --version 2>&1),$(shell test -x $(BIN)/python && $(BIN)/python --version 2>&1))
+$(shell rm -f $(VENV)/serving $(VENV)/everything)
+endif
+endif
+
 # A virtual environment in folder $(1), with a Python from 3.11 to 3.$(2), because $(3). One of another Python is replaced.
 define environment
 @$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $(2)))' || { \
-	echo "error: this needs Python 3.11 to 3.$(2) ($(3)), and $(PYTHON) is $$(command -v $(PYTHON) >/dev/null && $(PYTHON) --version 2>&1 || echo missing)." >&2; \
+	echo "error: this needs Python 3.11 to 3.$(2) ($(3)), and $(PYTHON) is $$(command -v $(PYTHON) >/dev/null && $(PYTHON) --version 2>/dev/null || echo missing)." >&2; \
 	echo "Install one and name it: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.13" >&2; exit 1; }
 @test "$$($(1)/bin/python --version 2>&1)" = "$$($(PYTHON) --version 2>&1)" || rm -rf $(1)
 $(PYTHON) -m venv $(1)
 endef
 
 $(VENV)/serving: requirements.lock
-	$(call environment,$(VENV),14,newer ones are not tested)
+	$(call environment,$(VENV),14,others are not tested)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	@touch $@
 
@@ -33,6 +40,8 @@ $(VENV)/everything: requirements-dev.lock
 	$(call environment,$(VENV),13,TensorFlow has no packages for newer ones; make serve takes 3.14)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	@touch $@
+
+install: $(VENV)/everything  ## install everything: training, export, benchmark and tests
 
 serve: $(VENV)/serving  ## install the serving packages, answer on http://localhost:8000
 	$(BIN)/python -m handler serve --port $(PORT)
@@ -95,7 +104,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-in
 
 # SAM and checkov pin packages that conflict with those of this project and of each other, so each has its own environment.
 .venv-%/ready: infra/%.lock
-	$(call environment,.venv-$*,14,newer ones are not tested)
+	$(call environment,.venv-$*,14,others are not tested)
 	.venv-$*/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $<
 	@touch $@
 

@@ -99,7 +99,7 @@ def needing_extra(extra: str) -> Iterator[None]:
         if (exc.name or "").partition(".")[0] in ("", "handler", "training", "export", "infra"):
             raise
         last = "" if sys.version_info < (3, 14) else " with Python 3.13, the last one that TensorFlow has packages for"
-        sys.exit(f"error: {exc.name} is not installed: pip install 'serverless-onnx-inference[{extra}]'{last}")
+        sys.exit(f"error: {exc.name} is not installed: make install, or pip install '.[{extra}]'{last}")
 
 
 def _retyped(words: list[str], given: Path, instead: Path) -> str:

@@ -130,7 +130,7 @@ def table(
         for images, usual in RUNS
     ]
     rows = [
-        ["batches at once", *(f"{run.concurrency:,}" for run in runs)],
+        ["concurrent batches", *(f"{run.concurrency:,}" for run in runs)],
         ["hours", *(f"{run.hours:.2f}" for run in runs)],
         *([f"{name}, $", *(f"{run.dollars[name]:,.2f}" for run in runs)] for name in runs[0].dollars),
         ["**in all, $**", *(f"**{run.total:,.2f}**" for run in runs)],

@@ -221,7 +221,7 @@ def test_what_an_environment_that_only_serves_lacks_is_one_line(
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"error: {missing} is not installed: pip install 'serverless-onnx-inference[{extra}]'"
+        f"error: {missing} is not installed: make install, or pip install '.[{extra}]'"
     )
 
 

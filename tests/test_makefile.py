@@ -35,6 +35,15 @@ def test_a_wrong_python_is_named_with_the_remedy(target: str, newest: str, old_p
     assert second == f"Install one and name it: make {target} PYTHON=python3.13"
 
 
+def test_a_wrong_python_is_named_although_there_is_an_environment(old_python: Path, tmp_path: Path) -> None:
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "serving").touch()
+
+    done = make("serve", f"PYTHON={old_python}", f"VENV={tmp_path / 'venv'}")
+
+    assert f"and {old_python} is Python 3.10.1." in done.stderr
+
+
 def test_a_python_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = make("serve", "PYTHON=no-such-python", f"VENV={tmp_path / 'venv'}")
 

@@ -6,7 +6,6 @@ The examples belong to one bundle, so choose them again for a new one. Check bef
 allows to distribute its images.
 """
 
-import argparse
 import io
 import json
 import sys
@@ -15,12 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from handler.classifier import Classifier
+from handler.command_help import parser_of
 from handler.commands import run
 from handler.contract import EMBEDDED_BUNDLE, Contract
 from handler.errors import InputError
+from handler.explain import FULL
 from handler.files import write_atomically, write_json
 from handler.imaging.decode import decode
 from handler.scoring import Prediction, Predictor
@@ -35,6 +37,9 @@ MAX_SIDE = 512
 MAX_BYTES = 60_000
 """Limits on one example, in pixels and bytes: it is part of the deployed image, and phones load it."""
 
+MAPS = 20
+"""Of the images most like the training images, this many are explained."""
+
 _MARGIN = 0.05
 """Least difference of a probability from each threshold: int8 arithmetic differs a little between CPUs."""
 
@@ -46,7 +51,8 @@ def choose(prepared: Prepared, images: Path, bundle: Path, credit: str, folder: 
     that is no X-ray, are kept.
 
     An example is a validation image whose answer is clearly right and has no warning, as it is written: a greyscale
-    JPEG without metadata. Of several, the one most like the training images is chosen.
+    JPEG without metadata. Of several, the one most like the training images is chosen. Its map should not be empty,
+    where the map is about its label.
 
     Args:
         images: the folder that was prepared.
@@ -64,7 +70,7 @@ def choose(prepared: Prepared, images: Path, bundle: Path, credit: str, folder: 
     if credit not in index["credits"]:
         raise DataError(f"{folder / INDEX} has no credit `{credit}`: write whose images they are under `credits`")
     predictor = Predictor(Classifier(bundle, threads=1), decode)
-    best: dict[str, tuple[float, bytes, Prediction]] = {}
+    fitting: dict[str, list[tuple[float, bytes]]] = {}
     for data, label in _candidates(prepared, images):
         try:
             found = predictor.predict(data)
@@ -74,15 +80,14 @@ def choose(prepared: Prepared, images: Path, bundle: Path, credit: str, folder: 
         if not right or len(data) > MAX_BYTES or _margin(found, predictor.contract) < _MARGIN:
             continue
         title = UNCERTAIN if found["uncertain"] else label
-        if title not in best or found["distance"] < best[title][0]:
-            best[title] = found["distance"], data, found
+        fitting.setdefault(title, []).append((found["distance"], data))
     titles = (*predictor.contract.labels, UNCERTAIN)
-    if missing := [title for title in titles if title not in best]:
+    if missing := [title for title in titles if title not in fitting]:
         raise DataError(f"no validation image has a right answer without a warning for: {', '.join(missing)}")
     entries: list[dict[str, Any]] = []
     files = []
     for number, title in enumerate(titles, 1):
-        _, data, found = best[title]
+        data, found = _best(predictor, [data for _, data in sorted(fitting[title])])
         file = f"example-{number}.jpg"
         write_atomically(folder / file, partial(_write, data))
         expected = {"label": found["label"], "uncertain": found["uncertain"]}
@@ -91,6 +96,13 @@ def choose(prepared: Prepared, images: Path, bundle: Path, credit: str, folder: 
     others = [entry for entry in index["examples"] if "label" not in entry["expected"]]
     write_json(folder / INDEX, index | {"model": predictor.contract.sha256, "examples": entries + others})
     return files
+
+
+def _best(predictor: Predictor, images: list[bytes]) -> tuple[bytes, Prediction]:
+    """The first image whose map marks a region, or the first one if that is none of the first few."""
+    found = [(data, predictor.predict(data, explain=True)) for data in images[:MAPS]]
+    marked = [pair for pair in found if np.max(pair[1]["explanation"]["map"]) >= FULL]
+    return (marked or found)[0]
 
 
 def _write(data: bytes, path: Path) -> None:
@@ -120,10 +132,8 @@ def _candidates(prepared: Prepared, images: Path) -> Iterator[tuple[bytes, str]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.examples", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Run the command line and return the exit status."""
+    parser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="prepared folder, whose validation images are used")
     parser.add_argument("--images", type=Path, required=True, help="the folder that was prepared")
     parser.add_argument("--credit", required=True, help=f"key of `credits` in {INDEX}")

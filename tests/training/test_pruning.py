@@ -161,7 +161,8 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
     assert main(["compare", str(whole), str(tmp_path), str(out)]) == 0
     captured = capsys.readouterr()
     assert f"left out, because they are not finished runs: {tmp_path}" in captured.err
-    header, rule, *rows = captured.out.splitlines()
+    header, rule, *rows, after = captured.out.splitlines()
+    assert after.startswith("next: python -m training evaluate")
     assert header.count("|") == rule.count("|") == rows[0].count("|")
     assert {row.split("|")[1].strip() for row in rows} == {"whole", "pruned"}
     assert main(["compare", str(tmp_path)]) == 1

@@ -12,7 +12,7 @@ from export.__main__ import main
     [
         ("absent.keras", [], "leave --network out"),
         ("network.keras", [], "give --size"),
-        (".", [], "run the fit command again"),
+        (".", [], "run the same fit command again"),
     ],
 )
 def test_a_network_that_cannot_be_run_is_refused(

@@ -337,7 +337,7 @@ def test_a_wrong_setting_is_one_line(
 
     assert main(command(bundle, tmp_path)) == 1
 
-    assert "error: WORKERS must be a whole number above 0, got 'many'" in capsys.readouterr().err
+    assert "error: WORKERS must be an integer above 0, got 'many'" in capsys.readouterr().err
 
 
 def test_the_server_uses_the_cores_that_it_is_given(bundle: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_result_says_which_rules_it_breaks(
     assert report["met"] is (not broken)
 
 
-@given(st.integers(1, 3000), st.floats(0, 20))
+@given(st.integers(1, 3000), st.floats(0, 20, allow_subnormal=False))
 def test_the_turns_ask_for_enough(queries: int, seconds: float) -> None:
     rules = Rules(queries, seconds)
 

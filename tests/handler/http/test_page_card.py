@@ -130,7 +130,7 @@ def test_the_disclaimer_stays_in_view(page: Any) -> None:
     choose(page, *[upload(f"{number}.png", drawn(100 + number)) for number in range(12)])
     scored(page, 12, of=12)
     page.locator("#list li").last.scroll_into_view_if_needed()
-    expect(page.get_by_text("Not a medical device.")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_text("Not a medical device.", exact=True)).to_be_in_viewport(ratio=1)
     # AND covers no row that has the focus
     page.locator("#list button").first.focus()
     row = page.locator("#list button").first.bounding_box()
