@@ -13,17 +13,18 @@ RUNTIMES = {SERVED: "ONNX Runtime int8", "ONNX Runtime static int8": "ONNX Runti
 Row = Mapping[str, Any]
 
 
+SHORT = ("ONNX Runtime int8", "OpenVINO int8", "LiteRT int8", "ONNX Runtime float32", "Keras predict")
+
+
 def short() -> str:
-    """The median latencies of the runtimes."""
+    """The median latencies of some runtimes."""
     found = figures("benchmark")
-    networks = [network["name"] for network in found["networks"]]
-    medians: dict[str, dict[str, str]] = {}
-    for row in sorted(_measured(found), key=lambda row: -row["latency"]["p50"]["ms"]):
-        runtime = RUNTIMES.get(row["name"], str(row["name"]))
-        medians.setdefault(runtime, {})[row["network"]] = f"{row['latency']['p50']['ms']:.2f} ms"
-    heads = ["", *(_title(network) for network in found["networks"])]
-    rows = [[name, *(cells.get(network, "") for network in networks)] for name, cells in reversed(medians.items())]
-    return f"{machine(found)}, one thread, medians:\n\n{table(heads, rows)}"
+    rows = []
+    for network in found["networks"]:
+        own = [row for row in _measured(found) if row["network"] == network["name"]]
+        medians = {RUNTIMES.get(row["name"], row["name"]): row["latency"]["p50"]["ms"] for row in own}
+        rows.append([_title(network), *(f"{medians[name]:.2f}" if name in medians else "" for name in SHORT)])
+    return f"{machine(found)}, one thread, median ms:\n\n{table(['', *SHORT], rows)}"
 
 
 def latency() -> str:

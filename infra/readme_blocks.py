@@ -19,7 +19,7 @@ def results() -> str:
     metrics = contract()["metrics"]
     validation, test = metrics["validation_int8"], metrics["test"]
     shares = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity"}
-    numbers = {"auc": "AUC", **shares, "ece": "calibration error (ECE)", "log_loss": "log loss"}
+    numbers = {"auc": "AUC", **shares, "ece": "calibration error (ECE)"}
     rows = []
     for name, title in numbers.items():
         low, high = test["intervals"][name]

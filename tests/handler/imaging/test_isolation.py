@@ -252,7 +252,7 @@ def test_workers_that_were_killed_are_replaced(make) -> None:
 
 
 def test_a_parent_that_was_killed_is_replaced(make) -> None:
-    decoder = make(Limits(cpu_s=60, wall_s=2, memory_mb=256))
+    decoder = make(Limits(cpu_s=60, wall_s=1, memory_mb=256))
     parent, _ = family(decoder)
     os.kill(parent, signal.SIGKILL)
     assert wait_until(lambda: not is_alive(parent))
