@@ -128,6 +128,8 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except IsADirectoryError as exc:
+        raise InputNotFound(f"{path} is a folder. Name its files, such as {path}/*.") from exc
     except OSError as exc:
         raise InputNotFound(f"{path} cannot be read ({exc.strerror}). Check the path.") from exc
 

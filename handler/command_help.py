@@ -6,10 +6,24 @@ there is to say.
 
 import argparse
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports an unknown option of a subcommand with the usage of the subcommand."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See `argparse.ArgumentParser.parse_args`."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            getattr(options, _COMMAND, self).error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options
+
+
+_COMMAND = "command_parser"
 
 
 def parser_of(docstring: str) -> argparse.ArgumentParser:
@@ -18,7 +32,7 @@ def parser_of(docstring: str) -> argparse.ArgumentParser:
     program = re.search(r"^python -m \S+", examples, re.MULTILINE)
     if program is None:
         raise ValueError(f"the second paragraph has no example that begins with `python -m`: {examples}")
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=program[0],
         description=_description(examples.splitlines(), summary, *rest),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -37,12 +51,14 @@ def add_command(commands: "Subparsers", docstring: str, name: str, summary: str)
     examples = re.findall(rf"^python -m \S+ {re.escape(name)}\b.*$", docstring, re.MULTILINE)
     if not examples:
         raise ValueError(f"the docstring has no example of {name}")
-    return commands.add_parser(
+    command = commands.add_parser(
         name,
         help=summary,
         description=_description(examples, f"{summary[0].upper()}{summary[1:]}."),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.set_defaults(**{_COMMAND: command})
+    return command
 
 
 def _description(examples: list[str], *texts: str) -> str:

@@ -53,6 +53,16 @@ def call(words: Sequence[object], **options: object) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.parametrize("command", ["handler predict --jsn x", "training compare --al x", "export fetch --rpo x"])
+def test_a_misspelt_option_shows_the_usage_of_its_command(command: str) -> None:
+    module, name, *_ = command.split()
+
+    done = call(command.split())
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: python -m {module} {name} ")
+
+
 OUT_OF_EACH = [
     "training prepare --data {data} --out {out}",
     "training fit --data {data} --out {out} --init scratch",

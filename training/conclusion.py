@@ -73,7 +73,8 @@ def conclusion(run: RunFolder, data: Path) -> str:
         f"results: {run.model}, {run.curves.name}, {run.history.name} and {run.log.name} in {run.path}",
         "next:",
         f"  python -m training evaluate --model {path} --data {source}",
-        f"  python -m export build --model {path} --data {source} --out {shlex.quote(f'bundles/{run.name}')}",
+        f"  python -m export build --model {path} --data {source} --out {shlex.quote(f'bundles/{run.name}')}"
+        + (" --force" if metrics.useless else ""),
     ]
     if len(config.labels) > 2:
         lines.insert(1, "  (AUC and similar metrics are means over the classes, each against the others)")

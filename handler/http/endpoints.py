@@ -228,11 +228,15 @@ _SIGNED = "x-amz-"
 """Beginning of the query parameters of a presigned address. AWS checks the signature, and can pass them on."""
 
 
+_SHOWN = 40
+"""Characters of an unknown name that an error repeats."""
+
+
 def _require_known(sent: Iterable[str], known: tuple[str, ...]) -> None:
-    if all(name in known or name.lower().startswith(_SIGNED) for name in sent):
-        return
-    allowed = f"only {', '.join(f'`{name}`' for name in known)}" if known else "none"
-    raise MalformedRequest(f"The request has an unknown query parameter. This path takes {allowed}.")
+    unknown = [name for name in sent if name not in known and not name.lower().startswith(_SIGNED)]
+    if unknown:
+        allowed = f"only {', '.join(f'`{name}`' for name in known)}" if known else "none"
+        raise MalformedRequest(f"The query parameter {unknown[0][:_SHOWN]!r} is unknown. This path takes {allowed}.")
 
 
 def _flag(request: Request, name: str) -> bool:

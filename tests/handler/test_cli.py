@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_scored_is_named_with_the_reason(
 
     first, second = capsys.readouterr().out.splitlines()
     assert "format is not supported" in first
-    assert "cannot be read" in second
+    assert "is a folder" in second
 
 
 @pytest.mark.parametrize(

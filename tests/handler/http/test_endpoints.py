@@ -117,6 +117,12 @@ def test_an_unknown_query_parameter_is_refused(client: TestClient, method: str, 
         assert "query" not in response.json()["detail"]
 
 
+def test_an_unknown_query_parameter_is_named_and_cut(client: TestClient) -> None:
+    detail = client.get(f"/healthz?{'x' * 99}=1").json()["detail"]
+
+    assert f"The query parameter '{'x' * 40}' is unknown." in detail
+
+
 def test_a_head_request_is_refused_like_its_get(client: TestClient) -> None:
     assert client.head("/healthz?x=1").status_code == 400
 
