@@ -37,9 +37,9 @@ def limits() -> str:
     mirrored, same = changes["changes"]["mirrored"], changes["changes"]["none"]
     known, other = answers["figures"], adults["figures"]
     return (
-        f"- `unlike_training` warns of {percent(other['unlike'])} of the {other['n']} X-rays of adults from "
-        f"[NIH ChestX-ray14](https://arxiv.org/abs/1705.02315)\n  that are not refused ({percent(other['refused'])} "
-        f"are), and of {percent(known['unlike'])} of the validation images.\n"
+        f"- Of {other['n']} X-rays of adults ([NIH ChestX-ray14](https://arxiv.org/abs/1705.02315)), "
+        f"{percent(other['refused'])} are refused, and {percent(other['unlike'])}\n  of the others get the warning "
+        f"`unlike_training`. {percent(known['unlike'])} of the validation images get it.\n"
         f"- {percent(mirrored['warned'])} of mirrored validation images get a warning or are refused, and "
         f"{percent(same['warned'])} of unchanged ones.\n  {percent(mirrored['changed'])} of the decisions change "
         f"when the image is mirrored, {percent(mirrored['unwarned'])} without a warning."
