@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib
 
+from export.benchmark.tables import interval
 from handler.files import write_atomically
 
 matplotlib.use("Agg")
@@ -54,19 +55,12 @@ def _found(load: Result, result: Result) -> str:
 
 def _row(found: Result) -> str:
     latency = found["latency"] or {}
-    cells = "".join(f"{_interval(latency.get(name)):>24}" for name in ("p50", "p90", "p99"))
+    cells = "".join(f"{interval(latency.get(name), 'ms', 1) or '-':>24}" for name in ("p50", "p90", "p99"))
     failed = sum(found["failures"].values())
     return (
         f"{found['rate']:9g}{found['reached']:9.1f}{found['queries']:7d}{cells}{failed:8d}"
         f"{found['lateness_ms']['p99']:13.2f}  {found['verdict']}"
     )
-
-
-def _interval(found: Result | None) -> str:
-    if not found:
-        return "-"
-    limits = "" if found["low"] is None else f" ({found['low']:.1f}-{found['high']:.1f})"
-    return f"{found['ms']:.1f}{limits}"
 
 
 def plot_open_load(result: Result, folder: Path) -> list[Path]:

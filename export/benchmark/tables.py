@@ -11,7 +11,7 @@ _COLUMNS: tuple[_Column, ...] = (
     ("p50 ms (95 %)", 24, lambda row: _estimate(row["latency"]["p50"])),
     ("p90 ms (95 %)", 24, lambda row: _estimate(row["latency"]["p90"])),
     ("p99 ms (95 %)", 24, lambda row: _estimate(row["latency"]["p99"])),
-    ("ratio (95 %)", 21, lambda row: _interval(row["ratio"], "value", 2)),
+    ("ratio (95 %)", 21, lambda row: interval(row["ratio"], "value", 2)),
     ("prep ms", 9, lambda row: row["preprocess"] and f"{row['preprocess']['p50']['ms']:.2f}"),
     ("end to end", 11, lambda row: row["end_to_end"] and f"{row['end_to_end']['p50']['ms']:.2f}"),
     ("n", 7, lambda row: str(row["latency"]["n"])),
@@ -72,11 +72,11 @@ def _cells(row: Result, columns: Sequence[_Column]) -> str:
 
 
 def _estimate(found: Result | None) -> str | None:
-    return _interval(found, "ms", 2)
+    return interval(found, "ms", 2)
 
 
-def _interval(found: Result | None, value: str, digits: int) -> str | None:
-    """A figure and its interval; None without figure."""
+def interval(found: Result | None, value: str, digits: int) -> str | None:
+    """A figure and its interval, such as `2.84 (2.61-3.86)`; None without figure."""
     if found is None:
         return None
     text = f"{found[value]:.{digits}f}"
@@ -112,9 +112,9 @@ def cold_start_table(result: Result) -> str:
             )
             p90 = found["total"]["p90"]
             lines.append(
-                f"{row['name']:{width}}{cache:>8}{_interval(found['total']['p50'], 'ms', 0):>19}"
-                f"{_interval(p90 and p90 | {'low': None}, 'ms', 0) or '-':>8}"
-                f"{_interval(found['ratio'], 'value', 1):>18}{found['cpu_ms']['p50']:8.0f}"
+                f"{row['name']:{width}}{cache:>8}{interval(found['total']['p50'], 'ms', 0):>19}"
+                f"{interval(p90 and p90 | {'low': None}, 'ms', 0) or '-':>8}"
+                f"{interval(found['ratio'], 'value', 1):>18}{found['cpu_ms']['p50']:8.0f}"
                 f"{found['children_cpu_ms']['p50']:16.1f}  {parts}"
             )
     return "\n".join([*lines, "", *_memory_lines(result["runners"], width), "", *result["notes"]])
@@ -145,7 +145,7 @@ def warm_path_table(result: Result) -> str:
     lines.append(f"{'':22}" + "".join(f"{f'p{q} ms (95 %)':>24}" for q in (50, 90, 99)))
     for part, row in result["parts"].items():
         lines.append(f"{part:22}" + "".join(f"{_estimate(row[f'p{q}']) or '-':>24}" for q in (50, 90, 99)))
-    decode, isolated = (_interval(result[name], "value", 2) for name in ("decode_ratio", "isolated_decode_ratio"))
+    decode, isolated = (interval(result[name], "value", 2) for name in ("decode_ratio", "isolated_decode_ratio"))
     lines += [
         "",
         f"Decoding a JPEG of {image['width']} x {image['height']} pixels takes {decode} of the time of Pillow's plain "

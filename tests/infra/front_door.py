@@ -6,12 +6,13 @@ that the service reads.
 
 import base64
 import contextlib
-import threading
 import uuid
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.infra.http_server import answering
 
 Request = tuple[str, str, dict[str, str], bytes]
 """Method, path with query, headers and body."""
@@ -100,10 +101,5 @@ def front_door(name: str, invoke: Callable[[dict[str, Any]], dict[str, Any]]) ->
 
         do_GET = do_POST = do_OPTIONS = _answer  # noqa: N815
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(Handler) as url:
+        yield url
