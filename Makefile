@@ -66,6 +66,8 @@ model: $(VENV)/everything  ## train and export the model of this repository: mak
 
 # The order keeps what is timed apart. ADULTS is a folder of X-rays that are unlike the training images.
 figures: docker $(VENV)/everything .venv-sam/ready  ## measure again on an idle machine, write the figures of the READMEs (an hour)
+	@test -n "$(ADULTS)" || $(PYTHON) -c 'import json; adults, model = (json.load(open(name)) for name in ("infra/figures/adults.json", "handler/model/model.json")); raise SystemExit(adults["model"]["sha256"] != model["sha256"])' || { \
+	echo "error: infra/figures/adults.json is of another model: name the folder of X-rays with ADULTS=DIR" >&2; exit 1; }
 	docker build --quiet --target lambda --tag xray:lambda .
 	docker build --quiet --target server --tag xray:server .
 	$(BIN)/python -m export benchmark --data "$(PREPARED)"

@@ -28,6 +28,8 @@ from infra.engine import LOCKED_DOWN, EngineError, machine, model_in
 LEAST = "NumPy, ONNX Runtime, Pillow, session, one image"
 """The minimum that can score an image. The other parts are compared with it."""
 
+ENTRY = "runtime client and entry"
+
 PARTS = {
     "interpreter": "pass",
     LEAST: """
@@ -42,7 +44,7 @@ pixels = session.get_inputs()[0]
 grey = Image.open("handler/page/phantom.png").convert("L").resize(pixels.shape[2:])
 session.run([session.get_outputs()[0].name], {pixels.name: np.asarray(grey)[np.newaxis, np.newaxis]})
 """,
-    "runtime client and entry": """
+    ENTRY: """
 import awslambdaric.__main__
 import handler.lambda_entry
 """,
@@ -105,7 +107,7 @@ def _once(image: str) -> dict[str, float]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Markdown: median CPU ms, and how many times the least of the same image that is."""
+    """A Markdown table: median CPU ms, and how many times the least of the same image that is."""
     images = result["images"]
     medians = [{part: statistics.median(ms) for part, ms in found["cpu_ms"].items()} for found in images.values()]
     rows = [[part, *(f"{parts[part]:.0f} ({parts[part] / parts[LEAST]:.2f})" for parts in medians)] for part in PARTS]
@@ -119,6 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures there")
     options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error("--rounds must be above 0")
     return run(lambda: _print(options), refused=(EngineError,), failed=2)
 
 

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable
 
 from infra import cold_start, cost, http_cost, readme_benchmark, sweep_report
+from infra.cold_start import ENTRY
 from infra.cost import PRICES
 from infra.http_cost import million
 from infra.markdown import table
@@ -11,7 +12,6 @@ from infra.readme_files import contract, figures, machine, percent
 from infra.sweep_report import Sweep
 
 LAMBDA_IMAGE = "xray:lambda"
-ENTRY = "runtime client and entry"
 
 
 def results() -> str:

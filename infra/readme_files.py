@@ -44,10 +44,10 @@ def figures(name: str) -> dict[str, Any]:
     found = dict(json.loads(path.read_text(encoding="utf-8")))
     shipped = contract()
     for model in models(found):
-        if model["version"] != shipped["version"]:
+        if model["version"] != shipped["version"] or model.get("sha256", shipped["sha256"]) != shipped["sha256"]:
             raise FigureError(
-                f"{path.relative_to(ROOT)} has figures of model {model['version']}, but {shipped['version']} is "
-                "shipped: measure again with make figures"
+                f"{path.relative_to(ROOT)} has figures of another model than {shipped['name']} {shipped['version']}, "
+                "which is shipped: measure again with make figures"
             )
     return found
 
@@ -58,9 +58,10 @@ def models(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         FigureError: the file names none.
     """
+    if "model" in found:
+        return [found["model"]]
     of_images = [image["model"] for image in found.get("images", {}).values()]
-    of_networks = [network for network in found.get("networks", []) if network["version"]]
-    named = [found["model"]] if "model" in found else of_images + of_networks
+    named = of_images + [network for network in found.get("networks", []) if network["version"]]
     if not named:
         raise FigureError("a file of figures does not say of which model they are: measure again with make figures")
     return named

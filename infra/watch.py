@@ -8,7 +8,6 @@ The first form takes the validation images of a prepared data set, the second a 
 MODEL_BUNDLE and CALIBRATION.
 """
 
-import io
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -17,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from handler.calibrate import labelled_files
 from handler.command_help import parser_of
@@ -27,6 +25,7 @@ from handler.errors import FolderError, NotAnXray
 from handler.files import read, write_json
 from handler.imaging.decode import decode
 from handler.loading import load
+from handler.preview import png
 from handler.scoring import Predictor, identity
 from handler.settings import Settings
 from handler.telemetry import score_of
@@ -77,20 +76,15 @@ def images_of(folder: Path, contract: Contract) -> Iterable[tuple[Callable[[], b
     """
     pixels = folder / "validation.npy"
     if not pixels.is_file():
-        files = [path for path in sorted(folder.glob("*")) if path.is_file() and not path.name.startswith(".")]
-        labelled = [(path, None) for path in files] or labelled_files(folder, contract)
-        return [(partial(read, path), label) for path, label in labelled]
+        entries = [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
+        if not entries or any(path.is_dir() for path in entries):
+            return [(partial(read, path), label) for path, label in labelled_files(folder, contract)]
+        return [(partial(read, path), None) for path in entries]
     about = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     if tuple(about["names"]) != contract.labels:
         raise FolderError(f"{folder} has the labels {about['names']}, the model has {list(contract.labels)}", folder)
     rows = zip(np.load(pixels, mmap_mode="r"), about["validation"], strict=True)
-    return ((partial(_png, image), int(row["label"])) for image, row in rows)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.asarray(pixels)).save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    return ((partial(png, np.asarray(image)), int(row["label"])) for image, row in rows)
 
 
 def _mean(values: list[bool] | list[float]) -> float:
@@ -110,13 +104,15 @@ def _print(folder: Path, out: Path | None) -> None:
     settings = Settings.from_environment()
     predictor = Predictor(load(settings), decode, settings.prevalence)
     found = expected(predictor, images_of(folder, predictor.contract))
+    if not found["n"]:
+        raise FolderError(f"{folder} has no image that can be read: name another folder", folder)
     width = max(map(len, found))
     sys.stdout.write("".join(f"{name:<{width}}  {value:.4g}\n" for name, value in found.items()))
     if out:
         about = {"date": datetime.now(UTC).date().isoformat(), "model": identity(predictor.contract)}
         write_json(out, {**about, "data": folder.resolve().name, "figures": found})
         sys.stdout.write(f"the figures are in {out}\n")
-    suggest("make deploy, with alarms in template.yaml that are set by these figures")
+    suggest("make deploy ARGS=--guided, and set the parameters of the alarms by these figures")
 
 
 if __name__ == "__main__":

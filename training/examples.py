@@ -51,8 +51,8 @@ def choose(prepared: Prepared, images: Path, bundle: Path, credit: str, folder: 
     that is no X-ray, are kept.
 
     An example is a validation image whose answer is clearly right and has no warning, as it is written: a greyscale
-    JPEG without metadata. Of several, the one most like the training images is chosen. Its map should not be empty,
-    where the map is about its label.
+    JPEG without metadata. Of several, the one most like the training images is chosen. If its map is about its label,
+    the map should mark a region.
 
     Args:
         images: the folder that was prepared.
@@ -93,16 +93,24 @@ def choose(prepared: Prepared, images: Path, bundle: Path, credit: str, folder: 
         expected = {"label": found["label"], "uncertain": found["uncertain"]}
         files.append(file)
         entries.append({"file": file, "title": title, "credit": credit, "expected": expected})
+    for path in folder.glob("example-*.jpg"):
+        if path.name not in files:
+            path.unlink()
     others = [entry for entry in index["examples"] if "label" not in entry["expected"]]
     write_json(folder / INDEX, index | {"model": predictor.contract.sha256, "examples": entries + others})
     return files
 
 
 def _best(predictor: Predictor, images: list[bytes]) -> tuple[bytes, Prediction]:
-    """The first image whose map marks a region, or the first one if that is none of the first few."""
+    """The first image, or the first of `MAPS` whose map is about its label and marks a region."""
     found = [(data, predictor.predict(data, explain=True)) for data in images[:MAPS]]
-    marked = [pair for pair in found if np.max(pair[1]["explanation"]["map"]) >= FULL]
+    marked = [pair for pair in found if _marks_its_label(pair[1])]
     return (marked or found)[0]
+
+
+def _marks_its_label(found: Prediction) -> bool:
+    explanation = found["explanation"]
+    return explanation["label"] == found["label"] and bool(np.max(explanation["map"]) >= FULL)
 
 
 def _write(data: bytes, path: Path) -> None:
@@ -147,8 +155,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(
         written,
         refused=(TrainingError,),
-        out=None,
-        interrupted="start it again",
         prog=parser.prog,
         arguments=arguments,
     )

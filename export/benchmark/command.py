@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,11 @@ def _benchmark(options: argparse.Namespace) -> int:
     _check(options)
     bundles = options.bundle or [EMBEDDED_BUNDLE]
     interrupted = False
+    draw: Callable[[dict[str, Any], Path], list[Path]] | None = None
     if options.warm_path:
         from export.benchmark.warm_path import warm_path
 
-        name, plots = "warm_path.json", []
+        name = "warm_path.json"
         result = warm_path(bundles[0], threads=options.threads, rounds=options.rounds or REQUESTS)
         text = tables.warm_path_table(result)
     elif options.server:
@@ -75,7 +77,7 @@ def _benchmark(options: argparse.Namespace) -> int:
 
         name = "server.json"
         result = open_load(bundles[0], threads=options.threads, rounds=options.rounds or TURNS)
-        text, plots = open_load_table(result), plot_open_load(result, options.out)
+        text, draw = open_load_table(result), plot_open_load
     elif options.cold_start:
         from export.benchmark.cold_start import cold_start
         from export.benchmark.plots import plot_cold_start
@@ -89,16 +91,16 @@ def _benchmark(options: argparse.Namespace) -> int:
             threads=options.threads,
             rounds=options.rounds or COLD_STARTS,
         )
-        text, plots = tables.cold_start_table(result), plot_cold_start(result, options.out)
+        text, draw = tables.cold_start_table(result), plot_cold_start
     else:
         from export.benchmark.plots import plot_latency
-        from export.benchmark.tables import latency_tables
 
         name, result = "benchmark.json", _latency(options, bundles)
         interrupted = result["rules"]["interrupted"]
-        text, plots = latency_tables(result), plot_latency(result, options.out)
+        text, draw = tables.latency_tables(result), plot_latency
     print(json.dumps(result) if options.json else text)  # first: it took minutes, and the disk may be full
     write_result(options.out / name, result)
+    plots = draw(result, options.out) if draw else []
     written = ", ".join([name, *(path.name for path in plots)])
     print(f"{written} {'are' if plots else 'is'} in {options.out}", file=sys.stderr if options.json else sys.stdout)
     return 130 if interrupted else 0
@@ -159,16 +161,25 @@ def _check(options: argparse.Namespace) -> None:
         raise BenchmarkError(f"--batch {options.batch}: give 1 to {MAX_BATCH}")
     for name, least in (("queries", 1), ("seconds", 0), ("rounds", 1)):
         value = getattr(options, name)
-        if value is not None and not value >= least:
+        if value is not None and not least <= value < math.inf:
             raise BenchmarkError(f"--{name} {value}: give {least} or more")
+    folders = [folder.resolve() for folder in options.bundle or []]
+    if len(set(folders)) < len(folders):
+        raise BenchmarkError("--bundle names one folder twice: give each bundle once")
     modes = {"--cold-start": options.cold_start, "--warm-path": options.warm_path, "--server": options.server}
     if mode := next((mode for mode, given in modes.items() if given), None):
         for name in _LATENCY:
             if getattr(options, name):
                 raise BenchmarkError(f"--{name.replace('_', '-')} is not for {mode}: leave it out")
+        if options.network and not options.cold_start:
+            raise BenchmarkError(f"--network is not for {mode}: leave it out")
+        if len(folders) > 1:
+            raise BenchmarkError(f"{mode} measures one bundle: give --bundle once")
     elif options.rounds is not None:
         raise BenchmarkError(f"--rounds is for {', '.join(modes)}: give --queries")
     if options.onnx:
+        if options.size is not None and options.size < 1:
+            raise BenchmarkError(f"--size {options.size}: give 1 or more")
         if not options.onnx.is_file():
             raise BenchmarkError(f"--onnx {options.onnx} does not exist: give an ONNX file")
         for name in ("bundle", "data", "calibration"):

@@ -188,7 +188,9 @@ def compare_onnx(file: Path, batch: int, size: int | None) -> Comparison:
     """
     inputs = read_inputs(file, batch, size)
     try:
-        arithmetic = macs(onnx.load(file), inputs={one.name: one.shape for one in inputs}) or None
+        arithmetic = (
+            macs(onnx.load(file, load_external_data=False), inputs={one.name: one.shape for one in inputs}) or None
+        )
     except (ValueError, onnx.shape_inference.InferenceError):
         arithmetic = None
     shared = Runner(

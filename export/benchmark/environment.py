@@ -11,6 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder in which `python -m export...` finds its packages."""
 
 
+_DROPPED = ("PYTHONDONTWRITEBYTECODE", "MODEL_REPO", "MODEL_REVISION")
+
+
 def environment(threads: int) -> dict[str, str]:
     """This process's environment for a child process that computes on the CPU with `threads` threads and sends no
     telemetry.
@@ -22,8 +25,8 @@ def environment(threads: int) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "ORT_DISABLE_TELEMETRY": "1",
     }
-    # Serving images are byte-compiled, so the time that compiling takes must not count.
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    # The time that compiling takes must not count, and MODEL_REPO would replace the bundle that is measured.
+    inherited = {name: value for name, value in os.environ.items() if name not in _DROPPED}
     return inherited | changed
 
 

@@ -37,18 +37,18 @@ def keras_network(graph: onnx.ModelProto, output: str, size: int) -> keras.Model
         match node.op_type, values:
             case (("Cast" | "Squeeze"), _):
                 pass  # Keras takes float32, and its pooling leaves no empty dimensions
-            case "Conv", [kernel, bias] if attributes["pads"] == [(kernel.shape[-1] - 1) // 2] * 4:
+            case "Conv", [kernel, bias] if attributes.get("pads", [0] * 4) == [(kernel.shape[-1] - 1) // 2] * 4:
                 same = layers.Conv2D(len(kernel), kernel.shape[2:], attributes.get("strides", 1), padding="same")
                 made.append((same, [kernel.transpose(2, 3, 1, 0), bias]))
             case "MaxPool", []:
-                made.append((layers.MaxPooling2D(attributes["kernel_shape"], attributes["strides"]), []))
+                made.append((layers.MaxPooling2D(attributes["kernel_shape"], attributes.get("strides", 1)), []))
             case "GlobalAveragePool", []:
                 made.append((layers.GlobalAveragePooling2D(), []))
             case "MatMul", [kernel]:
                 made.append((layers.Dense(kernel.shape[1]), [kernel, np.zeros(kernel.shape[1], np.float32)]))
-            case "Mul", [factor] if isinstance(made[-1][0], layers.Dense):
+            case "Mul", [factor] if made and isinstance(made[-1][0], layers.Dense):
                 made[-1][1][0] = made[-1][1][0] * factor
-            case "Add", [bias] if isinstance(made[-1][0], layers.Dense):
+            case "Add", [bias] if made and isinstance(made[-1][0], layers.Dense):
                 made[-1][1][1] = made[-1][1][1] + bias
             case "Relu", []:
                 made.append((layers.ReLU(), []))
@@ -57,8 +57,11 @@ def keras_network(graph: onnx.ModelProto, output: str, size: int) -> keras.Model
             case _:
                 raise ConversionError(f"{node.op_type} {node.name} has no counterpart in Keras here: give --network")
     network = keras.Sequential([keras.Input((size, size, 1)), *(layer for layer, _ in made)])
-    for layer, weights in made:
-        layer.set_weights(weights)
+    try:
+        for layer, weights in made:
+            layer.set_weights(weights)
+    except ValueError as exc:
+        raise ConversionError(f"the weights do not fit a Keras layer ({exc}): give --network") from exc
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, size, size), dtype=np.uint8)
     expected = network.predict(pixels[..., np.newaxis].astype(np.float32), verbose=0)
     assert_parity(expected, run(graph, pixels, [output])[0])

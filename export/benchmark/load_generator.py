@@ -115,11 +115,13 @@ async def _send_in_turn(port: int, request: bytes, count: int) -> list[Query]:
     loop = asyncio.get_running_loop()
     connections = _Connections(port)
     queries = []
-    for _ in range(count):
-        start = loop.time()
-        failure = await connections.ask(request)
-        queries.append(Query(0.0, (loop.time() - start) * 1e3, failure))
-    connections.close()
+    try:
+        for _ in range(count):
+            start = loop.time()
+            failure = await connections.ask(request)
+            queries.append(Query(0.0, (loop.time() - start) * 1e3, failure))
+    finally:
+        connections.close()
     return queries
 
 

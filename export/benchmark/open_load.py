@@ -50,7 +50,7 @@ class LoadRules:
     limit_ms: float = 100.0
     """Of p99 of the latency."""
     late_ms: float = 10.0
-    """Of p99 of the generator's lateness. The rate does not count above it."""
+    """Of p99 of the generator's lateness. Above it, the rate counts as one that does not hold."""
     turn_s: float = 1.0
     """A turn lasts at least this long."""
     turn_queries: int = 52
@@ -153,7 +153,8 @@ def _first_rate(port: int, request: bytes) -> float:
     answered = [query.latency_ms for query in queries if not query.failure]
     if not answered:
         raise RunnerError(
-            f"the server answers no query ({queries[0].failure}): see the log of `python -m handler serve`"
+            f"the server answers no query ({queries[0].failure}): start python -m handler serve with the same settings "
+            "and see what it prints"
         )
     return float(f"{500 / np.median(answered):.2g}")
 

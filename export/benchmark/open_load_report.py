@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-from export.benchmark.tables import interval
-from handler.files import write_atomically
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+
+from export.benchmark.open_load import HOLDS
+from export.benchmark.plots import plt, save
+from export.benchmark.tables import interval
 
 Result = Mapping[str, Any]
 
@@ -83,10 +80,7 @@ def plot_open_load(result: Result, folder: Path) -> list[Path]:
     )
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    path = folder / "server.png"
-    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120))
-    plt.close(figure)
-    return [path]
+    return [save(figure, folder / "server.png")]
 
 
 def _draw(axes: Axes, load: Result, name: str, line: str, color: str) -> None:
@@ -97,6 +91,6 @@ def _draw(axes: Axes, load: Result, name: str, line: str, color: str) -> None:
     values = [point["ms"] for _, point in points]
     axes.plot(rates, values, line, color=color, label=f"{load['name']}, {name}")
     for found, point in points:
-        axes.plot(found["rate"], point["ms"], "o" if found["verdict"] == "holds" else "x", color=color, markersize=5)
+        axes.plot(found["rate"], point["ms"], "o" if found["verdict"] == HOLDS else "x", color=color, markersize=5)
         if point["low"] is not None:
             axes.vlines(found["rate"], point["low"], point["high"], color=color)

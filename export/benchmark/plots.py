@@ -56,7 +56,7 @@ def _medians(result: Result, rows: Sequence[Result], path: Path) -> Path:
     axes.set_title(_title(result, rows), fontsize=9)
     if rows:
         figure.legend(loc="outside lower center", fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _latency_auc(result: Result, rows: Sequence[Result], path: Path) -> Path:
@@ -72,7 +72,7 @@ def _latency_auc(result: Result, rows: Sequence[Result], path: Path) -> Path:
     axes.set(xlabel=f"median latency of {_query(result)} (ms, logarithmic; error bars: 95 %)", ylabel="AUC")
     axes.set_title(_title(result, rows) + f", AUC of {result['data']['images']} images", fontsize=9)
     figure.legend(loc="outside right upper", fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _errors(estimates: Sequence[Result]) -> list[list[float]]:
@@ -128,10 +128,11 @@ def plot_cold_start(result: Result, folder: Path) -> list[Path]:
     axes.set(xlabel="from process start to the first answer (ms, medians of the parts)")
     if bars:
         figure.legend(loc="outside lower center", ncols=len(parts) + 1, fontsize=8)
-    return [_save(figure, folder / "cold_start.png")]
+    return [save(figure, folder / "cold_start.png")]
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a plot, atomically, and close it."""
     write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=120))
     plt.close(figure)
     return path

@@ -92,6 +92,8 @@ def warm_path(bundle: Path, *, threads: int = 1, rounds: int = 1024) -> dict[str
 def _service(bundle: Path) -> tuple[Callable[[Any, Any], dict[str, Any]], Callable[[bytes, int], Pixels]]:
     """The entry as Lambda imports it, and the decoder that it uses."""
     os.environ["MODEL_BUNDLE"] = str(bundle.resolve())
+    for name in ("MODEL_REPO", "MODEL_REVISION"):  # which would replace the bundle
+        os.environ.pop(name, None)
     from handler import lambda_entry, startup
 
     return lambda_entry.lambda_handler, startup.decoder.decode

@@ -24,6 +24,8 @@ def require_free(host: str, port: int) -> None:
             raise missing[0]
     except OSError as exc:
         raise AddressUnavailable(_said(exc, host, port)) from exc
+    except UnicodeError as exc:
+        raise AddressUnavailable(f"{host!r} is not a host: name an address, such as --host 127.0.0.1") from exc
 
 
 def _bind(family: int, address: Any) -> OSError | None:

@@ -217,8 +217,8 @@ def _score_in_time(
         else:
             outcomes.append(
                 InputTooLarge(
-                    f"the {budget_s} s for one request ended before this image was begun: send fewer or smaller "
-                    "images per request"
+                    f"The {budget_s} s for one request ended before this image was scored. Send fewer or smaller "
+                    "images per request."
                 )
             )
     return outcomes

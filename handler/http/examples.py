@@ -65,7 +65,7 @@ ANSWERS = {
             {
                 "index": 1,
                 "filename": "second.jpg",
-                "error": problem_of(EmptyInput("the file is empty: send the bytes of an image"), _REQUEST_ID),
+                "error": problem_of(EmptyInput("The file has 0 bytes. Send the bytes of an image."), _REQUEST_ID),
             },
         ),
     },

@@ -35,7 +35,7 @@ const titled = (title, ...parts) => [element("h3", title), ...parts];
 
 function ruleOf({ positive_label: positive, threshold, set_coverage: coverage }) {
   const answer = positive ? `From a probability of ${round(threshold)} the answer is ${positive}.` : "The answer is the most probable class.";
-  return `${answer} A class cannot be excluded from the probability in the table on: this kept the right class for ${round(coverage)} of the validation images of each class. An image is uncertain if more than the answer cannot be excluded, or nothing.`;
+  return `${answer} A class cannot be excluded if its probability reaches the value in the table. With these values, the true class remained for ${round(coverage)} of the validation images of each class. An answer is uncertain unless it is the only class that cannot be excluded.`;
 }
 
 function labelsTable({ labels, set_thresholds: least, prevalence }) {

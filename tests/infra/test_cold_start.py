@@ -32,4 +32,4 @@ def test_both_images_are_measured_in_turns(
 def test_a_missing_image_is_one_line(image: Callable[[str], str], capsys: pytest.CaptureFixture[str]) -> None:
     image("lambda")  # skips without an engine
     assert main(["xray-test:none"]) == 2
-    assert "No such image" in capsys.readouterr().err
+    assert "there is no image xray-test:none: build it first" in capsys.readouterr().err
