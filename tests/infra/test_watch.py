@@ -58,6 +58,16 @@ def test_images_without_labels_have_the_same_figures_but_none_by_label(
     assert set(labelled) - set(unlabelled) == {"score NORMAL", "score PNEUMONIA"}
 
 
+def test_a_file_beside_the_folders_is_no_image_without_a_label(
+    prepared: Path, tmp_path: Path, classifier: Classifier
+) -> None:
+    folder = files_in(tmp_path / "files")
+    (folder / "labels.csv").write_text("path,label")
+    predictor = Predictor(classifier, decode)
+    found, alike = (expected(predictor, images_of(each, predictor.contract)) for each in (folder, prepared))
+    assert found == pytest.approx(alike, nan_ok=True)
+
+
 def test_what_is_refused_is_no_part_of_the_other_shares(tmp_path: Path, classifier: Classifier) -> None:
     folder = files_in(tmp_path / "files")
     predictor = Predictor(classifier, decode)
@@ -116,3 +126,9 @@ def test_the_figures_are_written_with_the_model_that_they_are_of(prepared: Path,
 def test_a_folder_without_images_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 1
     assert "has no folder NORMAL/" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_readable_image_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    assert main([str(tmp_path)]) == 1
+    assert "has no image that can be read" in capsys.readouterr().err

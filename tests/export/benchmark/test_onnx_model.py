@@ -102,6 +102,10 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, capsys: pytest.Captu
         ("--rounds 3", "give --queries"),
         ("--cold-start --batch 2", "leave it out"),
         ("--warm-path --queries 2", "leave it out"),
+        ("--seconds inf", "give 0 or more"),
+        ("--server --network runs/mine", "--network is not for --server"),
+        (f"--warm-path --bundle {EMBEDDED_BUNDLE.parent}", "give --bundle once"),
+        (f"--bundle {EMBEDDED_BUNDLE}", "give each bundle once"),
     ],
 )
 def test_options_that_cannot_work_are_refused_before_long_work(
