@@ -75,7 +75,7 @@ figures: docker $(VENV)/everything .venv-sam/ready  ## measure again on an idle 
 	$(BIN)/python -m export benchmark --cold-start
 	$(BIN)/python -m export benchmark --warm-path
 	cp $(addprefix runs/benchmark/,$(addsuffix .json,benchmark server cold_start warm_path)) export/benchmark/figures
-	cp runs/benchmark/*.png export/benchmark/figures
+	cp $(addprefix runs/benchmark/,$(addsuffix .png,p50 server cold_start)) export/benchmark/figures
 	$(BIN)/python -m infra.sweep
 	cp runs/sweep/sweep.json runs/sweep/sweep.png infra/figures
 	$(BIN)/python -m infra.cold_start xray:lambda xray:server --out infra/figures/cold_start.json

@@ -10,13 +10,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from handler.errors import BundleMissing, BundleTampered, ContractError
 from handler.strict import parsed
+
+if TYPE_CHECKING:
+    # The settings import this module before the decoder starts, which is fastest while NumPy has no threads.
+    import numpy as np
+    import numpy.typing as npt
 
 CONTRACT_VERSION = 4
 """Increased when new code could misread an old bundle, or old code a new one."""
@@ -152,16 +154,16 @@ class Contract:
         """The label whose probability is compared with the threshold; None with more than two labels."""
         return self.labels[1] if self.threshold is not None else None
 
-    def label(self, probabilities: npt.NDArray[np.floating]) -> str:
+    def label(self, probabilities: "npt.NDArray[np.floating]") -> str:
         """Return the label for the probabilities `[K]` of one image."""
-        return self.labels[int(decide(probabilities[np.newaxis], self.threshold)[0])]
+        return self.labels[int(decide(probabilities[None], self.threshold)[0])]
 
-    def explained_label(self, probabilities: npt.NDArray[np.floating]) -> str:
+    def explained_label(self, probabilities: "npt.NDArray[np.floating]") -> str:
         """Return the label that an explanation refers to, for the probabilities `[K]` of one image: the positive one
         of two labels, or the most probable one of more."""
         return self.positive or self.label(probabilities)
 
-    def prediction_set(self, probabilities: npt.NDArray[np.floating]) -> list[str]:
+    def prediction_set(self, probabilities: "npt.NDArray[np.floating]") -> list[str]:
         """Return the labels that cannot be excluded, for the probabilities `[K]` of one image. The image is uncertain
         unless the set contains only `label`. With more than two labels, the only element can be a different label."""
         found = zip(self.labels, probabilities, self.set_thresholds, strict=True)
@@ -190,15 +192,15 @@ class Contract:
         return parsed(Contract, values, _require)
 
 
-def decide(probabilities: npt.NDArray[np.floating], threshold: float | None) -> npt.NDArray[np.int64]:
+def decide(probabilities: "npt.NDArray[np.floating]", threshold: float | None) -> "npt.NDArray[np.int64]":
     """Return the index `[N]` of the label for probabilities `[N, K]`.
 
     Args:
         threshold: minimum probability of the second of two labels; None: the label is the most probable one.
     """
     if threshold is None:
-        return np.asarray(np.argmax(probabilities, axis=1), dtype=np.int64)
-    return np.asarray(probabilities[:, 1] >= threshold, dtype=np.int64)
+        return probabilities.argmax(axis=1).astype("int64")
+    return (probabilities[:, 1] >= threshold).astype("int64")
 
 
 _REMEDY = "restore it from the release, or rebuild the bundle with `python -m export build`"

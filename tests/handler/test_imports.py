@@ -30,6 +30,11 @@ def test_the_lambda_entry_imports_nothing_that_it_does_not_need() -> None:
     assert not modules_after("import handler.lambda_entry").intersection(FORBIDDEN)
 
 
+def test_the_decoder_starts_before_numpy_has_threads() -> None:
+    # With more than one thread, the decoder would be a new interpreter, which costs a quarter of a second of CPU time.
+    assert "numpy" not in modules_after("import handler.loading, handler.settings")
+
+
 def test_neither_does_answering_an_image() -> None:
     code = (
         "import json, handler.lambda_entry as entry\n"
