@@ -198,9 +198,9 @@ def decide(probabilities: "npt.NDArray[np.floating]", threshold: float | None) -
     Args:
         threshold: minimum probability of the second of two labels; None: the label is the most probable one.
     """
-    if threshold is None:
-        return probabilities.argmax(axis=1).astype("int64")
-    return (probabilities[:, 1] >= threshold).astype("int64")
+    decided: Any = probabilities.argmax(axis=1) if threshold is None else probabilities[:, 1] >= threshold
+    indices: npt.NDArray[np.int64] = decided.astype("int64")
+    return indices
 
 
 _REMEDY = "restore it from the release, or rebuild the bundle with `python -m export build`"

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from export.benchmark.open_load import HOLDS
-from export.benchmark.plots import plt, save
+from export.benchmark.plots import save
 from export.benchmark.tables import interval
 
 Result = Mapping[str, Any]
