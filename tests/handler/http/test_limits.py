@@ -65,7 +65,7 @@ def test_images_that_are_not_begun_in_time_are_told_so(make_client) -> None:
     first, *late = answer.json()["predictions"]
     assert first["label"]
     assert [image["error"]["status"] for image in late] == [413, 413]
-    assert "send fewer or smaller images" in late[0]["error"]["detail"]
+    assert "Send fewer or smaller images" in late[0]["error"]["detail"]
 
 
 def test_a_crowd_is_told_to_come_back(make_client, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
