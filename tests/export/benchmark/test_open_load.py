@@ -229,7 +229,10 @@ def test_a_server_that_refuses_everything_is_an_error() -> None:
     async def refuse() -> int:
         return 422
 
-    with answering(refuse) as port, pytest.raises(RunnerError, match=r"no query \(status 422\): start python -m handler serve"):
+    with (
+        answering(refuse) as port,
+        pytest.raises(RunnerError, match=r"no query \(status 422\): start python -m handler serve"),
+    ):
         find_limit(port, REQUEST, 1, PATIENT)
 
 
