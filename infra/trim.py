@@ -39,6 +39,7 @@ UNUSED = {
     "pydicom/sr/_*_dict.py": "dictionaries of structured reports",
     "google": "protobuf, with which onnxruntime's tools read graphs; the runtime has its own copy",
     "bin": "command lines of the packages",
+    "*.dist-info/sboms": "lists of components",
 }
 """The reason for the deletion, by pattern of paths."""
 

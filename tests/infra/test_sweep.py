@@ -165,7 +165,8 @@ def test_a_run_on_containers_measures_and_recommends(
     assert printed.startswith(text)
     assert table(Sweep.from_json(kept)) + "\n" == text
     assert f"MemorySize {kept['recommended_mb']}" in printed
-    assert printed.splitlines()[-1] == f"results in {out}/sweep.json, sweep.md and sweep.png"
+    assert printed.splitlines()[-2] == f"results in {out}/sweep.json, sweep.md and sweep.png"
+    assert printed.splitlines()[-1].startswith("next: make deploy")
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in out.iterdir()) == ["sweep.json", "sweep.md", "sweep.png"]
 

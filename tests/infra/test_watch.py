@@ -51,9 +51,10 @@ def test_images_without_labels_have_the_same_figures_but_none_by_label(
 ) -> None:
     predictor = Predictor(classifier, decode)
     labelled = expected(predictor, images_of(prepared, predictor.contract))
+    (tmp_path / "unlabelled").mkdir()
     for path in list(files_in(tmp_path / "files").rglob("*.png")):
-        path.rename(tmp_path / "files" / f"{path.parent.name}{path.name}")
-    unlabelled = expected(predictor, images_of(tmp_path / "files", predictor.contract))
+        path.rename(tmp_path / "unlabelled" / f"{path.parent.name}{path.name}")
+    unlabelled = expected(predictor, images_of(tmp_path / "unlabelled", predictor.contract))
     assert unlabelled == pytest.approx({name: labelled[name] for name in unlabelled}, nan_ok=True)
     assert set(labelled) - set(unlabelled) == {"score NORMAL", "score PNEUMONIA"}
 
