@@ -133,7 +133,7 @@ def table(
         ["concurrent batches", *(f"{run.concurrency:,}" for run in runs)],
         ["hours", *(f"{run.hours:.2f}" for run in runs)],
         *([f"{name}, $", *(f"{run.dollars[name]:,.2f}" for run in runs)] for name in runs[0].dollars),
-        ["**in all, $**", *(f"**{run.total:,.2f}**" for run in runs)],
+        ["**total, $**", *(f"**{run.total:,.2f}**" for run in runs)],
         ["per million, $", *(f"{run.total / run.images * 1e6:,.2f}" for run in runs)],
     ]
     return markdown.table(["", *(f"{run.images / 1e6:g} million" for run in runs)], rows)
