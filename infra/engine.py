@@ -129,6 +129,6 @@ def _remedied(said: str) -> str:
     line = said.rpartition("\n")[2]
     if re.search(r"connect to the docker", said, re.IGNORECASE):
         return f"no Docker engine answers: start Docker, or set DOCKER_HOST to an engine that runs ({line})"
-    if image := re.search(r"no such (?:image|object): (\S+)", said, re.IGNORECASE):
+    if image := re.search(r"no such (?:image|object): (\S+?):?(?:\s|$)", said, re.IGNORECASE):
         return f"there is no image {image[1]}: build it first, as --help shows"
     return ""
