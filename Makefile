@@ -63,11 +63,12 @@ model: $(VENV)/everything  ## train and export the model of this repository: mak
 	$(BIN)/python -m training evaluate --model "$(BUNDLE)" --data "$(DATA)" --validation runs/pruned --out runs/held-out
 	$(BIN)/python -m export card "$(BUNDLE)" --evaluation runs/held-out/metrics.json
 	$(BIN)/python -m infra.golden
+	$(BIN)/python -m training.examples --model "$(BUNDLE)" --data data/prepared --images "$(DATA)" --credit xrays
 
-# The order keeps what is timed apart. ADULTS is a folder of X-rays that are unlike the training images.
+# One after the other, because they are timed. ADULTS is a folder of X-rays that are unlike the training images.
 figures: docker $(VENV)/everything .venv-sam/ready  ## measure again on an idle machine, write the figures of the READMEs (an hour)
-	@test -n "$(ADULTS)" || $(PYTHON) -c 'import json; adults, model = (json.load(open(name)) for name in ("infra/figures/adults.json", "handler/model/model.json")); raise SystemExit(adults["model"]["sha256"] != model["sha256"])' || { \
-	echo "error: infra/figures/adults.json is of another model: name the folder of X-rays with ADULTS=DIR" >&2; exit 1; }
+	@test -d "$(ADULTS)" -a -d "$(PREPARED)" || { \
+	echo "error: name both folders: make figures PREPARED=data/prepared ADULTS=DIR" >&2; exit 1; }
 	docker build --quiet --target lambda --tag xray:lambda .
 	docker build --quiet --target server --tag xray:server .
 	$(BIN)/python -m export benchmark --data "$(PREPARED)"
@@ -80,7 +81,7 @@ figures: docker $(VENV)/everything .venv-sam/ready  ## measure again on an idle 
 	cp runs/sweep/sweep.json runs/sweep/sweep.png infra/figures
 	$(BIN)/python -m infra.cold_start xray:lambda xray:server --out infra/figures/cold_start.json
 	$(BIN)/python -m infra.watch "$(PREPARED)" --out infra/figures/validation_answers.json
-	$(if $(ADULTS),$(BIN)/python -m infra.watch "$(ADULTS)" --out infra/figures/adults.json)
+	$(BIN)/python -m infra.watch "$(ADULTS)" --out infra/figures/adults.json
 	$(BIN)/python -m training explanations --model handler/model --data "$(PREPARED)" --out training/figures
 	$(BIN)/python -m training robustness --model handler/model --data "$(PREPARED)" --out training/figures
 	$(BIN)/python -m infra.readme

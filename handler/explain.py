@@ -13,9 +13,7 @@ from handler.occlusion import log_odds, occlusion_map
 from handler.preview import png
 
 FLOOR, FULL = 0.3, 1.0
-"""In nats: the overlay is transparent below the first value, and has its strongest colour above the second one. On
-validation images of the network in this repository, 62 % of the positive ones and 18 % of the others have a region
-above the floor, and 10 % of the positive ones reach the full colour (`python -m training explanations`)."""
+"""In nats: the overlay is transparent below the first value, and has its strongest colour above the second one."""
 
 _STOPS = np.linspace(0.0, 1.0, 5)
 _COLOURS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)

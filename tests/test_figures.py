@@ -54,3 +54,13 @@ def test_figures_of_another_model_are_refused(tmp_path: Path, monkeypatch: pytes
 def test_an_unknown_block_is_refused() -> None:
     with pytest.raises(FigureError, match="there is no block nonsense"):
         written("<!-- figures: nonsense -->\n<!-- end -->")
+
+
+@pytest.mark.parametrize("name", ["README.md", "handler/README.md"])
+def test_the_numbers_of_the_answer_are_those_of_the_contract(name: str) -> None:
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    shipped = contract()
+    assert set(re.findall(r"(?:An image above|The threshold is) (\d\.\d+)", text)) == {
+        f"{shipped['ood_threshold']:.2f}"
+    }
+    assert set(re.findall(r"true class of (?:at least )?(\d+) % of", text)) == {f"{100 * shipped['set_coverage']:.0f}"}

@@ -296,6 +296,4 @@ def _phantom(options: argparse.Namespace) -> None:
     from training.phantom import save
 
     save(options.out)
-    print(
-        f"a synthetic chest X-ray is in {options.out}; next: python -m handler predict {shlex.quote(str(options.out))}"
-    )
+    print(f"next: python -m handler predict {shlex.quote(str(options.out))}, on this synthetic chest X-ray")

@@ -116,7 +116,8 @@ def compare_bundle(
     try:
         floats = float_graph(graph)
     except ConversionError as exc:
-        return Comparison(network, tuple(runners), {ORT_FLOAT: RunnerError(str(exc))})
+        names = (ORT_FLOAT, "OpenVINO float32", *(name for name, _, _ in _REBUILT))
+        return Comparison(network, tuple(runners), dict.fromkeys(names, RunnerError(str(exc))))
     path = cache / f"bundle-{digest}" / FLOAT_ONNX
     write_atomically(path, lambda temporary: onnx.save(floats, temporary))
     runners += [

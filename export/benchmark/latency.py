@@ -4,8 +4,8 @@
     python -m export benchmark --network runs/vgg19 --data chest_xray
     python -m export benchmark --onnx model.onnx
 
-Every runner is a process of its own (`export.benchmark.runner_process`) on the same cores with the same number of
-threads.
+Every runner runs in a separate process (`export.benchmark.runner_process`), on the same cores and with the same number
+of threads.
 """
 
 from collections.abc import Mapping, Sequence

@@ -128,7 +128,7 @@ def find_limit(port: int, request: bytes, rounds: int, rules: LoadRules, name: s
             rate = search.rate
             count = rounds * max(math.ceil(rate * rules.turn_s), rules.turn_queries)
             bar.set_postfix_str(f"{rate:g} queries/s")
-            # Each rate has arrivals of its own.
+            # The arrivals of each rate are drawn separately.
             arrivals_s = poisson_arrivals(rate, count, seed=len(rates))
             for attempt in itertools.count(1):
                 # An estimate: later rates take as long as this one.

@@ -1,4 +1,4 @@
-"""The runners of a benchmark, each in a process of its own."""
+"""The runners of a benchmark, each in a separate process."""
 
 import dataclasses
 import json

@@ -1,4 +1,5 @@
-"""One runner of the benchmark in a process of its own: libraries do not meet, and each one's memory can be measured.
+"""One runner of the benchmark in a separate process, so that libraries do not affect each other, and the memory of each
+can be measured.
 
     echo '{"do": "time", "batch": 1, "warm_up": 1, "queries": 5, "seconds": 0}' | \\
         python -m export.benchmark.runner_process bundle handler/model

@@ -1,4 +1,4 @@
-"""Can a server listen here? Asked before the model is loaded, so that the answer comes at once and names the remedy."""
+"""Check whether a server can listen at an address, before the model is loaded, so that an error comes at once."""
 
 import errno
 import socket

@@ -44,6 +44,27 @@ def _answer(*predictions: dict[str, Any]) -> dict[str, Any]:
     return {"model": model, "request_id": _REQUEST_ID, "predictions": list(predictions)}
 
 
+_DETAILS = {
+    "empty-input": "The file has 0 bytes. Send the bytes of an image.",
+    "malformed-request": "The query parameter `explain` must be true or false.",
+    "bucket-not-allowed": "This deployment does not read that bucket. Its operator can add a bucket to S3_BUCKETS.",
+    "input-not-found": "The object does not exist, or this service has no access to it. Check the address.",
+    "uploads-disabled": "This deployment has no upload bucket. Its operator can set UPLOAD_BUCKET.",
+    "slow-request": "The body did not arrive within 30 s, or at less than 1,000 bytes per second. Send it again.",
+    "input-archived": "Restore the object from the archive first, or send a copy.",
+    "input-too-large": "The form has more than 32 files. Send several requests.",
+    "too-costly": "Decoding the image takes more than 4 s of CPU time. Send a smaller copy.",
+    "unsupported-media": "`content_type` must be one of image/jpeg, image/png, application/dicom.",
+    "unsupported-format": "The DICOM file does not contain an image. Send an image object, such as CR or DX.",
+    "unreadable-image": "The image is damaged. Export it again.",
+    "several-frames": "The file has 12 images. Send one at a time.",
+    "not-an-xray": "Its distance from the training X-rays is 3.4, the limit is 1.8; send a frontal chest X-ray, or use "
+    "force=true to score it anyway.",
+    "overloaded": "64 requests are already in progress. Try again in a moment.",
+    "storage-error": "S3 cannot be reached. Try again later.",
+}
+"""By the last part of a problem's type."""
+
 REQUESTS = {
     "base64": {
         "summary": "One grey pixel. Add `force=true`: it is not an X-ray.",
@@ -65,7 +86,7 @@ ANSWERS = {
             {
                 "index": 1,
                 "filename": "second.jpg",
-                "error": problem_of(EmptyInput("The file has 0 bytes. Send the bytes of an image."), _REQUEST_ID),
+                "error": problem_of(EmptyInput(_DETAILS["empty-input"]), _REQUEST_ID),
             },
         ),
     },
@@ -86,27 +107,6 @@ UPLOAD = {
     "max_bytes": 33554432,
     "expires_in_s": 300,
 }
-
-_DETAILS = {
-    "empty-input": "The file has 0 bytes. Send the bytes of an image.",
-    "malformed-request": "The query parameter `explain` must be true or false.",
-    "bucket-not-allowed": "This deployment does not read that bucket. Its operator can add a bucket to S3_BUCKETS.",
-    "input-not-found": "The object does not exist, or this service has no access to it. Check the address.",
-    "uploads-disabled": "This deployment has no upload bucket. Its operator can set UPLOAD_BUCKET.",
-    "slow-request": "The body did not arrive within 30 s, or at less than 1,000 bytes per second. Send it again.",
-    "input-archived": "Restore the object from the archive first, or send a copy.",
-    "input-too-large": "The form has more than 32 files. Send several requests.",
-    "too-costly": "Decoding the image takes more than 4 s of CPU time. Send a smaller copy.",
-    "unsupported-media": "`content_type` must be one of image/jpeg, image/png, application/dicom.",
-    "unsupported-format": "The DICOM file does not contain an image. Send an image object, such as CR or DX.",
-    "unreadable-image": "The image is damaged. Export it again.",
-    "several-frames": "The file has 12 images. Send one at a time.",
-    "not-an-xray": "Its distance from the training X-rays is 3.4, the limit is 1.8; send a frontal chest X-ray, or use "
-    "force=true to score it anyway.",
-    "overloaded": "64 requests are already in progress. Try again in a moment.",
-    "storage-error": "S3 cannot be reached. Try again later.",
-}
-"""By the last part of a problem's type."""
 
 
 def problem_example(kind: Kind) -> dict[str, Any]:

@@ -11,7 +11,7 @@ const BY_STATUS = {
 BY_STATUS[403] = BY_STATUS[401];
 BY_STATUS[502] = BY_STATUS[504] = BY_STATUS[503];
 
-/** Any failed answer as problem details; gateways in front of the service speak HTML or JSON of their own. */
+/** Any failed answer as problem details; gateways in front of the service answer with other JSON, or with HTML. */
 function asProblem(status, body, headers) {
   const [name, detail] = BY_STATUS[status] ?? [`The service answered with status ${status}`, "Its answer gives no reason."];
   const known = body && typeof body.title === "string";

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -120,9 +121,14 @@ def test_the_types_of_typescript_hold(document: Path) -> None:
             "openapi-typescript or tsc is not installed: npm install --no-save openapi-typescript@7 typescript@5"
         )
     folder = document.parent
-    shutil.copy(Path(__file__).with_name("usage.ts"), folder)
+    usage = Path(__file__).with_name("usage.ts").read_text(encoding="utf-8")
+    (folder / "usage.ts").write_text(usage, encoding="utf-8")
+    (folder / "wrong.ts").write_text(usage.replace("prediction.label}", "prediction.lable}"), encoding="utf-8")
 
     run(generate, document, "--output", folder / "xray.d.ts", cwd=folder)
 
     options = ["--noEmit", "--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"]
-    run(compile_, *options, "--lib", "es2022,dom", folder / "usage.ts", cwd=folder)
+    compile_strictly = partial(run, compile_, *options, "--lib", "es2022,dom", cwd=folder)
+    assert compile_strictly("usage.ts") == ""
+    with pytest.raises(AssertionError, match="Property 'lable' does not exist"):
+        compile_strictly("wrong.ts")
