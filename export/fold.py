@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from handler.contract import DISTANCE_NAME, INPUT_NAME, OUTPUT_NAME
 from training import ood
-from training.run_folder import OodStatistics
+from training.ood_statistics import OodStatistics
 
 Weights = dict[str, list[npt.NDArray[np.float32]]]
 

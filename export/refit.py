@@ -15,8 +15,8 @@ from export.errors import ConversionError
 from export.weights import store_in_eight_bits
 from handler.contract import DISTANCE_NAME, ORIENTATION_NAME, UNLIKE_NAME
 from handler.imaging.decode import Pixels
+from training.ood_statistics import OodStatistics
 from training.probes import Probes
-from training.run_folder import OodStatistics
 from training.unlike import BLOCK
 
 _BLOCK_FEATURES = "block_features"

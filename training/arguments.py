@@ -40,6 +40,11 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
+def channels(text: str) -> tuple[int, ...]:
+    """Parse the channels of each convolution: `16,24,32`. `training.recipe.Recipe` checks their number."""
+    return tuple(positive_integer(part.strip()) for part in text.split(","))
+
+
 def sizes(text: str) -> tuple[int, ...]:
     """Parse image sizes: `64x10,128x3` means ten epochs at 64 px, then three at 128 px. One size for each epoch."""
     try:

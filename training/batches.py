@@ -9,24 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from handler.imaging.decode import Pixels
 from training.augment import augment, change_framing, resize
+from training.kept import Floats, Indices, KeptAugmentation
 from training.operating_point import corrupted
 from training.processes import Workers
 from training.recipe import Recipe
 
-Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
-
 Batch = tuple[Pixels, Floats, Floats]
 """Images uint8 `[B, S, S, 1]`, target probabilities `[B, K]`, and weights in the loss `[B]`."""
-
-CachedAugmentations = dict[tuple[int, int, int], tuple[Pixels, Floats]]
-"""Images uint8 `[S, S]` with their target probabilities `[K]`, by image size, number of the augmentation, and index of
-the image."""
 
 Teacher = Callable[[Pixels], Floats]
 """Returns probabilities `[N, K]` for images uint8 `[N, P, P]`."""
@@ -75,8 +68,8 @@ class Batches:
         size: image size in pixels, at most `P`.
         epoch: number of the epoch, from 0.
         workers: augment the images.
-        cache: keeps augmented images and their targets between epochs, if the recipe has
-            `cached_augmentations`. Each image takes as many bytes as it has pixels.
+        kept: folder for augmented images and their targets, if the recipe has `cached_augmentations`. Each image
+            takes as many bytes as it has pixels.
     """
 
     def __init__(
@@ -89,13 +82,17 @@ class Batches:
         epoch: int,
         workers: Workers,
         teacher: Teacher | None = None,
-        cache: CachedAugmentations | None = None,
+        kept: Path | None = None,
     ) -> None:
         self._labels, self._recipe, self._size, self._workers, self._teacher = labels, recipe, size, workers, teacher
-        self._cache = cache if recipe.cached_augmentations else None
-        self._augmentation = epoch % recipe.cached_augmentations if recipe.cached_augmentations else epoch
+        number = epoch % recipe.cached_augmentations if recipe.cached_augmentations else epoch
+        self._kept = (
+            KeptAugmentation(kept, f"{size}-{number}", len(labels), size, classes)
+            if kept and recipe.cached_augmentations
+            else None
+        )
         # The teacher needs each image before it is reduced.
-        self._augmented = _Augmented(file, recipe, self._augmentation, None if teacher else size)
+        self._augmented = _Augmented(file, recipe, number, None if teacher else size)
         self._order = np.random.default_rng((recipe.seed, epoch)).permutation(len(labels))
         # This alone corrects class imbalance: all classes have the same total weight in the loss.
         self._class_weight = len(labels) / (classes * np.bincount(labels, minlength=classes))
@@ -110,33 +107,25 @@ class Batches:
         return len(self._starts())
 
     def __iter__(self) -> Iterator[Batch]:
-        chosen = [self._order[start:][: self._recipe.batch_size] for start in self._starts()]
-        new = self._workers.map(self._augmented, filter(len, map(self._missing, chosen)))
-        for indices in chosen:
-            missing = self._missing(indices)
-            examples = self._targeted(missing, *next(new)) if len(missing) else None
-            pixels, targets = examples if self._cache is None and examples else self._kept(indices, missing, examples)
+        for indices, (pixels, targets) in zip(self._chosen(), self._examples(), strict=True):
             yield pixels[..., np.newaxis], targets, self._class_weight[self._labels[indices]].astype(np.float32)
 
     def _starts(self) -> range:
         return range(0, len(self._order), self._recipe.batch_size)
 
-    def _key(self, index: int) -> tuple[int, int, int]:
-        return self._size, self._augmentation, int(index)
+    def _chosen(self) -> Iterator[Indices]:
+        return (self._order[start:][: self._recipe.batch_size] for start in self._starts())
 
-    def _missing(self, indices: Indices) -> Indices:
-        """Return the images that are not in the cache."""
-        return indices if self._cache is None else indices[[self._key(i) not in self._cache for i in indices]]
-
-    def _kept(
-        self, indices: Indices, missing: Indices, examples: tuple[Pixels, Floats] | None
-    ) -> tuple[Pixels, Floats]:
-        """Add new examples to the cache, and return all examples from it."""
-        assert self._cache is not None
-        if examples:
-            self._cache.update(zip(map(self._key, missing), zip(*examples, strict=True), strict=True))
-        pixels, targets = zip(*(self._cache[self._key(i)] for i in indices), strict=True)
-        return np.stack(pixels), np.stack(targets)
+    def _examples(self) -> Iterator[tuple[Pixels, Floats]]:
+        if self._kept and self._kept.complete:
+            return self._kept.read(self._chosen())
+        made = (
+            self._targeted(indices, *augmented)
+            for indices, augmented in zip(
+                self._chosen(), self._workers.map(self._augmented, self._chosen()), strict=True
+            )
+        )
+        return self._kept.write(self._chosen(), made) if self._kept else made
 
     def _targeted(self, chosen: Indices, images: Pixels, partners: Indices, shares: Floats) -> tuple[Pixels, Floats]:
         """Return images at the size of the epoch, with targets from labels and teacher."""

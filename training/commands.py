@@ -11,7 +11,6 @@ python -m training phantom --out phantom.png
 """
 
 import argparse
-import dataclasses
 import json
 import logging
 import shlex
@@ -19,19 +18,16 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from handler.command_help import add_command, parser_of
 from handler.commands import run
-from training.arguments import add_data_arguments, add_prepare_arguments, pattern, reading, recipe_number, sizes
+from training.arguments import add_data_arguments, add_prepare_arguments, pattern, reading
 from training.backend import load_keras
-from training.conclusion import after_evaluation, conclude
+from training.conclusion import after_evaluation, after_prepare
 from training.errors import TrainingError
+from training.fit_commands import add_fit, add_prune
 from training.images import open_data, open_prepared
-from training.layout import is_prepared
-from training.prepare import SIZE, Prepared, load, prepare
-from training.recipe import RECIPES
-from training.run_folder import RunFolder
+from training.prepare import SIZE, prepare
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     add = partial(add_command, commands, __doc__)
     _prepare_arguments(add("prepare", "check a data set, split it by patient, decode it"))
-    _fit_arguments(add("fit", "train a network; the same command again resumes"))
-    _prune_arguments(add("prune", "remove the least important channels of a trained network"))
+    add_fit(add("fit", "train a network; the same command again resumes"))
+    add_prune(add("prune", "remove the least important channels of a trained network"))
     _compare_arguments(add("compare", "print a table of finished runs"))
     _evaluate_arguments(add("evaluate", "evaluate a model or bundle on labelled images"))
     _robustness_arguments(add("robustness", "evaluate a model on images with another framing, exposure or sharpness"))
@@ -77,143 +73,19 @@ def _prepare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    _tell(
-        prepare(
-            options.data,
-            options.out,
-            reading=reading(options),
-            size=options.size,
-            validation=options.validation,
-            seed=options.seed,
-            held_out_group=options.held_out_group,
-            workers=options.workers,
-        )
+    report = prepare(
+        options.data,
+        options.out,
+        reading=reading(options),
+        size=options.size,
+        validation=options.validation,
+        seed=options.seed,
+        held_out_group=options.held_out_group,
+        workers=options.workers,
     )
+    print(after_prepare(report))
     out = shlex.quote(str(options.out))
     print(f"written to {options.out}; next: python -m training fit --data {out} --out runs/NAME --init hed")
-
-
-def _tell(report: dict[str, Any]) -> None:
-    """Print the files that were left out, each with the reason, and the number of images by split and class."""
-    for problem in report["problems"]:
-        print(problem)
-    for split, counts in report["counts"].items():
-        print(f"{split:10} " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-
-
-def _fit_arguments(parser: argparse.ArgumentParser) -> None:
-    add_data_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
-    parser.add_argument(
-        "--init",
-        default="imagenet",
-        help="imagenet (default), hed (from a package), scratch, a VGG19 weights file, or a run's model.keras (with "
-        "--recipe)",
-    )
-    parser.add_argument(
-        "--recipe", choices=sorted(RECIPES), help="default: scratch for scratch, transfer for hed, else baseline"
-    )
-    parser.add_argument(
-        "--sizes",
-        type=sizes,
-        metavar="PXxEPOCHS,...",
-        help="image size of every epoch of each phase, such as 48x8,64x10,128x3",
-    )
-    _choice_arguments(parser)
-    parser.set_defaults(run=_fit)
-
-
-def _fit(options: argparse.Namespace) -> None:
-    usual = {"scratch": "scratch", "hed": "transfer"}.get(options.init, "baseline")
-    recipe = RECIPES[options.recipe or usual](**_choices(options))
-    if options.sizes:
-        recipe = dataclasses.replace(recipe, phases=tuple(phase.with_sizes(options.sizes) for phase in recipe.phases))
-    data = _prepared(options, recipe.size)
-    load_keras()  # after the data has been checked
-    from training.fit import fit
-
-    fit(data, options.out, recipe, options.init, options.data.name, workers=options.workers)
-    print(conclude(RunFolder(options.out), options.data))
-
-
-def _prepared(options: argparse.Namespace, size: int) -> Prepared:
-    """Return the arrays of `--data`. A data set that is not prepared is prepared first, with a fixed seed, so that all
-    runs validate on the same split."""
-    folder: Path = options.data
-    if not is_prepared(folder):
-        folder = RunFolder(options.out).data
-        _tell(
-            prepare(
-                options.data,
-                folder,
-                reading=reading(options),
-                size=max(SIZE, size),
-                validation=options.validation,
-                workers=options.workers,
-            )
-        )
-        return load(folder)
-    return open_prepared(folder, reading(options))
-
-
-def _choice_arguments(parser: argparse.ArgumentParser) -> None:
-    add_prepare_arguments(parser)
-    parser.add_argument("--seed", type=int, default=0, help="random seed of weights, order and augmentation")
-    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 arithmetic, for CPUs that have it")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        type=recipe_number,
-        metavar="NAME=VALUE",
-        help="another value for a number of training.recipe.Recipe, such as width=0.25; may be given several times",
-    )
-
-
-def _choices(options: argparse.Namespace) -> dict[str, Any]:
-    return {"seed": options.seed, "mixed_precision": options.mixed_precision, **dict(options.set)}
-
-
-def _prune_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, dest="unpruned", help="finished run of the network to prune")
-    add_data_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
-    parser.add_argument("--size", type=int, default=96, help="image size in pixels (default: %(default)s)")
-    parser.add_argument(
-        "--gmacs", type=float, default=0.2, help="limit in 1e9 multiply-accumulates (default: %(default)s)"
-    )
-    parser.add_argument("--parameters", type=float, default=1.2e6, help="limit of the weights (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=26, help="epochs of fine-tuning (default: %(default)s)")
-    parser.add_argument(
-        "--teacher",
-        type=Path,
-        action="append",
-        default=[],
-        help="finished run to use as the teacher instead of --run; may be given several times",
-    )
-    _choice_arguments(parser)
-    parser.set_defaults(run=_prune)
-
-
-def _prune(options: argparse.Namespace) -> None:
-    data = _prepared(options, options.size)
-    load_keras()
-    from training.pruning import prune
-
-    prune(
-        options.unpruned,
-        data,
-        options.out,
-        size=options.size,
-        gmacs=options.gmacs,
-        parameters=options.parameters,
-        epochs=options.epochs,
-        teachers=options.teacher,
-        source=options.data.name,
-        workers=options.workers,
-        **_choices(options),
-    )
-    print(conclude(RunFolder(options.out), options.data))
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ Importing this module does not import Keras.
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,19 @@ WIDE = 0.1
 """With a wider interval of the AUC than this, the results are unreliable."""
 
 _SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "balanced_accuracy")
+
+
+def after_prepare(report: Mapping[str, Any]) -> str:
+    """The files that were left out, each with the reason, and the number of images by split and class.
+
+    Args:
+        report: see `training.prepare.prepare`.
+    """
+    counted = (
+        f"{split:10} " + ", ".join(f"{count} {name}" for name, count in counts.items())
+        for split, counts in report["counts"].items()
+    )
+    return "\n".join([*report["problems"], *counted])
 
 
 def uselessness(

@@ -13,6 +13,7 @@ from handler.imaging.decode import Pixels
 from training.augment import resize
 from training.errors import RunError
 from training.network import load_trained
+from training.prepare import Prepared
 from training.run_folder import RunFolder
 
 
@@ -21,15 +22,16 @@ class Teacher:
 
     Args:
         runs: finished runs, at least one.
-        labels: class names that all of them must have.
+        data: what the student is trained on.
 
     Raises:
-        RunError: a run does not exist, is not finished, or has other classes.
+        RunError: a run does not exist, is not finished, has other classes, or was trained on validation images of
+            `data`.
     """
 
-    def __init__(self, runs: Sequence[RunFolder], labels: Sequence[str]) -> None:
+    def __init__(self, runs: Sequence[RunFolder], data: Prepared) -> None:
         for run in runs:
-            require_labels(run, labels)
+            require_fit(run, data)
         self.names = tuple(run.name for run in runs)
         trained = [load_trained(run, as_trained=True) for run in runs]
         self._networks = [(model, recipe.size) for model, recipe in trained]
@@ -43,14 +45,20 @@ class Teacher:
         return np.asarray(np.mean(probabilities, axis=0), np.float32)
 
 
-def require_labels(run: RunFolder, labels: Sequence[str]) -> None:
-    """Check that a run has the classes of the data, in the same order.
+def require_fit(run: RunFolder, data: Prepared) -> None:
+    """Check that another network may learn from a run: it has the classes of the data, in the same order, and was not
+    trained on the validation images, which it would know.
 
     Raises:
-        RunError: it has other classes, or another order.
+        RunError: one of the two does not hold.
     """
-    if (found := run.read_config().labels) != tuple(labels):
+    if (found := run.read_config().labels) != data.names:
         raise RunError(
-            f"{run.path} has the classes {', '.join(found)}, the data has {', '.join(labels)}: prepare the data with "
-            f"--labels {','.join(found)}, or train a network on it first"
+            f"{run.path} has the classes {', '.join(found)}, the data has {', '.join(data.names)}: prepare the data "
+            f"with --labels {','.join(found)}, or train a network on it first"
+        )
+    if shared := set(run.read_split().train).intersection(data.files["validation"]):
+        raise RunError(
+            f"{run.path} was trained on {len(shared)} of the {len(data.files['validation'])} validation images of the "
+            "data: give the --data that it was trained on"
         )

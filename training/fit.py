@@ -19,7 +19,7 @@ from handler.contract import decide
 from handler.files import write_atomically
 from training.averaging import WeightAverage
 from training.backend import padded, use_all_devices
-from training.batches import Batches, CachedAugmentations, Corrupted
+from training.batches import Batches, Corrupted
 from training.conclusion import uselessness
 from training.distillation import Teacher
 from training.errors import ConfigError, DataError
@@ -149,7 +149,6 @@ def _run_phase(model: keras.Model, average: keras.Model, training: _Training) ->
     phase = recipe.phases[state.phase]
     labels, train = data.labels["validation"], data.folder / "train.npy"
     undecided = 0.5 if training.classes == 2 else None
-    cache: CachedAugmentations = {}
     while state.epoch < len(phase.sizes) and state.stale < phase.patience:
         size = phase.sizes[state.epoch]
         number = len(state.history)
@@ -157,7 +156,7 @@ def _run_phase(model: keras.Model, average: keras.Model, training: _Training) ->
         log.info("%s at %d px", title, size)
         batches = Batches(
             *(train, data.labels["train"], training.classes, recipe, size, number),
-            *(training.workers, training.teacher, cache),
+            *(training.workers, training.teacher, run.kept),
         )
         averaging = WeightAverage(model, average, recipe.average_decay, number * len(batches))
         # Keras does not save the random state of dropout, so each epoch sets its own state.

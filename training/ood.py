@@ -17,7 +17,7 @@ from keras import layers, ops
 
 from handler.imaging.decode import Pixels
 from training.augment import augment, resize
-from training.run_folder import OodStatistics
+from training.ood_statistics import OodStatistics
 
 BLOCKS = 3
 """The number of blocks, from the first, whose features are used."""

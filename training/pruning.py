@@ -20,8 +20,8 @@ import numpy.typing as npt
 from handler.files import write_atomically
 from training.augment import augment, resize
 from training.backend import padded, use_all_devices
-from training.distillation import Teacher, require_labels
-from training.errors import ConfigError, RunError
+from training.distillation import Teacher, require_fit
+from training.errors import ConfigError
 from training.fit import fit
 from training.network import BLOCKS, CONVOLUTIONS, build, load_trained
 from training.prepare import Prepared
@@ -81,10 +81,8 @@ def prune(
     run, target = RunFolder(unpruned), RunFolder(out)
     teacher_runs = [RunFolder(path) for path in teachers]
     use_all_devices()
-    require_labels(run, data.names)
-    teacher = Teacher(teacher_runs or [run], data.names)
-    for known in {run, *teacher_runs}:
-        _refuse_leak(known, data)
+    require_fit(run, data)
+    teacher = Teacher(teacher_runs or [run], data)
     whole, recipe = load_trained(run)
     scores = _estimated_importance(run, whole, data, recipe, seed, target)
     kept = select_channels([scores[name] for name in CONVOLUTIONS], size=size, gmacs=gmacs, parameters=parameters)
@@ -99,15 +97,6 @@ def prune(
         write_atomically(target.pruned, pruned.save)
     origin = f"{run.name} ({run.read_config().init})"
     return fit(data, out, fine_tuning, str(target.pruned), source, teacher, origin=origin, workers=workers)
-
-
-def _refuse_leak(run: RunFolder, data: Prepared) -> None:
-    """Check that a run was not trained on the validation images: a network that learns from it would know them."""
-    if shared := set(run.read_split().train).intersection(data.files["validation"]):
-        raise RunError(
-            f"{run.path} was trained on {len(shared)} of the {len(data.files['validation'])} validation images of the "
-            "data: give the --data that it was trained on"
-        )
 
 
 def _estimated_importance(

@@ -69,8 +69,8 @@ class Recipe:
     arXiv:1710.09412). A teacher's probabilities contain more information on blended images than on its training images
     (Beyer et al. 2022, arXiv:2106.05237)."""
     cached_augmentations: int = 0
-    """Number of augmented versions of each image. Later epochs take them from memory, and the teacher is not run again.
-    0: every epoch makes new ones."""
+    """Number of augmented versions of each image. Later epochs read them, with their targets, from the run folder. 0:
+    every epoch makes new ones."""
     average_decay: float = 0.0
     """Decay per step of the exponential moving average of all weights. The average is validated and saved; 0 keeps the
     raw weights. At a fixed threshold, the accuracy of the raw weights changes by many percentage points between epochs,
@@ -222,7 +222,37 @@ def pruned_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_no
     return Recipe(**{**values, **changes})
 
 
-RECIPES = {"baseline": baseline_recipe, "scratch": scratch_recipe, "transfer": transfer_recipe}
+def student_recipe(**changes: Any) -> Recipe:
+    """Training of a small network from random weights, with knowledge distillation: new augmentations and mixup in many
+    epochs (Beyer et al. 2022, arXiv:2106.05237). The teachers were trained with label smoothing, so their probabilities
+    need none."""
+    epochs = 252
+    phase = Phase(
+        name="distillation",
+        trainable="all",
+        sizes=(80,) * epochs,
+        learning_rate=2e-3,
+        warmup_epochs=5,
+        patience=epochs,
+    )
+    values: dict[str, Any] = {
+        "phases": (phase,),
+        "batch_norm": True,
+        "batch_size": 128,
+        "distillation": 0.9,
+        "mixup": 0.3,
+        "weight_decay": 0.05,
+        "average_decay": 0.998,
+    }
+    return Recipe(**{**values, **changes})
+
+
+RECIPES = {
+    "baseline": baseline_recipe,
+    "scratch": scratch_recipe,
+    "student": student_recipe,
+    "transfer": transfer_recipe,
+}
 
 NUMBERS = {
     field.name: field.type

@@ -80,6 +80,34 @@ def _framed(image: Image.Image) -> Image.Image:
     return Image.fromarray(change_framing(pixels, np.random.default_rng(int(pixels.sum()))))
 
 
+def _seen_from_the_side(image: Image.Image, share: float = 0.08, around: int = 0) -> Image.Image:
+    """View the image at an angle: its left side appears smaller by twice a share of the image's side.
+
+    Args:
+        around: grey value of what surrounds the image.
+    """
+    side, wide = image.width, share * image.width
+    padded = ImageOps.expand(image, round(2 * wide), around)
+    left = 2 * wide
+    # The source corners of the result: top left, bottom left, bottom right, top right.
+    corners = (left, left - wide, left, left + side + wide, left + side, left + side, left + side, left)
+    return padded.transform(image.size, Image.Transform.QUAD, corners, Image.Resampling.BICUBIC)
+
+
+def _photographed(image: Image.Image) -> Image.Image:
+    """Photograph the image from a screen: at an angle, with the dark edge of the screen, the pattern of its pixels,
+    uneven light, a reflection, and the blur, noise and compression of a camera."""
+    side = image.width
+    seen = _seen_from_the_side(ImageOps.expand(image, round(0.04 * side), 25), 0.04, 90).resize(image.size)
+    y, x = np.mgrid[0:side, 0:side] / side
+    pattern = 1 + 0.05 * np.sin(2 * np.pi * (23 * x + 5 * y)) + 0.04 * np.sin(2 * np.pi * (31 * y - 4 * x))
+    light = 0.85 + 0.3 * (x + y) / 2
+    reflection = 60 * np.exp(-((x - 0.75) ** 2 + (y - 0.2) ** 2) / 0.01)
+    lit = np.clip(np.asarray(seen) * pattern * light + reflection, 0, 255).astype(np.uint8)
+    blurred = Image.fromarray(lit).filter(ImageFilter.GaussianBlur(side / 224))
+    return compress(_noisy(blurred), 60)
+
+
 CHANGES: dict[str, Change] = {
     "none": lambda image: image,
     "framed as in training": _framed,
@@ -95,6 +123,8 @@ CHANGES: dict[str, Change] = {
     "white frame of a twelfth": _bordered(1 / 12, 255),
     "mirrored": ImageOps.mirror,
     "turned by 8 degrees": lambda image: image.rotate(8, Image.Resampling.BILINEAR),
+    "seen from the side": _seen_from_the_side,
+    "photographed from a screen": _photographed,
     "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(image.width / 112)),
     "sharpened": lambda image: image.filter(ImageFilter.UnsharpMask(image.width / 112, 150, threshold=0)),
     "darker": _tone(lambda grey: grey**1.35),

@@ -9,6 +9,7 @@
 | `state.json` | `RunState` | after each epoch |
 | `checkpoint-N.keras`, `checkpoint-N.weights.h5` | see `save_checkpoint` | after each epoch, deleted at the end |
 | `PHASE.weights.h5` | weights | after each epoch that is the best of its phase, deleted at the end |
+| `augmentations/` | see `training.kept` | in each epoch with a new augmentation, deleted at the end |
 | `curves.png`, `history.csv` | the training history | after each epoch |
 | `train.log` | log messages | during the run |
 | `model.keras` | the network | at the end |
@@ -20,6 +21,7 @@ Importing this module does not import Keras.
 
 import dataclasses
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,14 +31,13 @@ import numpy.typing as npt
 
 from handler.files import write_atomically, write_json
 from training.errors import RunError
+from training.ood_statistics import OodStatistics
 from training.operating_point import OperatingPoint
 from training.recipe import Recipe
 from training.run_files import read_arrays, read_json, translated, write_arrays, write_table
 
 if TYPE_CHECKING:
     import keras
-
-Array = npt.NDArray[np.float32]
 
 _CONFIG = "config.json"
 _SPLIT = "split.json"
@@ -119,22 +120,6 @@ class RunMetrics:
     """Why the network is no better than chance; empty if it is better."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class OodStatistics:
-    """A Gaussian over `D` pooled features of X-rays, see `training.ood`. All arrays are float32."""
-
-    mean: Array
-    """`[D]`"""
-    scale: Array
-    """`[D]`, factors of the centred features."""
-    components: Array
-    """`[D, K]`, orthonormal columns."""
-    gains: Array
-    """`[K]`, at most 0: the precision along each component, minus `1 / noise`."""
-    noise: Array
-    """`[]`, the variance in all other directions."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunFolder:
     """Paths, readers and writers of one run folder. A reader raises `RunError` if its file is absent, or was not
@@ -161,6 +146,11 @@ class RunFolder:
     def curves(self) -> Path:
         """Plot of the training history, PNG."""
         return self.path / "curves.png"
+
+    @property
+    def kept(self) -> Path:
+        """Folder of the augmented images that later epochs show again."""
+        return self.path / "augmentations"
 
     @property
     def log(self) -> Path:
@@ -206,12 +196,14 @@ class RunFolder:
         return (self.path / _OPERATING_POINT).is_file()
 
     def claim(self, config: RunConfig, split: RunSplit) -> None:
-        """Write configuration and split. If the run has started, compare them with the saved ones instead.
+        """Write configuration and split. If the run has started, compare them with the saved ones instead; otherwise
+        delete what an earlier attempt left.
 
         Raises:
             RunError: the folder holds a run with another configuration or with other images.
         """
         if not self.started:
+            shutil.rmtree(self.kept, ignore_errors=True)
             write_json(self.path / _CONFIG, dataclasses.asdict(config))
             write_json(self.path / _SPLIT, dataclasses.asdict(split))
         elif self.read_config() != config:
@@ -280,8 +272,9 @@ class RunFolder:
         self._delete([f"{_CHECKPOINT}*"], keep=(whole, averaged))
 
     def delete_intermediate(self) -> None:
-        """Delete the files that a finished run does not need: checkpoints, the best weights of each phase, and the
-        pruned network before its fine-tuning."""
+        """Delete the files that a finished run does not need: checkpoints, the best weights of each phase, the pruned
+        network before its fine-tuning, and augmented images."""
+        shutil.rmtree(self.kept, ignore_errors=True)
         self._delete([f"{_CHECKPOINT}*", "*.weights.h5", self.pruned.name])
 
     def _delete(self, patterns: Sequence[str], keep: Sequence[Path] = ()) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training import ood
-from training.run_folder import OodStatistics
+from training.ood_statistics import OodStatistics
 
 BLOCK = 4
 """Number of the block whose activations are used, before its pooling."""

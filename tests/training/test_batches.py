@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.training.in_workers import die, modules, number
-from training.batches import Batches, CachedAugmentations, Corrupted
+from training.batches import Batches, Corrupted
 from training.errors import DataError
 from training.prepare import Prepared, load, prepare
 from training.processes import Workers
@@ -61,26 +61,50 @@ def test_a_student_learns_from_labels_and_teacher_alike(data: Prepared, thread: 
     assert pixels.shape == (4, 32, 32, 1)
 
 
-def test_cached_augmentations_are_repeated(data: Prepared, thread: Workers) -> None:
-    recipe = pruned_recipe(CHANNELS, size=48, epochs=4, batch_norm=True, cached_augmentations=2)
+class Bright:
+    """A teacher whose probabilities are the brightness of the image and the rest; it counts the images."""
 
-    asked: list[bytes] = []
-    memory: CachedAugmentations = {}
+    def __init__(self) -> None:
+        self.asked = 0
 
-    def teacher(images: np.ndarray) -> np.ndarray:
-        asked.extend(image.tobytes() for image in images)
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        self.asked += len(images)
         return np.stack([[image.mean() / 255, 1 - image.mean() / 255] for image in images]).astype(np.float32)
 
-    def shown(epoch: int, cache: CachedAugmentations | None) -> dict[bytes, bytes]:
-        batches = batches_of(data, recipe, 48, epoch, thread, teacher, cache)
+
+def test_cached_augmentations_are_repeated(data: Prepared, thread: Workers, tmp_path: Path) -> None:
+    recipe = pruned_recipe(CHANNELS, size=48, epochs=4, batch_norm=True, cached_augmentations=2)
+    teacher = Bright()
+
+    def shown(epoch: int, kept: Path | None) -> dict[bytes, bytes]:
+        batches = batches_of(data, recipe, 48, epoch, thread, teacher, kept)
         pairs = [pair for batch in batches for pair in zip(*batch[:2], strict=True)]
         return {image.tobytes(): target.tobytes() for image, target in pairs}
 
-    assert shown(0, memory) == shown(2, memory)
-    assert shown(1, memory) == shown(3, memory)
-    assert shown(0, memory) != shown(1, memory)
-    assert len(asked) == 2 * len(data.labels["train"]), "once for each augmentation"
-    assert shown(3, None) == shown(3, memory), "an interrupted run, which has forgotten them, goes on with the same"
+    kept = tmp_path / "kept"
+    assert shown(0, kept) == shown(2, kept)
+    assert shown(1, kept) == shown(3, kept)
+    assert shown(0, kept) != shown(1, kept)
+    assert teacher.asked == 2 * len(data.labels["train"]), "once for each augmentation"
+    assert shown(3, None) == shown(3, kept), "they are what would be made again"
+
+
+def test_an_interrupted_epoch_keeps_no_augmentations(data: Prepared, thread: Workers, tmp_path: Path) -> None:
+    recipe = pruned_recipe(CHANNELS, size=32, epochs=4, batch_norm=True, cached_augmentations=1, batch_size=4)
+    teacher = Bright()
+
+    def epoch() -> list[np.ndarray]:
+        return [batch[0] for batch in batches_of(data, recipe, 32, 0, thread, teacher, tmp_path / "kept")]
+
+    interrupted = iter(batches_of(data, recipe, 32, 0, thread, teacher, tmp_path / "kept"))
+    next(interrupted)
+    del interrupted
+    before = teacher.asked
+    first = epoch()
+    assert teacher.asked == before + len(data.labels["train"]), "all are made again"
+    for batch, again in zip(first, epoch(), strict=True):
+        np.testing.assert_array_equal(batch, again)
+    assert teacher.asked == before + len(data.labels["train"])
 
 
 def test_a_mixup_partner_contributes_its_label(data: Prepared, thread: Workers, tmp_path: Path) -> None:

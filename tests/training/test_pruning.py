@@ -1,5 +1,6 @@
 """Channel pruning: it removes the right channels and observes the limits, and the result is an ordinary network."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -149,10 +150,11 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
     assert config["teachers"] == ["whole"]
     assert config["init"] == "whole (scratch)"
     black, white = (np.full((1, 48, 48), grey, np.uint8) for grey in (0, 255))
-    teacher = Teacher([RunFolder(whole)], ("NORMAL", "PNEUMONIA"))
+    prepared = load(data)
+    teacher = Teacher([RunFolder(whole)], prepared)
     assert not np.array_equal(teacher(white), teacher(black))
     with pytest.raises(RunError, match="has the classes NORMAL, PNEUMONIA"):
-        Teacher([RunFolder(whole)], ("NORMAL", "BACTERIA", "VIRUS"))
+        Teacher([RunFolder(whole)], dataclasses.replace(prepared, names=("NORMAL", "BACTERIA", "VIRUS")))
     assert json.loads((out / "metrics.json").read_text())["validation"]["auc"] > 0.5
     assert (out / "model.keras").is_file()
     assert not (out / "pruned.keras").exists(), "it is no longer needed"

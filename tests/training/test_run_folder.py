@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from training.errors import RunError
+from training.ood_statistics import OodStatistics
 from training.operating_point import OperatingPoint
 from training.recipe import scratch_recipe
-from training.run_folder import OodStatistics, RunConfig, RunFolder, RunMetrics, RunSplit, RunState
+from training.run_folder import RunConfig, RunFolder, RunMetrics, RunSplit, RunState
 
 CONFIG = RunConfig(
     recipe=scratch_recipe(width=0.5),
