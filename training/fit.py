@@ -8,31 +8,35 @@ To continue an interrupted run, run the same command again.
 import dataclasses
 import functools
 import logging
+import math
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from handler.calibration import calibrate, fit_scaling
 from handler.contract import decide
 from handler.files import write_atomically
+from handler.imaging.decode import Pixels
 from training.averaging import WeightAverage
-from training.backend import padded, use_all_devices
+from training.backend import use_all_devices
 from training.batches import Batches, Corrupted
 from training.conclusion import uselessness
 from training.distillation import Teacher
 from training.errors import ConfigError, DataError
 from training.metrics import bootstrap, summary
-from training.network import build, predict_batches, set_trainable
+from training.network import build, predict_batches
 from training.ood import fit_ood
 from training.operating_point import CORRUPTED_COPIES, select
 from training.plots import plot_curves
 from training.prepare import Prepared
 from training.processes import Workers
 from training.progress import logged_to, progress
-from training.recipe import Phase, Recipe
+from training.recipe import Recipe
 from training.run_folder import NO_AUC, RunConfig, RunFolder, RunMetrics, RunSplit, RunState
+from training.steps import prepare_phase, reopen, train_epoch
 from training.transfer import initialise
 
 log = logging.getLogger(__name__)
@@ -40,6 +44,9 @@ log = logging.getLogger(__name__)
 _ROUNDS = 400
 _RESAMPLED = 2_000_000
 """Most rounds of the bootstrap, and most probabilities that all rounds look at."""
+
+_BETWEEN_PLOTS = 30
+"""Seconds."""
 
 
 def fit(
@@ -112,6 +119,10 @@ class _Training:
     teacher: Teacher | None
     workers: Workers
     state: RunState
+    validation: dict[int, list[Pixels]] = dataclasses.field(default_factory=dict)
+    """The batches of the corrupted validation set by image size, once they were needed; only the latest size."""
+    plotted: float = -math.inf
+    """When the curves were plotted, in seconds of `time.monotonic`."""
 
     @property
     def classes(self) -> int:
@@ -120,6 +131,20 @@ class _Training:
     def corrupted(self, size: int) -> Corrupted:
         file, count = self.data.folder / "validation.npy", len(self.data.labels["validation"])
         return Corrupted(file, count, self.recipe.seed, size)
+
+    def validate(self, network: keras.Model, size: int) -> npt.NDArray[np.float64]:
+        """Probabilities `[2 N, K]` of the validation images and of one corrupted copy of each."""
+        if size not in self.validation:
+            self.validation = {size: list(self.corrupted(size).batches(1, self.workers))}
+        total = 2 * len(self.data.labels["validation"])
+        return predict_batches(network, progress(self.validation[size], "validation", total=total, each=len))
+
+    def plot(self, *, last: bool) -> None:
+        """Plot the curves at most once in half a minute, and at the end of a phase: a plot takes as long as a short
+        epoch."""
+        if last or time.monotonic() - self.plotted > _BETWEEN_PLOTS:
+            plot_curves(self.state.history, self.run.curves)
+            self.plotted = time.monotonic()
 
 
 def _train(training: _Training) -> None:
@@ -134,10 +159,10 @@ def _train(training: _Training) -> None:
                 average.load_weights(run.best_weights(recipe.phases[state.phase - 1].name))
             model = build(recipe, training.classes)
             model.set_weights(average.get_weights())
-            _compile(model, phase, recipe, len(data.labels["train"]))
+            prepare_phase(model, phase, recipe, len(data.labels["train"]))
         else:
             whole, averaged = run.checkpoint_files(state)
-            model = _reopen(whole, phase, recipe, training.classes, len(data.labels["train"]))
+            model = reopen(whole, phase, recipe, training.classes, len(data.labels["train"]))
             average.load_weights(averaged)
         _run_phase(model, average, training)
         state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, NO_AUC, 0
@@ -166,10 +191,7 @@ def _run_phase(model: keras.Model, average: keras.Model, training: _Training) ->
         loss = train_epoch(model, batches, averaging, title)
         if not np.isfinite(loss):
             raise ConfigError(f"the loss of epoch {number + 1} is not finite: the recipe's steps are too large")
-        shown = progress(
-            training.corrupted(size).batches(1, training.workers), "validation", total=2 * len(labels), each=len
-        )
-        probabilities = predict_batches(average, shown)
+        probabilities = training.validate(average, size)
         metrics = summary(probabilities[: len(labels)], labels, undecided, data.names)
         corrupted_auc = summary(probabilities, np.tile(labels, 2), undecided, data.names)["auc"]
         row = {"phase": phase.name, "epoch": state.epoch + 1, "size": size, "loss": loss}
@@ -192,67 +214,7 @@ def _run_phase(model: keras.Model, average: keras.Model, training: _Training) ->
             metrics["balanced_accuracy"],
         )
         run.save_checkpoint(state, model, average)
-        plot_curves(state.history, run.curves)
-
-
-def train_epoch(model: keras.Model, batches: Batches, averaging: WeightAverage, title: str) -> float:
-    """Train on all batches once.
-
-    `model.fit` does the same, but with TensorFlow it waits many seconds at the end of each epoch for the thread that
-    tunes its input pipeline.
-
-    Args:
-        title: title of the progress bar.
-
-    Returns:
-        The mean loss per image.
-    """
-    devices, total, count = use_all_devices(), 0.0, 0
-    shown = progress(
-        batches,
-        title,
-        total=batches.images,
-        each=lambda batch: len(batch[0]),
-        note=lambda: f"loss {total / count:.4f}" if count else "",
-    )
-    for pixels, targets, weights in shown:
-        size = len(targets)
-        pixels, targets, weights = padded(pixels, targets, weights, devices)
-        loss = model.train_on_batch(pixels, targets, sample_weight=weights, return_dict=True)["loss"]
-        averaging.after_step()
-        total, count = total + float(loss) * size, count + size
-    averaging.after_epoch()
-    return total / count
-
-
-def _reopen(path: Path, phase: Phase, recipe: Recipe, classes: int, images: int) -> keras.Model:
-    """Load a network with the state of its optimizer. Keras does not save which variables are excluded from weight
-    decay, so the state is copied into an optimizer that `_compile` has made."""
-    saved = keras.models.load_model(path)
-    model = build(recipe, classes)
-    model.set_weights(saved.get_weights())
-    _compile(model, phase, recipe, images)
-    model.optimizer.build(model.trainable_variables)
-    for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
-        variable.assign(value)
-    return model
-
-
-def _compile(model: keras.Model, phase: Phase, recipe: Recipe, images: int) -> None:
-    set_trainable(model, phase.trainable)
-    steps = -(-images // recipe.batch_size)
-    warmup = round(phase.warmup_epochs * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        phase.learning_rate / 100,
-        decay_steps=max(1, (phase.schedule_epochs or len(phase.sizes)) * steps - warmup),
-        alpha=0.01,
-        warmup_target=phase.learning_rate,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[])
+        training.plot(last=state.epoch == len(phase.sizes) or state.stale >= phase.patience)
 
 
 def _finish(training: _Training) -> RunMetrics:

@@ -10,7 +10,8 @@
 | `checkpoint-N.keras`, `checkpoint-N.weights.h5` | see `save_checkpoint` | after each epoch, deleted at the end |
 | `PHASE.weights.h5` | weights | after each epoch that is the best of its phase, deleted at the end |
 | `augmentations/` | see `training.kept` | in each epoch with a new augmentation, deleted at the end |
-| `curves.png`, `history.csv` | the training history | after each epoch |
+| `history.csv` | the training history | after each epoch |
+| `curves.png` | its plot | every half minute, and at the end of a phase |
 | `train.log` | log messages | during the run |
 | `model.keras` | the network | at the end |
 | `ood.npz`, `metrics.json` | `OodStatistics`, `RunMetrics` | after `model.keras` |

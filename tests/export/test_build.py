@@ -34,7 +34,18 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def scratch_run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("scratch") / "run"
-    arguments = ["--init", "scratch", "--set", "width=0.1", "--set", "batch_size=16", "--sizes", "48x18"]
+    arguments = [
+        "--init",
+        "scratch",
+        "--set",
+        "width=0.1",
+        "--set",
+        "batch_size=12",
+        "--validation",
+        "0.25",
+        "--sizes",
+        "48x18",
+    ]
     assert train(["fit", "--data", str(phantoms), "--out", str(run), *arguments]) == 0
     return run
 
@@ -215,7 +226,7 @@ def test_transfer_from_vgg_weights_runs_from_start_to_end(
         Phase(name=head.name, trainable=head.trainable, sizes=(32,) * 2, learning_rate=1e-4),
         Phase(name=upper.name, trainable=upper.trainable, sizes=(32,), learning_rate=1e-5),
     )
-    recipe = baseline_recipe(phases=phases, augmentation=0.0)
+    recipe = baseline_recipe(phases=phases, augmentation=0.0, batch_size=36)
     fit(load(tmp_path / "data"), tmp_path / "run", recipe, str(vgg19_weights) if init == "file" else init)
 
     out = tmp_path / "bundle"

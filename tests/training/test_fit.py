@@ -28,7 +28,7 @@ from training.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["--init", "scratch", "--set", "width=0.1", "--set", "batch_size=16"]
+SMALL = ["--init", "scratch", "--set", "width=0.1", "--set", "batch_size=8"]
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_the_network_does_not_depend_on_the_number_of_workers(prepared: Path, tm
     from training.fit import fit
 
     phase = Phase(name="only", trainable="all", sizes=(32,), learning_rate=1e-3)
-    recipe = Recipe(phases=(phase,), batch_norm=True, width=0.05, batch_size=10)
+    recipe = Recipe(phases=(phase,), batch_norm=True, width=0.05, batch_size=12)
     for workers in (1, 2):
         fit(load(prepared), tmp_path / str(workers), recipe, "scratch", workers=workers)
 
@@ -231,7 +231,7 @@ def test_a_run_folder_of_another_configuration_or_of_other_images_is_refused(pre
 
     data = load(prepared)
     phase = Phase(name="only", trainable="all", sizes=(48,), learning_rate=1e-3)
-    recipe = Recipe(phases=(phase,), batch_norm=True, width=0.05)
+    recipe = Recipe(phases=(phase,), batch_norm=True, width=0.05, batch_size=36)
     fit(data, tmp_path, recipe, "scratch")
     before = (tmp_path / "model.keras").read_bytes()
 
@@ -249,7 +249,7 @@ def test_early_stopping_ends_a_phase_that_no_longer_improves(prepared: Path, tmp
 
     # A step this small changes nothing that the validation loss would show for long.
     phase = Phase(name="stuck", trainable="head", sizes=(32,) * 40, learning_rate=1e-12, patience=2)
-    fit(load(prepared), tmp_path, Recipe(phases=(phase,), batch_norm=False, width=0.05), "scratch")
+    fit(load(prepared), tmp_path, Recipe(phases=(phase,), batch_norm=False, width=0.05, batch_size=36), "scratch")
 
     assert len(json.loads((tmp_path / "state.json").read_text())["history"]) < 40
 
@@ -312,7 +312,7 @@ def test_the_next_phase_begins_again_where_the_last_one_ended(
     from training.fit import fit
 
     phases = tuple(Phase(name=name, trainable="all", sizes=(32, 32), learning_rate=1e-3) for name in ("one", "two"))
-    recipe = Recipe(phases=phases, batch_norm=True, width=0.05, batch_size=48)
+    recipe = Recipe(phases=phases, batch_norm=True, width=0.05, batch_size=36)
     fit(load(prepared), tmp_path / "whole", recipe, "scratch")
 
     said = itertools.count(1)
@@ -338,7 +338,7 @@ def test_a_recipe_that_does_not_converge_is_an_error(prepared: Path, tmp_path: P
 
     phase = Phase(name="wild", trainable="all", sizes=(48,), learning_rate=1e30, warmup_epochs=0)
     with pytest.raises(ConfigError, match="steps are too large"):
-        fit(load(prepared), tmp_path, Recipe(phases=(phase,), batch_norm=False, width=0.05), "scratch")
+        fit(load(prepared), tmp_path, Recipe(phases=(phase,), batch_norm=False, width=0.05, batch_size=36), "scratch")
 
 
 @pytest.mark.parametrize("choice", ["dropout", "dropout=much", "phases=1", "mixed_precision=1", "=1"])

@@ -136,7 +136,7 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
 ) -> None:
     data, whole, out = tmp_path / "data", tmp_path / "whole", tmp_path / "pruned"
     prepare(phantoms, data, size=48, validation=0.25)
-    fit = ["fit", "--data", str(data), "--init", "scratch", "--set", "width=0.25", "--set", "batch_size=16"]
+    fit = ["fit", "--data", str(data), "--init", "scratch", "--set", "width=0.25", "--set", "batch_size=12"]
     assert main([*fit, "--sizes", "32x8", "--out", str(whole)]) == 0
     command = ["prune", "--run", str(whole), "--data", str(data), "--out", str(out), "--size", "48", "--epochs", "2"]
     assert main([*command, "--gmacs", "0.02", "--parameters", "4e5"]) == 0

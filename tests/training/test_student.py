@@ -25,7 +25,7 @@ def prepared(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def teacher(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "teacher"
-    fit = ["fit", "--data", str(prepared), "--init", "scratch", "--set", "width=0.1", "--set", "batch_size=16"]
+    fit = ["fit", "--data", str(prepared), "--init", "scratch", "--set", "width=0.1", "--set", "batch_size=12"]
     assert main([*fit, "--sizes", "32x14", "--out", str(run)]) == 0
     return run
 
@@ -33,7 +33,7 @@ def teacher(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_student_learns_from_its_teacher_alone(prepared: Path, teacher: Path, tmp_path: Path) -> None:
     run = tmp_path / "student"
     command = ["fit", "--data", str(prepared), "--init", "scratch", "--teacher", str(teacher), "--channels", CHANNELS]
-    numbers = ["distillation=1", "batch_size=16", "cached_augmentations=6", "average_decay=0.9"]
+    numbers = ["distillation=1", "batch_size=12", "cached_augmentations=6", "average_decay=0.9"]
     command += [word for number in numbers for word in ("--set", number)]
     assert main([*command, "--sizes", "32x18", "--out", str(run)]) == 0
 
