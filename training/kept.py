@@ -1,13 +1,16 @@
 """Augmented images with their targets, kept in files: later epochs and a resumed run read them instead of making them
 again."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from handler.imaging.decode import Pixels
+from training.run_files import named
 
 Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -48,18 +51,33 @@ class KeptAugmentation:
         Args:
             chosen: the indices `[B]` of each batch; all batches together contain each image once.
             made: images uint8 `[B, S, S]` and targets `[B, K]` of each batch.
+
+        Raises:
+            OSError: the files cannot be written.
         """
-        self._files[0].parent.mkdir(parents=True, exist_ok=True)
+        folder = self._files[0].parent
+        folder.mkdir(parents=True, exist_ok=True)
         parts = [file.with_name(f".{file.name}") for file in self._files]
-        arrays = [
-            np.lib.format.open_memmap(part, "w+", dtype, shape)
-            for part, (shape, dtype) in zip(parts, self._shapes, strict=True)
-        ]
-        for indices, batch in zip(chosen, made, strict=True):
-            for array, values in zip(arrays, batch, strict=True):
-                array[indices] = values
-            yield batch
-        for array in arrays:
-            array.flush()
-        for part, file in zip(parts, self._files, strict=True):
-            part.replace(file)
+        # A memory map would end the process without a message if the disk is full.
+        with named(folder), contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(part.open("wb")) for part in parts]
+            starts = [_write_header(file, *shape) for file, shape in zip(opened, self._shapes, strict=True)]
+            for indices, (pixels, targets) in zip(chosen, made, strict=True):
+                _write_rows(opened[0], starts[0], indices, pixels)
+                _write_rows(opened[1], starts[1], indices, targets)
+                yield pixels, targets
+        for part, whole in zip(parts, self._files, strict=True):
+            part.replace(whole)
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
+    """Write the header of a `.npy` file, and return its length in bytes."""
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.tell()
+
+
+def _write_rows(file: BinaryIO, start: int, indices: Indices, rows: npt.NDArray[Any]) -> None:
+    for index, row in zip(indices, rows, strict=True):
+        file.seek(start + int(index) * row.nbytes)
+        file.write(row.tobytes())

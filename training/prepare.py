@@ -28,6 +28,7 @@ from training.errors import DataError
 from training.layout import Part
 from training.patients import told_patient
 from training.processes import map_in_processes
+from training.run_files import named
 from training.split import Image, Split, split
 
 log = logging.getLogger(__name__)
@@ -213,7 +214,7 @@ class _Decoder:
         except InputError as exc:
             return str(exc)
         if row is not None:
-            with _named(self.file), self.file.open("r+b") as file:
+            with named(self.file), self.file.open("r+b") as file:
                 file.seek(row * len(pixels))
                 file.write(pixels)
         patient = item.patient or told_patient(item.file, content, self.patient)
@@ -254,17 +255,8 @@ def _decode_all(
 def _write_array(path: Path, source: Path, rows: Sequence[int], size: int) -> None:
     """Copy rows of the decoded images to a NumPy file, uint8 `[N, size, size]`, without reading all into memory."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), size, size)}
-    with _named(path), source.open("rb") as decoded, path.open("wb") as file:
+    with named(path), source.open("rb") as decoded, path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for row in rows:
             decoded.seek(row * size * size)
             file.write(decoded.read(size * size))
-
-
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Add the file's name to errors of the operating system that lack it, such as a full disk."""
-    try:
-        yield
-    except OSError as exc:
-        raise OSError(exc.errno, exc.strerror, str(path)) from exc

@@ -1,10 +1,11 @@
 """Read and write the files of a run folder. An unreadable file raises `RunError`. Files are replaced atomically."""
 
+import contextlib
 import csv
 import functools
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,15 @@ def translated(path: Path, read: Callable[[], T]) -> T:
         raise RunError(f"{path} cannot be read ({exc.strerror}): check the path and its permissions") from exc
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as exc:
         raise RunError(f"{path} was not written by this release, or is damaged: train again ({exc!r})") from exc
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Add the file's name to errors of the operating system that lack it, such as a full disk."""
+    try:
+        yield
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, exc.filename or str(path)) from exc
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

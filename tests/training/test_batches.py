@@ -1,6 +1,7 @@
 """The batches of an epoch: augmentation, its cache, mixup, and the targets of a teacher."""
 
 import dataclasses
+import resource
 import signal
 import subprocess
 import sys
@@ -105,6 +106,17 @@ def test_an_interrupted_epoch_keeps_no_augmentations(data: Prepared, thread: Wor
     for batch, again in zip(first, epoch(), strict=True):
         np.testing.assert_array_equal(batch, again)
     assert teacher.asked == before + len(data.labels["train"])
+
+
+def test_a_full_disk_is_an_error_that_names_the_folder(data: Prepared, thread: Workers, tmp_path: Path) -> None:
+    recipe = pruned_recipe(CHANNELS, size=32, epochs=4, batch_norm=True, cached_augmentations=1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="kept"):
+            list(batches_of(data, recipe, 32, 0, thread, Bright(), tmp_path / "kept"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_mixup_partner_contributes_its_label(data: Prepared, thread: Workers, tmp_path: Path) -> None:
