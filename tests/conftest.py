@@ -1,5 +1,6 @@
 """Fixtures of all tests: synthetic data, and the real X-rays if this machine has them."""
 
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 # No deadline: the time of an example depends on the machine and not on the code.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
+
+# A job in the background of a shell ignores Ctrl-C, and the commands that tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 XRAYS = REPOSITORY.parent / "shared" / "data" / "chest-xray"

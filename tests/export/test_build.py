@@ -211,7 +211,7 @@ def test_the_shipped_card_is_that_of_the_shipped_contract() -> None:
     assert version[1] == contract.version, "what `make model` would make is another version"
 
 
-@pytest.mark.parametrize("init", ["imagenet", "file", "hed"])
+@pytest.mark.parametrize("init", ["imagenet", "hed"])
 def test_transfer_from_vgg_weights_runs_from_start_to_end(
     init: str, vgg19_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +227,7 @@ def test_transfer_from_vgg_weights_runs_from_start_to_end(
         Phase(name=upper.name, trainable=upper.trainable, sizes=(32,), learning_rate=1e-5),
     )
     recipe = baseline_recipe(phases=phases, augmentation=0.0, batch_size=36)
-    fit(load(tmp_path / "data"), tmp_path / "run", recipe, str(vgg19_weights) if init == "file" else init)
+    fit(load(tmp_path / "data"), tmp_path / "run", recipe, init)
 
     out = tmp_path / "bundle"
     # It need not learn anything in so few epochs.
