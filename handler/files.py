@@ -1,11 +1,12 @@
 """File functions for all packages: check files before long work, and write and replace them atomically."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Add the file's name to errors of the operating system that lack it, such as a full disk."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno is None or exc.filename:
+            raise
+        raise OSError(exc.errno, exc.strerror, str(path)) from exc
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
@@ -44,10 +56,8 @@ def read(path: Path) -> bytes:
     Raises:
         OSError: the file cannot be read; the error always names `path`, even if the drive fails after opening.
     """
-    try:
+    with named(path):
         return path.read_bytes()
-    except OSError as exc:
-        raise OSError(exc.errno, exc.strerror, str(path)) from exc
 
 
 def require_readable(paths: Iterable[Path]) -> None:
@@ -57,11 +67,8 @@ def require_readable(paths: Iterable[Path]) -> None:
         OSError: a file cannot be read; names the first one.
     """
     for path in paths:
-        try:
-            with path.open("rb") as file:
-                file.read(1)
-        except OSError as exc:
-            raise OSError(exc.errno, exc.strerror, str(path)) from exc
+        with named(path), path.open("rb") as file:
+            file.read(1)
 
 
 def require_writable(folder: Path) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from training.ood_statistics import OodStatistics
 from training.probes import Probes
-from training.run_folder import OodStatistics
 
 
 def probabilities(probes: Probes, features: np.ndarray) -> np.ndarray:

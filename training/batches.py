@@ -13,7 +13,8 @@ from PIL import Image
 
 from handler.imaging.decode import Pixels
 from training.augment import augment, change_framing, resize
-from training.kept import Floats, Indices, KeptAugmentation
+from training.backend import Floats
+from training.kept import Indices, KeptAugmentation
 from training.operating_point import corrupted
 from training.processes import Workers
 from training.recipe import Recipe

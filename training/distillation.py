@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from handler.imaging.decode import Pixels
 from training.augment import resize
+from training.backend import use_all_devices
 from training.errors import RunError
 from training.network import load_trained
 from training.prepare import Prepared
@@ -30,8 +31,9 @@ class Teacher:
     """
 
     def __init__(self, runs: Sequence[RunFolder], data: Prepared) -> None:
+        use_all_devices()  # before the first network is built
         for run in runs:
-            require_fit(run, data)
+            require_suitable(run, data)
         self.names = tuple(run.name for run in runs)
         trained = [load_trained(run, as_trained=True) for run in runs]
         self._networks = [(model, recipe.size) for model, recipe in trained]
@@ -45,7 +47,7 @@ class Teacher:
         return np.asarray(np.mean(probabilities, axis=0), np.float32)
 
 
-def require_fit(run: RunFolder, data: Prepared) -> None:
+def require_suitable(run: RunFolder, data: Prepared) -> None:
     """Check that another network may learn from a run: it has the classes of the data, in the same order, and was not
     trained on the validation images, which it would know.
 
@@ -60,5 +62,5 @@ def require_fit(run: RunFolder, data: Prepared) -> None:
     if shared := set(run.read_split().train).intersection(data.files["validation"]):
         raise RunError(
             f"{run.path} was trained on {len(shared)} of the {len(data.files['validation'])} validation images of the "
-            "data: give the --data that it was trained on"
+            "data: give the --data that it was trained with"
         )

@@ -10,6 +10,7 @@ import functools
 import logging
 import math
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -45,8 +46,11 @@ _ROUNDS = 400
 _RESAMPLED = 2_000_000
 """Most rounds of the bootstrap, and most probabilities that all rounds look at."""
 
+_IN_MEMORY = 2**28
+"""Most bytes of corrupted validation images that are kept in memory. A larger set is made again in each epoch."""
+
 _BETWEEN_PLOTS = 30
-"""Seconds."""
+"""Least time between two plots in seconds. A plot takes as long as a short epoch."""
 
 
 def fit(
@@ -120,9 +124,9 @@ class _Training:
     workers: Workers
     state: RunState
     validation: dict[int, list[Pixels]] = dataclasses.field(default_factory=dict)
-    """The batches of the corrupted validation set by image size, once they were needed; only the latest size."""
+    """Batches of the corrupted validation set, for the latest image size only, if they fit into `_IN_MEMORY`."""
     plotted: float = -math.inf
-    """When the curves were plotted, in seconds of `time.monotonic`."""
+    """Time of the latest plot, in seconds of `time.monotonic`."""
 
     @property
     def classes(self) -> int:
@@ -134,14 +138,21 @@ class _Training:
 
     def validate(self, network: keras.Model, size: int) -> npt.NDArray[np.float64]:
         """Probabilities `[2 N, K]` of the validation images and of one corrupted copy of each."""
-        if size not in self.validation:
-            self.validation = {size: list(self.corrupted(size).batches(1, self.workers))}
         total = 2 * len(self.data.labels["validation"])
-        return predict_batches(network, progress(self.validation[size], "validation", total=total, each=len))
 
-    def plot(self, *, last: bool) -> None:
-        """Plot the curves at most once in half a minute, and at the end of a phase: a plot takes as long as a short
-        epoch."""
+        def shown(batches: Iterable[Pixels], what: str) -> Iterator[Pixels]:
+            return progress(batches, what, total=total, each=len)
+
+        if size not in self.validation:
+            self.validation = {}
+            batches = self.corrupted(size).batches(1, self.workers)
+            if total * size**2 > _IN_MEMORY:
+                return predict_batches(network, shown(batches, "validation"))
+            self.validation[size] = list(shown(batches, "corrupting validation images"))
+        return predict_batches(network, shown(self.validation[size], "validation"))
+
+    def plot(self, *, last: bool = False) -> None:
+        """Plot the curves at most once in `_BETWEEN_PLOTS`, and always for the last time."""
         if last or time.monotonic() - self.plotted > _BETWEEN_PLOTS:
             plot_curves(self.state.history, self.run.curves)
             self.plotted = time.monotonic()
@@ -165,6 +176,7 @@ def _train(training: _Training) -> None:
             model = reopen(whole, phase, recipe, training.classes, len(data.labels["train"]))
             average.load_weights(averaged)
         _run_phase(model, average, training)
+        training.plot(last=True)
         state.phase, state.epoch, state.best, state.stale = state.phase + 1, 0, NO_AUC, 0
         run.write_state(state)
 
@@ -214,7 +226,7 @@ def _run_phase(model: keras.Model, average: keras.Model, training: _Training) ->
             metrics["balanced_accuracy"],
         )
         run.save_checkpoint(state, model, average)
-        training.plot(last=state.epoch == len(phase.sizes) or state.stale >= phase.patience)
+        training.plot()
 
 
 def _finish(training: _Training) -> RunMetrics:

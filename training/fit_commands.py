@@ -28,9 +28,8 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder; an interrupted run in it is resumed")
     parser.add_argument(
         "--init",
-        default="imagenet",
-        help="imagenet (default), hed (from a package), scratch, a VGG19 weights file, or a run's model.keras (with "
-        "--recipe)",
+        help="imagenet, hed (from a package), scratch, a VGG19 weights file, or a run's model.keras (with --recipe); "
+        "default: scratch with a teacher, else imagenet",
     )
     parser.add_argument(
         "--recipe",
@@ -56,12 +55,15 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    usual = "student" if options.teacher else {"scratch": "scratch", "hed": "transfer"}.get(options.init, "baseline")
+    init = options.init or ("scratch" if options.teacher else "imagenet")
+    usual = "student" if options.teacher else {"scratch": "scratch", "hed": "transfer"}.get(init, "baseline")
     recipe = RECIPES[options.recipe or usual](**_choices(options), channels=options.channels)
-    if bool(options.teacher) != (recipe.distillation > 0):
+    if options.teacher and recipe.distillation == 0:
         raise ConfigError(
-            "a teacher and a distillation above 0 need each other: give --recipe student --teacher RUN, or neither"
+            "without distillation a teacher has no effect: leave --recipe out, or add --set distillation=0.9"
         )
+    if recipe.distillation > 0 and not options.teacher:
+        raise ConfigError("distillation needs a teacher: give --teacher RUN, or --set distillation=0")
     if options.sizes:
         recipe = dataclasses.replace(recipe, phases=tuple(phase.with_sizes(options.sizes) for phase in recipe.phases))
     data = _prepared(options, recipe.size)
@@ -70,7 +72,7 @@ def _fit(options: argparse.Namespace) -> None:
     from training.fit import fit
 
     teacher = Teacher([RunFolder(path) for path in options.teacher], data) if options.teacher else None
-    fit(data, options.out, recipe, options.init, options.data.name, teacher, workers=options.workers)
+    fit(data, options.out, recipe, init, options.data.name, teacher, workers=options.workers)
     print(conclude(RunFolder(options.out), options.data))
 
 

@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from handler.files import named
 from handler.imaging.decode import Pixels
-from training.run_files import named
+from training.backend import Floats
+from training.run_files import write_array_header
 
 Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 
 class KeptAugmentation:
@@ -61,20 +62,13 @@ class KeptAugmentation:
         # A memory map would end the process without a message if the disk is full.
         with named(folder), contextlib.ExitStack() as stack:
             opened = [stack.enter_context(part.open("wb")) for part in parts]
-            starts = [_write_header(file, *shape) for file, shape in zip(opened, self._shapes, strict=True)]
+            starts = [write_array_header(file, *shape) for file, shape in zip(opened, self._shapes, strict=True)]
             for indices, (pixels, targets) in zip(chosen, made, strict=True):
                 _write_rows(opened[0], starts[0], indices, pixels)
                 _write_rows(opened[1], starts[1], indices, targets)
                 yield pixels, targets
         for part, whole in zip(parts, self._files, strict=True):
             part.replace(whole)
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
-    """Write the header of a `.npy` file, and return its length in bytes."""
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.tell()
 
 
 def _write_rows(file: BinaryIO, start: int, indices: Indices, rows: npt.NDArray[Any]) -> None:

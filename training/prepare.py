@@ -21,14 +21,14 @@ import numpy.typing as npt
 
 from handler.contract import LEAST_INPUT_SIZE
 from handler.errors import InputError
-from handler.files import read, write_json
+from handler.files import named, read, write_json
 from handler.imaging.decode import Pixels, decode
 from training.dataset import AS_IT_IS, DataSet, Item, Reading, read_data_set
 from training.errors import DataError
 from training.layout import Part
 from training.patients import told_patient
 from training.processes import map_in_processes
-from training.run_files import named
+from training.run_files import write_array_header
 from training.split import Image, Split, split
 
 log = logging.getLogger(__name__)
@@ -254,9 +254,8 @@ def _decode_all(
 
 def _write_array(path: Path, source: Path, rows: Sequence[int], size: int) -> None:
     """Copy rows of the decoded images to a NumPy file, uint8 `[N, size, size]`, without reading all into memory."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), size, size)}
     with named(path), source.open("rb") as decoded, path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        write_array_header(file, (len(rows), size, size), np.uint8)
         for row in rows:
             decoded.seek(row * size * size)
             file.write(decoded.read(size * size))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from handler.files import write_atomically
 from training.augment import augment, resize
 from training.backend import padded, use_all_devices
-from training.distillation import Teacher, require_fit
+from training.distillation import Teacher, require_suitable
 from training.errors import ConfigError
 from training.fit import fit
 from training.network import BLOCKS, CONVOLUTIONS, build, load_trained
@@ -80,8 +80,7 @@ def prune(
     """
     run, target = RunFolder(unpruned), RunFolder(out)
     teacher_runs = [RunFolder(path) for path in teachers]
-    use_all_devices()
-    require_fit(run, data)
+    require_suitable(run, data)
     teacher = Teacher(teacher_runs or [run], data)
     whole, recipe = load_trained(run)
     scores = _estimated_importance(run, whole, data, recipe, seed, target)
@@ -131,7 +130,7 @@ def importance(model: keras.Model, data: Prepared, recipe: Recipe, seed: int) ->
     found: dict[str, Array] = {name: np.zeros(gate.change.shape[-1]) for name, gate in gates.items()}
     rng = np.random.default_rng(seed)
     devices, ones = use_all_devices(), np.ones(_BATCH, np.float32)
-    for _ in progress(range(_BATCHES), "estimating importance", unit="batch"):
+    for _ in progress(range(_BATCHES), "estimating importance", unit="step"):
         chosen = rng.integers(0, len(data.labels["train"]), _BATCH)
         images = np.stack([resize(augment(data.pixels["train"][i], rng), recipe.size) for i in chosen])
         targets = np.eye(len(data.names), dtype=np.float32)[data.labels["train"][chosen]]

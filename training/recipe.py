@@ -55,8 +55,8 @@ class Recipe:
     width: float = 1.0
     """Share of VGG19's channels in every convolution, in (0, 1]."""
     channels: tuple[int, ...] = ()
-    """Channels of each of the sixteen convolutions, as `training.pruning` selects them; empty: those of VGG19 times
-    `width`."""
+    """Channels of each of the sixteen convolutions, given or selected by `training.pruning`; empty: those of VGG19
+    times `width`."""
     dropout: float = 0.5
     batch_size: int = 32
     weight_decay: float = 0.0
@@ -87,7 +87,7 @@ class Recipe:
     def __post_init__(self) -> None:
         _require(len(self.phases) > 0, "a recipe needs at least one phase")
         _require(0 < self.width <= 1, f"width must lie in (0, 1], got {self.width}")
-        _require(not self.channels or self.width == 1, "selected channels cannot be scaled by a width: leave it at 1")
+        _require(not self.channels or self.width == 1, "give channels or a width, not both: leave width at 1")
         _require(
             len(self.channels) in (0, _CONVOLUTIONS) and min(self.channels, default=1) > 0,
             f"channels must be {_CONVOLUTIONS} positive numbers or none, got {self.channels}",
@@ -224,8 +224,8 @@ def pruned_recipe(channels: tuple[int, ...], *, size: int, epochs: int, batch_no
 
 def student_recipe(**changes: Any) -> Recipe:
     """Training of a small network from random weights, with knowledge distillation: new augmentations and mixup in many
-    epochs (Beyer et al. 2022, arXiv:2106.05237). The teachers were trained with label smoothing, so their probabilities
-    need none."""
+    epochs (Beyer et al. 2022, arXiv:2106.05237). Label smoothing is off, because the teachers' probabilities are smooth
+    already."""
     epochs = 252
     phase = Phase(
         name="distillation",

@@ -81,16 +81,15 @@ def _framed(image: Image.Image) -> Image.Image:
 
 
 def _seen_from_the_side(image: Image.Image, share: float = 0.08, around: int = 0) -> Image.Image:
-    """View the image at an angle: its left side appears smaller by twice a share of the image's side.
+    """View the image at an angle: its left edge appears smaller by a factor of `1 + 2 * share`.
 
     Args:
         around: grey value of what surrounds the image.
     """
-    side, wide = image.width, share * image.width
-    padded = ImageOps.expand(image, round(2 * wide), around)
-    left = 2 * wide
+    side, wide = image.width, round(share * image.width)
+    padded = ImageOps.expand(image, wide, around)
     # The source corners of the result: top left, bottom left, bottom right, top right.
-    corners = (left, left - wide, left, left + side + wide, left + side, left + side, left + side, left)
+    corners = (wide, 0, wide, side + 2 * wide, wide + side, wide + side, wide + side, wide)
     return padded.transform(image.size, Image.Transform.QUAD, corners, Image.Resampling.BICUBIC)
 
 

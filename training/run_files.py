@@ -1,13 +1,12 @@
 """Read and write the files of a run folder. An unreadable file raises `RunError`. Files are replaced atomically."""
 
-import contextlib
 import csv
 import functools
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,15 +35,6 @@ def translated(path: Path, read: Callable[[], T]) -> T:
         raise RunError(f"{path} was not written by this release, or is damaged: train again ({exc!r})") from exc
 
 
-@contextlib.contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Add the file's name to errors of the operating system that lack it, such as a full disk."""
-    try:
-        yield
-    except OSError as exc:
-        raise OSError(exc.errno, exc.strerror, exc.filename or str(path)) from exc
-
-
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     with np.load(path) as stored:
         return dict(stored)
@@ -52,6 +42,13 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     write_atomically(path, functools.partial(np.savez, **arrays))  # type: ignore[arg-type]
+
+
+def write_array_header(file: BinaryIO, shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
+    """Write the header of a `.npy` file, and return its length in bytes. The rows follow, in any order."""
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.tell()
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@
 | `state.json` | `RunState` | after each epoch |
 | `checkpoint-N.keras`, `checkpoint-N.weights.h5` | see `save_checkpoint` | after each epoch, deleted at the end |
 | `PHASE.weights.h5` | weights | after each epoch that is the best of its phase, deleted at the end |
-| `augmentations/` | see `training.kept` | in each epoch with a new augmentation, deleted at the end |
+| `augmentations/` | see `training.kept`; only with `cached_augmentations` | in the first epochs, deleted at the end |
 | `history.csv` | the training history | after each epoch |
 | `curves.png` | its plot | every half minute, and at the end of a phase |
 | `train.log` | log messages | during the run |
@@ -150,7 +150,7 @@ class RunFolder:
 
     @property
     def kept(self) -> Path:
-        """Folder of the augmented images that later epochs show again."""
+        """Folder of the augmented images that later epochs read again, see `training.kept`."""
         return self.path / "augmentations"
 
     @property
@@ -197,14 +197,15 @@ class RunFolder:
         return (self.path / _OPERATING_POINT).is_file()
 
     def claim(self, config: RunConfig, split: RunSplit) -> None:
-        """Write configuration and split. If the run has started, compare them with the saved ones instead; otherwise
-        delete what an earlier attempt left.
+        """Write configuration and split, and delete augmented images of an attempt that finished no epoch. If the run
+        has started, compare them with the saved ones instead.
 
         Raises:
             RunError: the folder holds a run with another configuration or with other images.
         """
         if not self.started:
-            shutil.rmtree(self.kept, ignore_errors=True)
+            if self.kept.exists():
+                shutil.rmtree(self.kept)  # perhaps of another recipe
             write_json(self.path / _CONFIG, dataclasses.asdict(config))
             write_json(self.path / _SPLIT, dataclasses.asdict(split))
         elif self.read_config() != config:

@@ -56,11 +56,13 @@ def initialise(model: keras.Model, init: str, pixels: Pixels, size: int) -> None
     if init.endswith(".keras"):
         _copy(model, init)
         return
+    widths = [filters for filters, count in BLOCKS for _ in range(count)]
+    if [model.get_layer(name).filters for name in CONVOLUTIONS] != widths:
+        raise WeightsError(
+            f"the weights of {init} are those of a full VGG19: give --init scratch, or neither --channels nor a width"
+        )
     convolutions = hed_weights() if init == HED else imagenet(init)
-    first = model.get_layer(CONVOLUTIONS[0])
-    if first.kernel.shape[-1] != BLOCKS[0][0]:
-        raise WeightsError(f"the weights of {init} are those of a full VGG19 and need the width 1")
-    if first.use_bias:
+    if model.get_layer(CONVOLUTIONS[0]).use_bias:
         for name, weights in convolutions.items():
             model.get_layer(name).set_weights(list(weights))
     else:
@@ -168,7 +170,7 @@ def _copy(model: keras.Model, file: str) -> None:
     except Exception as exc:  # Keras raises whatever its reader raised
         raise WeightsError(
             f"cannot start from {file}: it must be the model.keras of a run with the same widths and the same kind of "
-            f"BatchNorm, see --recipe and --set width=... ({exc})"
+            f"BatchNorm, see --recipe, --channels and --set width=... ({exc})"
         ) from exc
     log.info(
         "%s has %d classes, the data has %d: all its layers except the last are used",

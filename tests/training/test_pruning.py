@@ -179,7 +179,7 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
     prepare(phantoms, tmp_path / "other", size=48, validation=0.25, seed=1)
     again = [argument if argument != str(data) else str(tmp_path / "other") for argument in command]
     assert main([*again, "--out", str(tmp_path / "leaking")]) == 1
-    assert "give the --data that it was trained on" in capsys.readouterr().err
+    assert "give the --data that it was trained with" in capsys.readouterr().err
     assert not (tmp_path / "leaking").exists()
 
     # Its weights can be the start only for networks with the same shape.

@@ -15,7 +15,7 @@ from training.recipe import Recipe, scratch_recipe
         ({"width": 0}, "width"),
         ({"phases": ()}, "phase"),
         ({"batch_size": 0}, "batch"),
-        ({"channels": (8,) * 16, "width": 0.5}, "leave it at 1"),
+        ({"channels": (8,) * 16, "width": 0.5}, "leave width at 1"),
         ({"cached_augmentations": -1}, "cached_augmentations"),
         ({"weight_decay": 1e30}, "weight_decay"),
         ({"mixup": 1.5}, "mixup"),

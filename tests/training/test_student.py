@@ -32,26 +32,33 @@ def teacher(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_student_learns_from_its_teacher_alone(prepared: Path, teacher: Path, tmp_path: Path) -> None:
     run = tmp_path / "student"
-    command = ["fit", "--data", str(prepared), "--init", "scratch", "--teacher", str(teacher), "--channels", CHANNELS]
+    command = ["fit", "--data", str(prepared), "--teacher", str(teacher), "--channels", CHANNELS]
     numbers = ["distillation=1", "batch_size=12", "cached_augmentations=6", "average_decay=0.9"]
     command += [word for number in numbers for word in ("--set", number)]
     assert main([*command, "--sizes", "32x18", "--out", str(run)]) == 0
 
     config = json.loads((run / "config.json").read_text())
     assert config["teachers"] == ["teacher"]
+    assert config["init"] == "scratch"
     assert Recipe.from_dict(config["recipe"]).channels == tuple(map(int, CHANNELS.split(",")))
     assert RunFolder(run).read_metrics().validation["auc"] > 0.8
     assert not RunFolder(run).kept.exists(), "a finished run needs no augmented images"
 
 
-@pytest.mark.parametrize("options", [["--recipe", "student"], ["--recipe", "scratch", "--teacher", "RUN"]])
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (["--recipe", "student"], "give --teacher RUN"),
+        (["--recipe", "scratch", "--teacher", "RUN"], "add --set distillation=0.9"),
+    ],
+)
 def test_a_teacher_and_its_weight_need_each_other(
-    options: list[str], prepared: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str], remedy: str, prepared: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [str(teacher) if option == "RUN" else option for option in options]
     fit = ["fit", "--data", str(prepared), "--init", "scratch", "--out", str(tmp_path / "run")]
     assert main([*fit, *options]) == 1
-    assert "give --recipe student --teacher RUN" in capsys.readouterr().err
+    assert remedy in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -61,7 +68,7 @@ def test_a_teacher_that_knows_the_validation_images_is_refused(
     prepare(phantoms, tmp_path / "other", size=48, validation=0.25, seed=1)
     fit = ["fit", "--data", str(tmp_path / "other"), "--init", "scratch", "--out", str(tmp_path / "run")]
     assert main([*fit, "--teacher", str(teacher)]) == 1
-    assert "give the --data that it was trained on" in capsys.readouterr().err
+    assert "give the --data that it was trained with" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
