@@ -14,6 +14,8 @@ from handler.imaging.decode import Pixels
 
 Floats = npt.NDArray[np.float32]
 
+_WORTH_COMPILING = 20_000
+
 
 def load_keras() -> None:
     """Import Keras and start its backend, without the backend's messages about drivers and instruction sets."""
@@ -62,6 +64,15 @@ def use_all_devices() -> int:
     if len(devices) > 1 and keras.distribution.distribution() is None:
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
     return len(devices)
+
+
+def jit_compile(images: int) -> bool | str:
+    """Return the argument `jit_compile` of `keras.Model.compile` for a training with this number of images, counted in
+    each epoch. XLA first compiles for ten seconds for each size of a batch, and then saves a quarter of TensorFlow's
+    time. So a short training is done without it."""
+    import keras
+
+    return images >= _WORTH_COMPILING if keras.backend.backend() == "tensorflow" else "auto"
 
 
 def padded(pixels: Pixels, targets: Floats, weights: Floats, multiple: int) -> tuple[Pixels, Floats, Floats]:

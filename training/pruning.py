@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from handler.files import write_atomically
 from training.augment import augment, resize
-from training.backend import padded, use_all_devices
+from training.backend import jit_compile, padded, use_all_devices
 from training.distillation import Teacher, require_suitable
 from training.errors import ConfigError
 from training.fit import fit
@@ -126,7 +126,7 @@ def importance(model: keras.Model, data: Prepared, recipe: Recipe, seed: int) ->
     """
     gated, gates = _gated(model)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    gated.compile(optimizer=keras.optimizers.SGD(1.0), loss=loss)
+    gated.compile(optimizer=keras.optimizers.SGD(1.0), loss=loss, jit_compile=jit_compile(_BATCHES * _BATCH))
     found: dict[str, Array] = {name: np.zeros(gate.change.shape[-1]) for name, gate in gates.items()}
     rng = np.random.default_rng(seed)
     devices, ones = use_all_devices(), np.ones(_BATCH, np.float32)

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 
 from training.averaging import WeightAverage
-from training.backend import padded, use_all_devices
+from training.backend import jit_compile, padded, use_all_devices
 from training.batches import Batches
 from training.network import build, set_trainable
 from training.progress import progress
@@ -74,4 +74,5 @@ def prepare_phase(model: keras.Model, phase: Phase, recipe: Recipe, images: int)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[])
+    xla = jit_compile(images * len(phase.sizes))
+    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[], jit_compile=xla)
