@@ -185,23 +185,29 @@ def test_what_is_no_better_than_chance(auc: tuple[float, float], decided: list[i
     assert bool(found) == bool(reason)
 
 
-def test_the_network_does_not_depend_on_the_number_of_workers(prepared: Path, tmp_path: Path) -> None:
-    from training.fit import fit
+def test_the_network_depends_neither_on_workers_nor_on_memory(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import fit
 
-    phase = Phase(name="only", trainable="all", sizes=(32,), learning_rate=1e-3)
+    phase = Phase(name="only", trainable="all", sizes=(32, 32), learning_rate=1e-3)
     recipe = Recipe(phases=(phase,), batch_norm=True, width=0.05, batch_size=12)
-    for workers in (1, 2):
-        fit(load(prepared), tmp_path / str(workers), recipe, "scratch", workers=workers)
+    fit.fit(load(prepared), tmp_path / "1", recipe, "scratch", workers=1)
+    monkeypatch.setattr(fit, "_IN_MEMORY", 0)  # as if the validation set were large
+    fit.fit(load(prepared), tmp_path / "2", recipe, "scratch", workers=2)
 
     for one, two in zip(weights_of(tmp_path / "1"), weights_of(tmp_path / "2"), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    for one, two in zip(history(tmp_path / "1"), history(tmp_path / "2"), strict=True):
+        assert one.pop("phase") == two.pop("phase")
+        assert one == pytest.approx(two, rel=1e-3)
 
 
 def test_nothing_but_our_own_lines_reaches_the_log(prepared: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training", "fit", "--data", str(prepared), *SMALL, "--sizes", "32x1"]
     done = subprocess.run([*command, "--out", str(tmp_path)], check=True, capture_output=True, text=True)
 
-    own = ("progressive: ", "validation: ", "  loss ", "selecting the operating point", "resampling: ", "predicting: ")
+    own = ("progressive: ", "corrupting ", "validation: ", "  loss ", "selecting ", "predicting: ", "resampling: ")
     assert [line for line in done.stderr.splitlines() if not line.startswith((*own, str(prepared)))] == []
 
 
