@@ -49,7 +49,6 @@ def reopen(path: Path, phase: Phase, recipe: Recipe, classes: int, images: int) 
     model = build(recipe, classes)
     model.set_weights(saved.get_weights())
     prepare_phase(model, phase, recipe, images)
-    model.optimizer.build(model.trainable_variables)
     for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
         variable.assign(value)
     return model
@@ -76,3 +75,5 @@ def prepare_phase(model: keras.Model, phase: Phase, recipe: Recipe, images: int)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     xla = jit_compile(images * len(phase.sizes))
     model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[], jit_compile=xla)
+    # TensorFlow traces the first step twice if that step makes the variables of the optimizer.
+    model.optimizer.build(model.trainable_variables)
