@@ -48,7 +48,7 @@ serve: $(VENV)/serving  ## install the serving packages, answer on http://localh
 
 # The tests of the template need its tools.
 test: $(VENV)/everything .venv-sam/ready .venv-checkov/ready  ## install everything, run the whole test suite
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 model: $(VENV)/everything  ## train and export the model of this repository: make model DATA=chest_xray
 	$(BIN)/python -m training prepare --data "$(DATA)" --out data/prepared

@@ -19,6 +19,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 XRAYS = REPOSITORY.parent / "shared" / "data" / "chest-xray"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files with slow tests first. A long file that starts last would run alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end, in one line, what was skipped and why."""
