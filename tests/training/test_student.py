@@ -16,13 +16,6 @@ CHANNELS = "4,4,8,8,8,8,8,8,16,16,16,16,16,16,16,16"
 
 
 @pytest.fixture(scope="module")
-def prepared(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("prepared")
-    prepare(phantoms, folder, size=48, validation=0.25)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def teacher(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "teacher"
     fit = ["fit", "--data", str(prepared), "--init", "scratch", "--set", "width=0.1", "--set", "batch_size=12"]
