@@ -113,7 +113,7 @@ def build(
         ", ".join(agreement.excluded) or "none",
     )
     distances = run(int8, validation.pixels, [DISTANCE_NAME])[0]
-    log.info("fitting the detectors of unlike, mirrored, turned and inverted images")
+    log.info("fitting the detectors of unlike, mirrored, turned, inverted and photographed images")
     detectors = add_detectors(
         int8,
         images.read(sample(split.train, TRAINING_IMAGES, seed), images.largest),

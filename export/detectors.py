@@ -10,7 +10,7 @@ import onnx
 
 from export.refit import add_block_features, add_probes, add_unlike, compute, pooled_features
 from export.run_images import Images
-from handler.contract import ORIENTATION_NAME, UNLIKE_NAME
+from handler.contract import ORIENTATION_NAME, PHOTOGRAPHED, UNLIKE_NAME
 from training import ood, probes, unlike
 
 TRAINING_IMAGES, VALIDATION_IMAGES = 2000, 1000
@@ -42,10 +42,13 @@ def add_detectors(graph: onnx.ModelProto, train: Images, validation: Images, siz
     plain = probes.corrupted(validation.pixels, size, 0, seed)
     lightly = probes.corrupted(validation.pixels, size, unlike.STRENGTH, seed)
     strongly = probes.corrupted(validation.pixels, size, probes.STRENGTH, seed)
-    upright = [compute(graph, images, ORIENTATION_NAME)[:, 0] for images in (plain, strongly)]
+    orientations = [compute(graph, images, ORIENTATION_NAME) for images in (plain, strongly)]
+    names = tuple(probes.ORIENTATIONS)
+    photographed = names.index(PHOTOGRAPHED)
     distances = [compute(graph, images, UNLIKE_NAME) for images in (plain, lightly)]
     return {
-        "orientations": tuple(probes.ORIENTATIONS),
-        "least_upright": probes.select_least_upright(*upright),
+        "orientations": names,
+        "least_upright": probes.select_least_upright(*(each[:, 0] + each[:, photographed] for each in orientations)),
+        "most_photographed": probes.select_most_photographed(*(each[:, photographed] for each in orientations)),
         "unlike_threshold": unlike.select_limit(*distances),
     }

@@ -40,6 +40,9 @@ UNLIKE_NAME = "unlike"
 ORIENTATION_NAME = "orientation"
 """Tensor names of the graphs that `export` makes. Serving reads them from the contract."""
 
+PHOTOGRAPHED = "photographed"
+"""Name of the orientation of a photograph of a screen."""
+
 PIXEL_SCALE = 1 / 255
 """Factor on the pixels. The network itself applies it, so its input is always uint8."""
 
@@ -75,8 +78,8 @@ class Contract:
     - `distance_name`: float32 `[N]`, the distance of the out-of-distribution (OOD) detector; an image with a distance
       above `ood_threshold` is an OOD image.
     - `unlike_name`: float32 `[N]`, a distance from the training images; above `unlike_threshold` there is a warning.
-    - `orientation_name`: float32 `[N, len(orientations)]` probabilities; if that of the first one, upright, is below
-      `least_upright`, there is a warning.
+    - `orientation_name`: float32 `[N, len(orientations)]` probabilities. There is a warning if that of `PHOTOGRAPHED`
+      is above `most_photographed`, and if the sum of it and the first one, upright, is below `least_upright`.
     """
 
     name: str
@@ -98,8 +101,10 @@ class Contract:
     ood_threshold: float
     unlike_threshold: float
     orientations: tuple[str, ...]
-    """Names of orientations; the first one is the correct orientation."""
+    """Names of orientations; the first one is the correct orientation. `PHOTOGRAPHED` may be among them."""
     least_upright: float
+    most_photographed: float
+    """1 if the bundle does not detect photographs."""
     about: About
     input_name: str = INPUT_NAME
     output_name: str = OUTPUT_NAME
@@ -140,8 +145,11 @@ class Contract:
         _require(self.ood_threshold > 0.0, f"ood_threshold must be positive, got {self.ood_threshold}")
         _require(self.unlike_threshold > 0.0, f"unlike_threshold must be positive, got {self.unlike_threshold}")
         _require(
-            len(self.orientations) > 1 and 0.0 <= self.least_upright <= 1.0,
+            len({*self.orientations} - {PHOTOGRAPHED}) > 1 and 0.0 <= self.least_upright <= 1.0,
             f"there must be two orientations or more, and least_upright must lie in [0, 1], got {self.least_upright}",
+        )
+        _require(
+            0.0 <= self.most_photographed <= 1.0, f"most_photographed must lie in [0, 1], got {self.most_photographed}"
         )
         _require(self.temperature > 0.0, f"temperature must be positive, got {self.temperature}")
         _require(

@@ -1,12 +1,11 @@
 """Warnings: reasons why the result for an image is less reliable."""
 
-from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
 
 from handler.classifier import Scores
-from handler.contract import Contract
+from handler.contract import PHOTOGRAPHED, Contract
 from handler.exposure import LEAST_RANGE, MOST_WHITE, grey_range, white_share
 from handler.imaging.decode import Pixels
 
@@ -27,6 +26,7 @@ _ORIENTATIONS = {
     "turned_left": "The image seems to be turned to the left.",
     "turned_right": "The image seems to be turned to the right.",
     "inverted": "The greys seem to be inverted: air should be dark.",
+    PHOTOGRAPHED: "The image seems to be a photograph of a screen. Export the X-ray as a file instead.",
 }
 _UNLIKE = (
     "The image differs more from the training images than nearly all validation images. The measured results are "
@@ -55,14 +55,21 @@ def warnings_of(contract: Contract, scores: Scores, pixels: Pixels) -> list[Imag
         found.append({"code": "forced", "detail": _FORCED})
     if not scores.unlike[0] <= contract.unlike_threshold:
         found.append({"code": "unlike_training", "detail": _UNLIKE})
-    if not scores.orientations[0, 0] >= contract.least_upright:
-        name = _likeliest(contract.orientations, scores.orientations[0])
-        found.append({"code": name, "detail": _ORIENTATIONS.get(name, f"The image seems to be {name}.")})
+    found += [
+        {"code": name, "detail": _ORIENTATIONS.get(name, f"The image seems to be {name}.")}
+        for name in _orientations(contract, scores.orientations[0])
+    ]
     if grey_range(pixels[np.newaxis])[0] < LEAST_RANGE or white_share(pixels[np.newaxis])[0] > MOST_WHITE:
         found.append({"code": "grey_range", "detail": _GREY_RANGE})
     return found
 
 
-def _likeliest(names: Sequence[str], probabilities: np.ndarray) -> str:
-    """Return the most probable orientation, except the first one, which is upright."""
-    return names[1 + int(probabilities[1:].argmax())]
+def _orientations(contract: Contract, probabilities: np.ndarray) -> list[str]:
+    """Return the names of the orientations to warn of: `PHOTOGRAPHED`, another one, both or none."""
+    upright, *others = zip(contract.orientations, probabilities.tolist(), strict=True)
+    photographed = dict(others).pop(PHOTOGRAPHED, 0.0)
+    found = [] if photographed <= contract.most_photographed else [PHOTOGRAPHED]
+    # A photograph of an upright image is upright.
+    if not upright[1] + photographed >= contract.least_upright:
+        found.append(max((other for other in others if other[0] != PHOTOGRAPHED), key=lambda other: other[1])[0])
+    return found

@@ -31,6 +31,7 @@ def write_tiny_bundle(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
         unlike_threshold=1e6,
         orientations=("upright", "mirrored"),
         least_upright=0.01,
+        most_photographed=1.0,
         about=about(labels),
     )
     constants = {

@@ -1,8 +1,8 @@
-"""Orientation probes: detect whether an image is mirrored, turned, or has inverted greys.
+"""Orientation probes: detect whether an image is mirrored, turned, inverted, or a photograph of a screen.
 
 The network scores such an image without an error, and often wrongly. The features differ: the pooled features of the
 OOD detector contain the position of the heart and of bright regions. A softmax regression on them costs one small
-matrix product. Its labels need no annotation: training images are mirrored, turned and inverted.
+matrix product. Its labels need no annotation: training images are mirrored, turned, inverted and photographed.
 """
 
 import dataclasses
@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from handler.imaging.decode import Pixels
+from handler.contract import PHOTOGRAPHED
+from handler.imaging.decode import Pixels, squared
 from training.augment import augment, resize
+from training.photograph import photograph
 
 UPRIGHT = "upright"
 """The label of an image in the orientation that the network expects. The first of `ORIENTATIONS`."""
@@ -25,11 +28,16 @@ ORIENTATIONS: dict[str, Callable[[Pixels], Pixels]] = {
     "turned_left": lambda pixels: np.rot90(pixels, 1, (-2, -1)),
     "turned_right": lambda pixels: np.rot90(pixels, -1, (-2, -1)),
     "inverted": lambda pixels: 255 - pixels,
+    PHOTOGRAPHED: lambda pixels: np.stack([_photographed(image) for image in pixels]),
 }
-"""By label, the function that is applied to upright images, uint8 `[..., S, S]`."""
+"""By label, the function that is applied to upright images, uint8 `[N, S, S]`."""
 
 FALSE_ALARMS = 0.02
-"""Maximum share of upright validation images that get a warning, both of unchanged and of corrupted ones."""
+"""Maximum share of upright validation images that get a warning of their orientation, both of unchanged and of
+corrupted ones."""
+
+FALSE_PHOTOGRAPHS = 0.005
+"""Maximum share of these images that get a warning of a photograph."""
 
 REGULARISATION = 0.03
 """`C` of scikit-learn's logistic regression, the inverse of the regularisation strength. It was selected on validation
@@ -37,6 +45,11 @@ images."""
 
 STRENGTH = 1.0
 """Strength of the corruption of one copy of each image. Without it, a new framing or exposure causes false alarms."""
+
+
+def _photographed(image: Pixels) -> Pixels:
+    """Photograph an image and cut off what decoding cuts off; equal images give equal photographs."""
+    return squared(Image.fromarray(photograph(image, np.random.default_rng(int(image.sum())))), len(image))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -103,11 +116,22 @@ def fit_probes(features: Mapping[str, npt.NDArray[np.floating]]) -> Probes:
 
 
 def select_least_upright(plain: npt.NDArray[np.floating], changed: npt.NDArray[np.floating]) -> float:
-    """Select the probability of `UPRIGHT`, 0..1, below which there is a warning. The share of false alarms is at most
+    """Select the probability, 0..1, below which there is a warning. The share of false alarms is at most
     `FALSE_ALARMS`, both on unchanged and on corrupted images.
 
     Args:
-        plain: probabilities `[N]` of `UPRIGHT` for upright validation images.
+        plain: probabilities `[N]` of `UPRIGHT` and `PHOTOGRAPHED`, added, for upright validation images.
         changed: the same for corrupted copies of these images.
     """
     return float(min(np.quantile(each, FALSE_ALARMS, method="lower") for each in (plain, changed)))
+
+
+def select_most_photographed(plain: npt.NDArray[np.floating], changed: npt.NDArray[np.floating]) -> float:
+    """Select the probability of `PHOTOGRAPHED`, 0..1, above which there is a warning. The share of false alarms is at
+    most `FALSE_PHOTOGRAPHS`, both on unchanged and on corrupted images.
+
+    Args:
+        plain: probabilities `[N]` of `PHOTOGRAPHED` for upright validation images.
+        changed: the same for corrupted copies of these images.
+    """
+    return float(max(np.quantile(each, 1 - FALSE_PHOTOGRAPHS, method="higher") for each in (plain, changed)))

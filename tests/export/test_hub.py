@@ -47,6 +47,7 @@ def make_bundle(folder: Path, version: str = "1.2.0", weights: bytes = b"weights
         unlike_threshold=9.0,
         orientations=("upright", "mirrored"),
         least_upright=0.1,
+        most_photographed=1.0,
         about=about(("CLEAR", "Covid", "TB"), license="cc-by-4.0", source="Our ward, 2026"),
         metrics={"test": {"n": 624, "auc": 0.98123, "accuracy": 0.94}},
     )

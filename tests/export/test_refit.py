@@ -23,6 +23,7 @@ from handler.contract import (
     MODEL_FILE,
     ORIENTATION_NAME,
     OUTPUT_NAME,
+    PHOTOGRAPHED,
     UNLIKE_NAME,
 )
 from tests.detectors import probabilities, unlike
@@ -74,10 +75,11 @@ def test_the_graph_detects_the_orientation_of_an_image(model: onnx.ModelProto) -
         model, fit_probes({label: compute(model, pixels, pooled_features(model)) for label, pixels in images.items()})
     )
 
-    for index, pixels in enumerate(oriented(chests(range(1000, 1040)), SIZE, 1).values()):
+    for index, (label, pixels) in enumerate(oriented(chests(range(1000, 1040)), SIZE, 1).items()):
         (shares,) = run(model, pixels[:40], [ORIENTATION_NAME])
         assert shares.shape == (40, len(ORIENTATIONS))
-        assert np.mean(shares.argmax(axis=1) == index) >= 0.95
+        # Some photographs are hardly changed.
+        assert np.mean(shares.argmax(axis=1) == index) >= (0.85 if label == PHOTOGRAPHED else 0.95)
 
 
 def test_the_graph_computes_the_regression(model: onnx.ModelProto) -> None:

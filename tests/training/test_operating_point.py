@@ -141,6 +141,7 @@ def test_a_contract_takes_every_operating_point(seed: int, classes: int, certain
         unlike_threshold=1,
         orientations=("upright", "mirrored"),
         least_upright=0.1,
+        most_photographed=1.0,
         about=about(names),
     )
     if classes == 2:

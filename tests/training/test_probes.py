@@ -6,16 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from handler.contract import PHOTOGRAPHED
 from tests.detectors import probabilities
 from training.phantom import draw
 from training.probes import (
     FALSE_ALARMS,
+    FALSE_PHOTOGRAPHS,
     ORIENTATIONS,
     UPRIGHT,
     Probes,
     fit_probes,
     oriented,
     select_least_upright,
+    select_most_photographed,
 )
 
 SIZE = 32
@@ -55,10 +58,11 @@ def test_each_orientation_of_a_drawn_chest_is_told(probes: Probes, label: str) -
 
     chosen = found(probes, images).argmax(axis=1)
 
-    assert np.mean(chosen == list(ORIENTATIONS).index(label)) >= 0.95
+    # Some photographs are hardly changed.
+    assert np.mean(chosen == list(ORIENTATIONS).index(label)) >= (0.85 if label == PHOTOGRAPHED else 0.95)
 
 
-@pytest.mark.parametrize("label", ORIENTATIONS)
+@pytest.mark.parametrize("label", CORNERS)
 def test_orientations_are_what_their_names_say(label: str) -> None:
     square = np.array(CORNERS["upright"], np.uint8).repeat(16, axis=0).repeat(16, axis=1)
 
@@ -67,6 +71,18 @@ def test_orientations_are_what_their_names_say(label: str) -> None:
     assert images.dtype == np.uint8
     assert images.shape == (2, SIZE, SIZE), "the image and a corrupted copy"
     assert images[0, 8::16, 8::16].tolist() == CORNERS[label]
+
+
+def test_photographs_differ_from_image_to_image_and_not_from_call_to_call() -> None:
+    images = chests(range(1000, 1010))
+
+    first, again = (oriented(images, SIZE, 0)[PHOTOGRAPHED] for _ in range(2))
+
+    np.testing.assert_array_equal(first, again)
+    plain = oriented(images, SIZE, 0)[UPRIGHT]
+    brighter = [int(photograph.mean()) - int(image.mean()) for photograph, image in zip(first, plain, strict=True)]
+    assert len(set(brighter)) > 5
+    assert np.abs(first.astype(int) - plain).mean() < 80, "they still show the chest"
 
 
 def test_the_probabilities_sum_to_one(probes: Probes) -> None:
@@ -88,3 +104,11 @@ def test_false_alarms_stay_below_their_limit(plain: np.ndarray, corrupted: np.nd
     assert all(np.mean(each < np.float32(least)) <= FALSE_ALARMS for each in (plain, corrupted))
     highest = [np.mean(each <= np.float32(least)) - FALSE_ALARMS * (1 - 1 / len(each)) for each in (plain, corrupted)]
     assert max(highest) > 0, "it could be greater"
+
+
+@given(plain=shares, corrupted=shares)
+def test_false_photographs_stay_below_their_limit(plain: np.ndarray, corrupted: np.ndarray) -> None:
+    most = select_most_photographed(plain, corrupted)
+
+    assert all(np.mean(each > np.float32(most)) <= FALSE_PHOTOGRAPHS for each in (plain, corrupted))
+    assert most in {*plain.tolist(), *corrupted.tolist()}, "it could not be lower"

@@ -35,6 +35,7 @@ class Brightness:
         unlike_threshold=5.0,
         orientations=("upright", "mirrored"),
         least_upright=0.5,
+        most_photographed=1.0,
         about=about(LABELS),
         metrics={"test": {"sensitivity": 0.9, "specificity": 0.8}},
     )
