@@ -81,6 +81,8 @@ CHANGES = {
     "three labels": {"labels": ["A", "B", "C"]},
     "no distance": {"ood_threshold": 0},
     "an endless distance": {"ood_threshold": float("inf")},
+    "no orientation but upright and photographed": {"orientations": ["upright", "photographed"]},
+    "a photograph above one": {"most_photographed": 1.5},
     "a metric that is no number": {"metrics": {"auc": float("nan")}},
     "a negative temperature": {"temperature": -1.0},
     "another input size": {"input_size": 33},
