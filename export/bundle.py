@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx.utils
 
 from export.about import about
 from export.card import write_card
@@ -38,6 +39,7 @@ from handler.contract import (
 from handler.files import replace_folder, require_replaceable, write_atomically
 from handler.imaging.decode import Pixels
 from training.dataset import AS_IT_IS, Reading
+from training.prepare import Prepared
 from training.run_folder import RunConfig, RunFolder, RunMetrics
 
 log = logging.getLogger(__name__)
@@ -113,14 +115,7 @@ def build(
         ", ".join(agreement.excluded) or "none",
     )
     distances = run(int8, validation.pixels, [DISTANCE_NAME])[0]
-    log.info("fitting the detectors of unlike, mirrored, turned, inverted and photographed images")
-    detectors = add_detectors(
-        int8,
-        images.read(sample(split.train, TRAINING_IMAGES, seed), images.largest),
-        images.read(sample(split.validation, VALIDATION_IMAGES, seed), images.largest),
-        size,
-        seed,
-    )
+    detectors = _detectors(int8, images, split.train, split.validation, size, seed)
     contract = Contract(
         name=name,
         version=version,
@@ -133,6 +128,45 @@ def build(
         **dataclasses.asdict(point),
     )
     return _save(int8, contract, out), agreement
+
+
+def renew_detectors(bundle: Path, data: Prepared, out: Path, version: str, seed: int = 0) -> Contract:
+    """Fit the detectors for warnings again, such as those of a newer release. The network stays as it is.
+
+    Args:
+        bundle: bundle folder.
+        data: what the network was trained on, with the same split.
+        out: bundle folder; it is replaced as a whole, at the end.
+        version: version of the new bundle.
+        seed: random seed of the images and their corruptions.
+
+    Raises:
+        BundleError: see `handler.errors`.
+        DataError: the data has other classes.
+        FileExistsError: `out` contains files that do not belong to a bundle.
+    """
+    require_replaceable(out, CONTRACT_FILE)
+    contract, _ = load_bundle(bundle)
+    whole = onnx.utils.Extractor(onnx.load(bundle / MODEL_FILE))
+    graph = whole.extract_model([contract.input_name], [contract.output_name, contract.distance_name])
+    images = RunImages(data, contract.labels)
+    train, validation = tuple(data.files["train"]), tuple(data.files["validation"])
+    detectors = _detectors(graph, images, train, validation, contract.input_size, seed)
+    return _save(graph, dataclasses.replace(contract, version=version, **detectors), out)
+
+
+def _detectors(
+    graph: onnx.ModelProto, images: RunImages, train: tuple[str, ...], validation: tuple[str, ...], size: int, seed: int
+) -> dict[str, Any]:
+    """Fit the detectors for warnings and add them to the graph, see `add_detectors`."""
+    log.info("fitting the detectors of unlike, mirrored, turned, inverted and photographed images")
+    return add_detectors(
+        graph,
+        images.read(sample(train, TRAINING_IMAGES, seed), images.largest),
+        images.read(sample(validation, VALIDATION_IMAGES, seed), images.largest),
+        size,
+        seed,
+    )
 
 
 def _keras_probabilities(trained: keras.Model, pixels: Pixels, temperature: float) -> npt.NDArray[np.float64]:

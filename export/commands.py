@@ -1,6 +1,7 @@
 """Build, publish and benchmark the model bundle.
 
 python -m export build --model runs/vgg19 --data chest_xray --out handler/model
+python -m export detectors handler/model --data data/prepared --out bundles/new --version 1.1.0
 python -m export card handler/model --evaluation runs/evaluation/metrics.json
 python -m export publish handler/model --repo USER/NAME
 python -m export fetch --repo USER/NAME --revision SHA
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     add = partial(add_command, commands, __doc__)
     _build_arguments(add("build", "convert, quantize and verify a trained network"))
+    _detectors_arguments(add("detectors", "fit the detectors of a bundle again, without training"))
     _card_arguments(add("card", "record an evaluation and write the model card again"))
     _publish_arguments(add("publish", "upload a bundle to the Hugging Face Hub"))
     _fetch_arguments(add("fetch", "download and verify a bundle from the Hugging Face Hub"))
@@ -92,6 +94,25 @@ def _build(options: argparse.Namespace) -> None:
         texts=texts | {name: value for name, value in given.items() if value is not None},
         force=options.force,
     )
+    print(f"the bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} python -m handler serve")
+
+
+def _detectors_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="PREPARED", help="prepared folder that the network was trained on"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="bundle folder; it is replaced after all checks")
+    parser.add_argument("--version", required=True, help="version of the new bundle")
+    parser.set_defaults(run=_detectors)
+
+
+def _detectors(options: argparse.Namespace) -> None:
+    from export.bundle import renew_detectors
+    from training.prepare import load
+
+    require_writable(options.out.absolute().parent)
+    renew_detectors(options.bundle, load(options.data), options.out, options.version)
     print(f"the bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} python -m handler serve")
 
 

@@ -36,8 +36,8 @@ class RunImages:
     """The images of a run.
 
     Args:
-        folder: the data set that the run was trained on, one of its parts that contains all images, or the folder that
-            was prepared from it. Prepared images are resized.
+        data: the data set that the run was trained on, one of its parts that contains all images, the folder that was
+            prepared from it, or its content. Prepared images are resized.
         names: the run's class names.
         reading: how to read the data set.
 
@@ -46,10 +46,11 @@ class RunImages:
         FolderError: see `training.images.open_data`.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], reading: Reading = AS_IT_IS) -> None:
-        self._folder, self._names = folder, tuple(names)
-        self._data = open_data(folder, reading)
-        self._labels = matched(self._data.names, names, str(folder))
+    def __init__(self, data: Path | Prepared, names: Sequence[str], reading: Reading = AS_IT_IS) -> None:
+        self._data = data if isinstance(data, Prepared) else open_data(data, reading)
+        self._folder = data.folder if isinstance(data, Prepared) else data
+        self._names = tuple(names)
+        self._labels = matched(self._data.names, names, str(self._folder))
 
     @property
     def largest(self) -> int:

@@ -95,6 +95,27 @@ def test_the_bundle_serves_what_keras_computes(scratch_run: Path, bundle: Path, 
     np.testing.assert_allclose(run(float_graph, pixels, [contract.output_name])[0], expected, atol=1e-4)
 
 
+def test_new_detectors_leave_the_network_as_it_is(
+    scratch_run: Path, bundle: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    new, prepared = tmp_path / "new", str(scratch_run / "data")
+    assert main(["detectors", str(bundle), "--data", prepared, "--out", str(new), "--version", "3.2.2"]) == 0
+
+    before, after = Classifier(bundle), Classifier(new)
+    was, now = (classifier.score(images(phantoms)) for classifier in (before, after))
+    np.testing.assert_array_equal(was.probabilities, now.probabilities)
+    np.testing.assert_array_equal(was.distances, now.distances)
+    np.testing.assert_allclose(was.unlike, now.unlike, rtol=1e-5)
+    np.testing.assert_allclose(was.orientations, now.orientations, atol=1e-3)
+    old, changed = before.contract.to_json().splitlines(), after.contract.to_json().splitlines()
+    different = {line.split('"')[1] for line in {*old} ^ {*changed}}
+    assert (
+        {"version", "sha256"}
+        <= different
+        <= {"version", "sha256", "unlike_threshold", "least_upright", "most_photographed"}
+    )
+
+
 def test_the_graph_is_a_plain_int8_vgg19(bundle: Path) -> None:
     graph = onnx.load(bundle / "model.onnx")
     kinds = [node.op_type for node in graph.graph.node]
