@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import pytest
 from starlette.testclient import TestClient
@@ -9,6 +10,7 @@ from starlette.testclient import TestClient
 from handler import errors
 from handler.http.problems import KINDS, kind_of
 from handler.scoring import Predictor
+from tests.conftest import REPOSITORY
 from tests.handler.answers import assert_refused
 from tests.handler.images import animation, bomb, dicom, jpeg
 
@@ -45,6 +47,18 @@ def test_an_image_that_cannot_be_scored(client: TestClient, data: bytes, status:
     in_json = client.post(PATH, json={"image": base64.b64encode(data).decode()})
 
     assert len({assert_refused(response, status, slug)["detail"] for response in (alone, in_a_form, in_json)}) == 1
+
+
+def test_the_refusal_in_the_readme_is_the_real_one(client: TestClient) -> None:
+    text = (REPOSITORY / "handler" / "README.md").read_text(encoding="utf-8").partition("\n## Errors\n")[2]
+    file, shown = re.findall(r"file=@(\S+) .*?```json\n(.*?)```", text, re.DOTALL)[0]
+
+    refused = client.post(PATH, files={"file": (REPOSITORY / file).read_bytes()}).json()
+
+    documented = json.loads(shown) | {"request_id": refused["request_id"]}
+    distances = [float(re.findall(r"is (\d\.\d),", problem["detail"])[0]) for problem in (documented, refused)]
+    assert distances[0] == pytest.approx(distances[1], abs=0.11)  # int8 arithmetic differs slightly between CPUs
+    assert documented | {"detail": documented["detail"].replace(f"{distances[0]}", f"{distances[1]}")} == refused
 
 
 REQUESTS = {
