@@ -116,10 +116,18 @@ def test_an_unknown_path(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", PATH), ("DELETE", "/v1/model"), ("POST", "/"), ("PUT", "/page/style.css")]
+    ("method", "path", "taken"),
+    [
+        ("GET", PATH, "POST."),
+        ("DELETE", "/v1/model", "GET"),
+        ("POST", "/", "GET"),
+        ("PUT", "/page/style.css", "GET and HEAD."),
+    ],
 )
-def test_a_method_that_is_not_there(client: TestClient, method: str, path: str) -> None:
-    assert_refused(client.request(method, path), 405, "method-not-allowed")
+def test_a_method_that_is_not_there(client: TestClient, method: str, path: str, taken: str) -> None:
+    problem = assert_refused(client.request(method, path), 405, "method-not-allowed")
+
+    assert f"This path takes {taken}" in problem["detail"]
 
 
 def test_something_unexpected_keeps_its_secrets(
