@@ -105,6 +105,13 @@ def test_a_request_that_cannot_be_read(
     assert_refused(client.post(PATH, content=body, headers=headers), status, slug)
 
 
+@pytest.mark.parametrize("document", [{}, {"url": "https://example.com/x.png"}])
+def test_a_json_body_of_no_form_is_told_all_forms(client: TestClient, document: dict[str, str]) -> None:
+    detail = assert_refused(client.post(PATH, json=document), 400, "malformed-request")["detail"]
+
+    assert [form for form in ("`image`", "`s3_uri`", "`items`") if form not in detail] == []
+
+
 def test_a_parameter_that_is_not_a_boolean(client: TestClient) -> None:
     problem = assert_refused(client.post(f"{PATH}?explain=perhaps", content=jpeg()), 400, "malformed-request")
 
