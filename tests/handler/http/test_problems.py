@@ -3,8 +3,10 @@
 import base64
 import json
 import re
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from handler import errors
@@ -135,6 +137,57 @@ def test_a_method_that_is_not_there(client: TestClient, method: str, path: str, 
     problem = assert_refused(client.request(method, path), 405, "method-not-allowed")
 
     assert f"This path takes {taken}" in problem["detail"]
+
+
+UPLOADS = "/v1/uploads"
+EXAMPLES = [
+    ("POST", PATH, "empty-input", {"content": b""}),
+    ("POST", PATH, "malformed-request", {"params": {"explain": "perhaps"}}),
+    ("POST", PATH, "bucket-not-allowed", {"json": {"s3_uri": "s3://other/x.png"}}),
+    ("POST", PATH, "input-too-large", {"files": [("file", b"")] * 33}),
+    ("POST", PATH, "unsupported-media", {"headers": {"content-type": "image/heic"}}),
+    ("POST", PATH, "unsupported-format", {"content": dicom(PixelData=None)}),
+    ("POST", PATH, "unreadable-image", {"content": jpeg()[: len(jpeg()) * 3 // 4]}),
+    ("POST", PATH, "several-frames", {"content": animation()}),
+    ("POST", UPLOADS, "malformed-request", {"json": {"type": "image/png"}}),
+    ("POST", UPLOADS, "uploads-disabled", {}),
+    ("POST", UPLOADS, "input-too-large", {"headers": {"content-length": "33554433"}}),
+    ("POST", UPLOADS, "unsupported-media", {"json": {"content_type": "text/plain"}}),
+    *(("GET", path, "malformed-request", {"params": "verbose"}) for path in ("/v1/model", "/healthz", "/readyz")),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "slug", "sent"), EXAMPLES, ids=[f"{path} {slug}" for _, path, slug, _ in EXAMPLES]
+)
+def test_the_document_has_the_real_texts_of_problems(
+    app: FastAPI, method: str, path: str, slug: str, sent: dict[str, Any]
+) -> None:
+    client = TestClient(app)
+
+    refused = client.request(method, path, **sent)
+
+    operation = client.get("/openapi.json").json()["paths"][path][method.lower()]
+    [content] = operation["responses"][str(refused.status_code)]["content"].values()
+    example = content["examples"][slug]["value"]
+    assert example | {"request_id": refused.headers["x-request-id"]} == refused.json()
+
+
+def test_the_document_has_every_kind_of_problem_where_it_can_occur(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+
+    kinds = {path: slugs(operation) for path, operations in paths.items() for operation in operations.values()}
+    assert set().union(*kinds.values()) == {kind.slug for kind in KINDS.values()}
+    assert kinds["/v1/model"] == kinds["/healthz"] == {"malformed-request"}
+    assert kinds["/readyz"] == {"malformed-request", "overloaded"}
+    assert "uploads-disabled" not in kinds[PATH]
+    assert "input-not-found" not in kinds[UPLOADS]
+
+
+def slugs(operation: dict[str, Any]) -> set[str]:
+    """The kinds of problems that the document has for an operation."""
+    refusals = [answer for status, answer in operation["responses"].items() if int(status) >= 400]
+    return {slug for answer in refusals for content in answer["content"].values() for slug in content["examples"]}
 
 
 def test_something_unexpected_keeps_its_secrets(
