@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from handler.imaging.decode import MAX_JPEG_PIXELS, MAX_PIXELS
+from handler.imaging.dicom import MAX_FRAMES
 from handler.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.infra.template import load
@@ -165,6 +167,13 @@ def test_each_setting_is_documented_with_its_default(field: "dataclasses.Field[A
     assert default == shown(field)
     assert form
     assert wrong
+
+
+def test_the_limits_on_pixels_and_frames_are_documented() -> None:
+    text = (REPOSITORY / "handler" / "README.md").read_text(encoding="utf-8")
+    images = text.partition("\n## Images\n")[2].partition("\n## ")[0]
+    for limit in (f"{MAX_PIXELS:,} pixels", f"{MAX_JPEG_PIXELS:,}", f"{MAX_FRAMES} frames"):
+        assert limit in images
 
 
 def test_each_parameter_of_the_template_is_documented_with_its_default() -> None:

@@ -262,7 +262,10 @@ def _json(value: Any, status: int = 200) -> Response:
 
 
 async def _refused_by_framework(request: Request, exc: HTTPException) -> Response:
-    kind = kind_of_status(exc.status_code)
-    detail = "This path does not exist, or not with this method. See /openapi.json."
-    headers = dict(exc.headers) if exc.headers else None
-    return ProblemResponse(problem(kind, detail, request.state.context.request_id), headers)
+    headers = dict(exc.headers or {})
+    if "Allow" in headers:
+        # Starlette joins a set, so the order changes from process to process.
+        detail = f"This path takes {' and '.join(sorted(headers['Allow'].split(', ')))}."
+    else:
+        detail = "This path does not exist. See /openapi.json."
+    return ProblemResponse(problem(kind_of_status(exc.status_code), detail, request.state.context.request_id), headers)

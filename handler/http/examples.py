@@ -2,8 +2,28 @@
 
 from typing import Any
 
-from handler.errors import EmptyInput
+from handler.errors import (
+    BucketNotAllowed,
+    DecodingTooCostly,
+    EmptyInput,
+    HandlerError,
+    InputArchived,
+    InputNotFound,
+    InputTooLarge,
+    MalformedRequest,
+    NotAnXray,
+    Overloaded,
+    SeveralFrames,
+    SlowRequest,
+    StorageError,
+    UnreadableImage,
+    UnsupportedFormat,
+    UnsupportedMedia,
+    UploadsDisabled,
+)
 from handler.http.problems import Kind, problem, problem_of
+from handler.http.requests import JSON, MULTIPART, RAW
+from handler.imaging.limits import Limits
 
 _REQUEST_ID = "5f2c8c1e9b7d4a6f8e3d2c1b0a9f8e7d"
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -44,26 +64,45 @@ def _answer(*predictions: dict[str, Any]) -> dict[str, Any]:
     return {"model": model, "request_id": _REQUEST_ID, "predictions": list(predictions)}
 
 
-_DETAILS = {
-    "empty-input": "The file has 0 bytes. Send the bytes of an image.",
-    "malformed-request": "The query parameter `explain` must be true or false.",
-    "bucket-not-allowed": "This deployment does not read that bucket. Its operator can add a bucket to S3_BUCKETS.",
-    "input-not-found": "The object does not exist, or this service has no access to it. Check the address.",
-    "uploads-disabled": "This deployment has no upload bucket. Its operator can set UPLOAD_BUCKET.",
-    "slow-request": "The body did not arrive within 30 s, or at less than 1,000 bytes per second. Send it again.",
-    "input-archived": "Restore the object from the archive first, or send a copy.",
-    "input-too-large": "The form has more than 32 files. Send several requests.",
-    "too-costly": "Decoding the image takes more than 4 s of CPU time. Send a smaller copy.",
-    "unsupported-media": "`content_type` must be one of image/jpeg, image/png, application/dicom.",
-    "unsupported-format": "The DICOM file does not contain an image. Send an image object, such as CR or DX.",
-    "unreadable-image": "The image is damaged. Export it again.",
-    "several-frames": "The file has 12 images. Send one at a time.",
-    "not-an-xray": "Its distance from the training X-rays is 3.4, the limit is 1.8; send a frontal chest X-ray, or use "
+_TOO_SLOW = "The body did not arrive within 30 s, or at less than 1,000 bytes per second. Send it again."
+_BUSY = "64 requests are already in progress. Try again in a moment."
+_S3_IS_OFFLINE = "S3 cannot be reached. Try again later."
+
+Details = dict[type[HandlerError], str]
+"""The errors that a path can answer with, and for each an example of its `detail`."""
+
+PREDICTIONS_DETAILS: Details = {
+    EmptyInput: "The file has 0 bytes. Send the bytes of an image.",
+    MalformedRequest: "The query parameter `explain` must be true or false.",
+    BucketNotAllowed: "This deployment does not read that bucket; of its upload bucket, only uploads. Its operator can "
+    "add a bucket to S3_BUCKETS.",
+    InputNotFound: "The object does not exist, or this service has no access to it. Check the address.",
+    SlowRequest: _TOO_SLOW,
+    InputArchived: "Restore the object from the archive first, or send a copy.",
+    InputTooLarge: "The form has more than 32 files. Send several requests.",
+    DecodingTooCostly: str(Limits(cpu_s=4, wall_s=6, memory_mb=256).exceeded()),
+    UnsupportedMedia: f"Send {MULTIPART}, {JSON}, or the bare file as one of {', '.join(RAW)}.",
+    UnsupportedFormat: "The DICOM file does not contain an image. Send an image object, such as CR or DX.",
+    UnreadableImage: "The JPEG ends before its last row. Send the whole file.",
+    SeveralFrames: "The file is an animation or has several pages. Send one image per file.",
+    NotAnXray: "Its distance from the training X-rays is 2.9, the limit is 1.8; send a frontal chest X-ray, or use "
     "force=true to score it anyway.",
-    "overloaded": "64 requests are already in progress. Try again in a moment.",
-    "storage-error": "S3 cannot be reached. Try again later.",
+    Overloaded: _BUSY,
+    StorageError: _S3_IS_OFFLINE,
 }
-"""By the last part of a problem's type."""
+UPLOADS_DETAILS: Details = {
+    MalformedRequest: "Send a JSON object with `content_type` alone.",
+    UploadsDisabled: "This deployment has no upload bucket. Its operator can set UPLOAD_BUCKET.",
+    SlowRequest: _TOO_SLOW,
+    InputTooLarge: "The body has more than 33,554,432 bytes. Send fewer or smaller files.",
+    UnsupportedMedia: f"`content_type` must be one of {', '.join(RAW)}.",
+    Overloaded: _BUSY,
+    StorageError: _S3_IS_OFFLINE,
+}
+STATIC_DETAILS: Details = {MalformedRequest: "The query parameter 'verbose' is unknown. This path takes none."}
+"""Of paths that read nothing from the request."""
+
+READY_DETAILS: Details = STATIC_DETAILS | {Overloaded: _BUSY}
 
 REQUESTS = {
     "base64": {
@@ -86,7 +125,7 @@ ANSWERS = {
             {
                 "index": 1,
                 "filename": "second.jpg",
-                "error": problem_of(EmptyInput(_DETAILS["empty-input"]), _REQUEST_ID),
+                "error": problem_of(EmptyInput(PREDICTIONS_DETAILS[EmptyInput]), _REQUEST_ID),
             },
         ),
     },
@@ -109,6 +148,6 @@ UPLOAD = {
 }
 
 
-def problem_example(kind: Kind) -> dict[str, Any]:
+def problem_example(kind: Kind, detail: str) -> dict[str, Any]:
     """A problem of this kind, as an entry of `examples`."""
-    return {"summary": kind.title, "value": problem(kind, _DETAILS[kind.slug], _REQUEST_ID)}
+    return {"summary": kind.title, "value": problem(kind, detail, _REQUEST_ID)}

@@ -9,7 +9,18 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from handler.http.examples import ANSWERS, REQUESTS, UPLOAD, UPLOAD_REQUESTS, problem_example
+from handler.http.examples import (
+    ANSWERS,
+    PREDICTIONS_DETAILS,
+    READY_DETAILS,
+    REQUESTS,
+    STATIC_DETAILS,
+    UPLOAD,
+    UPLOAD_REQUESTS,
+    UPLOADS_DETAILS,
+    Details,
+    problem_example,
+)
 from handler.http.multipart import FILE_PART
 from handler.http.problems import KINDS, MEDIA_TYPE
 from handler.http.requests import IMAGES, JSON, MULTIPART, RAW
@@ -84,14 +95,15 @@ def _schema(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a path for these statuses, with an example for each kind of problem."""
+def _problems(details: Details) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a path for these errors, with an example for each."""
     found: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        kinds = [kind for kind in KINDS.values() if kind.status == status]
-        examples = {kind.slug: problem_example(kind) for kind in kinds}
+    kinds = {KINDS[error]: detail for error, detail in details.items()}
+    for status in sorted({kind.status for kind in kinds}):
+        alike = {kind: detail for kind, detail in kinds.items() if kind.status == status}
+        examples = {kind.slug: problem_example(kind, detail) for kind, detail in alike.items()}
         content = {MEDIA_TYPE: {"schema": _schema(Problem), "examples": examples}}
-        found[status] = {"description": "; ".join(kind.title for kind in kinds), "content": content}
+        found[status] = {"description": "; ".join(kind.title for kind in alike), "content": content}
         if status == 503:
             header = {"description": "Seconds to wait.", "required": True, "schema": {"type": "string"}}
             found[status]["headers"] = {"Retry-After": header}
@@ -141,7 +153,7 @@ _PREDICTIONS: dict[str, Any] = {
             "model": Answer,
             "content": {JSON: {"examples": ANSWERS}},
         },
-        **_problems(400, 403, 404, 408, 409, 413, 415, 422, 503),
+        **_problems(PREDICTIONS_DETAILS),
     },
 }
 _UPLOADS: dict[str, Any] = {
@@ -159,7 +171,7 @@ _UPLOADS: dict[str, Any] = {
             "model": Upload,
             "content": {JSON: {"example": UPLOAD}},
         },
-        **_problems(400, 404, 408, 413, 415, 503),
+        **_problems(UPLOADS_DETAILS),
     },
 }
 _MODEL: dict[str, Any] = {
@@ -168,14 +180,17 @@ _MODEL: dict[str, Any] = {
     "summary": "Get the model card",
     "description": "Labels, thresholds, measured results, intended use and limits.",
     "response_description": "The model card.",
-    "responses": {200: {"model": ModelCard}, **_problems(400)},
+    "responses": {200: {"model": ModelCard}, **_problems(STATIC_DETAILS)},
 }
 _HEALTH: dict[str, Any] = {
     "operation_id": "health",
     "tags": ["status"],
     "summary": "Check that the process runs",
     "response_description": "The process runs.",
-    "responses": {200: {"model": Health, "content": {JSON: {"example": {"status": "ok"}}}}, **_problems(400)},
+    "responses": {
+        200: {"model": Health, "content": {JSON: {"example": {"status": "ok"}}}},
+        **_problems(STATIC_DETAILS),
+    },
 }
 _READY: dict[str, Any] = {
     "operation_id": "ready",
@@ -183,7 +198,10 @@ _READY: dict[str, Any] = {
     "summary": "Check that the network computes",
     "description": "Scores a blank image.",
     "response_description": "The network computes.",
-    "responses": {200: {"model": Health, "content": {JSON: {"example": {"status": "ready"}}}}, **_problems(400, 503)},
+    "responses": {
+        200: {"model": Health, "content": {JSON: {"example": {"status": "ready"}}}},
+        **_problems(READY_DETAILS),
+    },
 }
 
 PATHS: dict[str, dict[str, Any]] = {

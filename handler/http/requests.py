@@ -139,7 +139,10 @@ def _source(item: Any, storage: Storage) -> Source:
             return partial(_from_base64, text)
         case {"s3_uri": str(uri)} if len(item) == 1:
             return partial(storage.read, uri)
-    raise MalformedRequest("Send an object with either `image` (base64) or `s3_uri` (s3://BUCKET/KEY), both strings.")
+    raise MalformedRequest(
+        "Send an object with either `image` (base64) or `s3_uri` (s3://BUCKET/KEY), both strings, or with `items`, a "
+        "list of such objects."
+    )
 
 
 def _parsed(body: bytes) -> Any:

@@ -67,9 +67,12 @@ class ModelIdentity(Strict):
 class Explanation(Strict):
     """An occlusion map: how much each region of the image adds to the log odds of a label."""
 
-    label: Label = Field(description="The positive one of two labels, or the most probable one of more.")
+    label: Label = Field(
+        description="The label that `map` is about: the positive one of two, even if the prediction is the other one, "
+        "or the most probable one of more."
+    )
     map: list[list[float]] = Field(
-        description="Rows of numbers, top to bottom, over the whole image: by how many nats the log odds of the label "
+        description="Rows of numbers, top to bottom, over the whole image: by how many nats the log odds of `label` "
         "fall if the region is blurred. Numbers of different images can be compared."
     )
     floor: float = Field(description="Nats. The overlay shows nothing below this.")

@@ -105,7 +105,7 @@ def _image(data: bytes, size: int) -> Image.Image:
     if _lacks_end_marker(data):
         return _image_without_end_marker(data, size)
     with _open(data) as image:
-        _refuse_pixels(image, MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS)
+        _refuse_pixels(image, _max_pixels(data))
         # Phones write MPO files: a JPEG followed by previews. The first image is used.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise SeveralFrames("The file is an animation or has several pages. Send one image per file.")
@@ -122,9 +122,13 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as exc:
-        raise InputTooLarge(f"The image has more than {MAX_PIXELS:,} pixels. Scale it down.") from exc
+        raise InputTooLarge(f"The image has more than {_max_pixels(data):,} pixels. Scale it down.") from exc
     except UnidentifiedImageError as exc:
         raise unopened(data, FORMATS) from exc
+
+
+def _max_pixels(data: bytes) -> int:
+    return MAX_JPEG_PIXELS if data.startswith(_JPEG_START) else MAX_PIXELS
 
 
 def _refuse_pixels(image: Image.Image, limit: int) -> None:

@@ -87,6 +87,13 @@ export function meaning(explanation) {
 /** Whether an image was scored although it does not look like an X-ray. */
 export const isForced = ({ state, prediction }) => state === "done" && prediction.warnings.some(({ code }) => code === "forced");
 
+/** Whether an image was refused because it does not look like an X-ray. */
+export const isNotAnXray = ({ type }) => /not-an-xray\/?$/.test(type ?? "");
+
+/** What a problem says to people. In that of an image that is no X-ray, the rest tells programs how to insist: the page
+ * has a button for that. */
+export const detailOf = (problem) => (isNotAnXray(problem) ? problem.detail?.replace(/;.*/, ".") : problem.detail);
+
 /** The probability that stands for an answer, see `mainLabel`; none before there is an answer. */
 export const mainProbability = (item) => (item.state === "done" ? item.prediction.probabilities[mainLabel(item)] : undefined);
 

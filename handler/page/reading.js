@@ -1,7 +1,7 @@
 // The viewer: the selected image with its map, and its answer.
 
 import { BODY_LIMIT } from "./service.js";
-import { areEquallyFrequent, assumed, bandOf, cardOf, isBinary, isForced, labelsOf, marksOf, meaning, megabytes, percent, placeOf, remaining, round, summary, together } from "./answer.js";
+import { areEquallyFrequent, assumed, bandOf, cardOf, detailOf, isBinary, isForced, isNotAnXray, labelsOf, marksOf, meaning, megabytes, percent, placeOf, remaining, round, summary, together } from "./answer.js";
 import { $, definitions, paintMeter, show, tableRow } from "./elements.js";
 
 let shown = null; // the item that stands in the viewer
@@ -146,18 +146,16 @@ function paintValues(item) {
 }
 
 function paintProblem({ problem, file }) {
-  const { type, status, wait, instance } = problem;
+  const { status, wait, instance } = problem;
   const transient = status === 0 || status === 408 || status === 429 || status >= 500;
   const maybeSize = file.size > BODY_LIMIT && (status === 0 || status === 413 || status >= 500);
-  const stranger = /not-an-xray\/?$/.test(type ?? "");
   $("problem-title").textContent = problem.title;
-  // What follows tells programs how to insist; here is a button for that.
-  $("problem-detail").textContent = stranger ? problem.detail?.replace(/;.*/, ".") : problem.detail;
+  $("problem-detail").textContent = detailOf(problem);
   show("problem-hint", [
     maybeSize && `The file has ${megabytes(file.size)}; behind AWS Lambda at most about 4.5\u00a0MB get through.${status === 413 ? "" : " Export it as JPEG or scale it down."}`,
     /^\d+$/.test(wait ?? "") && `The service asks to wait ${wait}\u00a0s.`,
   ].filter(Boolean).join(" "));
-  $("force").hidden = !stranger;
+  $("force").hidden = !isNotAnXray(problem);
   $("retry").hidden = !transient;
   show("problem-code", [status && `Status ${status}`, instance].filter(Boolean).join(" · "));
 }

@@ -2,7 +2,7 @@
 // Styles are set through properties only and texts through textContent, so a strict content security policy holds
 // and no answer or file name can become markup.
 
-import { known, percent, remaining, summary } from "./answer.js";
+import { detailOf, known, percent, remaining, summary } from "./answer.js";
 import { paintCard } from "./card.js";
 import { $, show } from "./elements.js";
 import { load, offerExamples } from "./examples.js";
@@ -93,7 +93,7 @@ function announce(item) {
   const open = items.filter(({ state }) => state === "waiting" || state === "scoring").length;
   const doubt = item.prediction?.uncertain ? ` ${remaining(item.prediction)}` : "";
   const warnings = (item.prediction?.warnings ?? []).map(({ detail }) => ` Warning: ${detail}`).join("");
-  const result = item.state === "done" ? `${long}.${doubt} ${percent(p)} probability of ${label}.${warnings}` : `Not scored. ${long}. ${item.problem.detail}`;
+  const result = item.state === "done" ? `${long}.${doubt} ${percent(p)} probability of ${label}.${warnings}` : `Not scored. ${long}. ${detailOf(item.problem)}`;
   say(`${item.name}: ${result}${open ? ` ${open} to go.` : ""}`);
 }
 

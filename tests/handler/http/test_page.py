@@ -245,7 +245,9 @@ def test_no_xray_can_be_scored_all_the_same(page: Any) -> None:
     choose(page, BLANK)
     expect(page.locator("#problem-title")).to_have_text("The image does not look like a chest X-ray")
     expect(page.locator("#problem-detail")).to_contain_text("the limit is")
-    expect(page.locator("#problem-detail")).not_to_contain_text("force")  # which is for programs
+    expect(page.get_by_role("status")).to_contain_text("the limit is")
+    for told in (page.locator("#problem-detail"), page.get_by_role("status")):
+        expect(told).not_to_contain_text("force")  # which is for programs
     page.get_by_role("button", name="Score it anyway").click()
     expect(page.locator("#verdict")).to_have_text("Uncertain: have it read")
     expect(page.get_by_role("list", name="Warnings").get_by_role("listitem").first).to_have_text(

@@ -2,13 +2,17 @@
 
 import base64
 import json
+import re
+from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from handler import errors
 from handler.http.problems import KINDS, kind_of
 from handler.scoring import Predictor
+from tests.conftest import REPOSITORY
 from tests.handler.answers import assert_refused
 from tests.handler.images import animation, bomb, dicom, jpeg
 
@@ -45,6 +49,18 @@ def test_an_image_that_cannot_be_scored(client: TestClient, data: bytes, status:
     in_json = client.post(PATH, json={"image": base64.b64encode(data).decode()})
 
     assert len({assert_refused(response, status, slug)["detail"] for response in (alone, in_a_form, in_json)}) == 1
+
+
+def test_the_refusal_in_the_readme_is_the_real_one(client: TestClient) -> None:
+    text = (REPOSITORY / "handler" / "README.md").read_text(encoding="utf-8").partition("\n## Errors\n")[2]
+    file, shown = re.findall(r"file=@(\S+) .*?```json\n(.*?)```", text, re.DOTALL)[0]
+
+    refused = client.post(PATH, files={"file": (REPOSITORY / file).read_bytes()}).json()
+
+    documented = json.loads(shown) | {"request_id": refused["request_id"]}
+    distances = [float(re.findall(r"is (\d\.\d),", problem["detail"])[0]) for problem in (documented, refused)]
+    assert distances[0] == pytest.approx(distances[1], abs=0.11)  # int8 arithmetic differs slightly between CPUs
+    assert documented | {"detail": documented["detail"].replace(f"{distances[0]}", f"{distances[1]}")} == refused
 
 
 REQUESTS = {
@@ -91,6 +107,13 @@ def test_a_request_that_cannot_be_read(
     assert_refused(client.post(PATH, content=body, headers=headers), status, slug)
 
 
+@pytest.mark.parametrize("document", [{}, {"url": "https://example.com/x.png"}])
+def test_a_json_body_of_no_form_is_told_all_forms(client: TestClient, document: dict[str, str]) -> None:
+    detail = assert_refused(client.post(PATH, json=document), 400, "malformed-request")["detail"]
+
+    assert [form for form in ("`image`", "`s3_uri`", "`items`") if form not in detail] == []
+
+
 def test_a_parameter_that_is_not_a_boolean(client: TestClient) -> None:
     problem = assert_refused(client.post(f"{PATH}?explain=perhaps", content=jpeg()), 400, "malformed-request")
 
@@ -102,10 +125,69 @@ def test_an_unknown_path(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", PATH), ("DELETE", "/v1/model"), ("POST", "/"), ("PUT", "/page/style.css")]
+    ("method", "path", "taken"),
+    [
+        ("GET", PATH, "POST."),
+        ("DELETE", "/v1/model", "GET"),
+        ("POST", "/", "GET"),
+        ("PUT", "/page/style.css", "GET and HEAD."),
+    ],
 )
-def test_a_method_that_is_not_there(client: TestClient, method: str, path: str) -> None:
-    assert_refused(client.request(method, path), 405, "method-not-allowed")
+def test_a_method_that_is_not_there(client: TestClient, method: str, path: str, taken: str) -> None:
+    problem = assert_refused(client.request(method, path), 405, "method-not-allowed")
+
+    assert f"This path takes {taken}" in problem["detail"]
+
+
+UPLOADS = "/v1/uploads"
+EXAMPLES = [
+    ("POST", PATH, "empty-input", {"content": b""}),
+    ("POST", PATH, "malformed-request", {"params": {"explain": "perhaps"}}),
+    ("POST", PATH, "bucket-not-allowed", {"json": {"s3_uri": "s3://other/x.png"}}),
+    ("POST", PATH, "input-too-large", {"files": [("file", b"")] * 33}),
+    ("POST", PATH, "unsupported-media", {"headers": {"content-type": "image/heic"}}),
+    ("POST", PATH, "unsupported-format", {"content": dicom(PixelData=None)}),
+    ("POST", PATH, "unreadable-image", {"content": jpeg()[: len(jpeg()) * 3 // 4]}),
+    ("POST", PATH, "several-frames", {"content": animation()}),
+    ("POST", UPLOADS, "malformed-request", {"json": {"type": "image/png"}}),
+    ("POST", UPLOADS, "uploads-disabled", {}),
+    ("POST", UPLOADS, "input-too-large", {"headers": {"content-length": "33554433"}}),
+    ("POST", UPLOADS, "unsupported-media", {"json": {"content_type": "text/plain"}}),
+    *(("GET", path, "malformed-request", {"params": "verbose"}) for path in ("/v1/model", "/healthz", "/readyz")),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "slug", "sent"), EXAMPLES, ids=[f"{path} {slug}" for _, path, slug, _ in EXAMPLES]
+)
+def test_the_document_has_the_real_texts_of_problems(
+    app: FastAPI, method: str, path: str, slug: str, sent: dict[str, Any]
+) -> None:
+    client = TestClient(app)
+
+    refused = client.request(method, path, **sent)
+
+    operation = client.get("/openapi.json").json()["paths"][path][method.lower()]
+    [content] = operation["responses"][str(refused.status_code)]["content"].values()
+    example = content["examples"][slug]["value"]
+    assert example | {"request_id": refused.headers["x-request-id"]} == refused.json()
+
+
+def test_the_document_has_every_kind_of_problem_where_it_can_occur(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+
+    kinds = {path: slugs(operation) for path, operations in paths.items() for operation in operations.values()}
+    assert set().union(*kinds.values()) == {kind.slug for kind in KINDS.values()}
+    assert kinds["/v1/model"] == kinds["/healthz"] == {"malformed-request"}
+    assert kinds["/readyz"] == {"malformed-request", "overloaded"}
+    assert "uploads-disabled" not in kinds[PATH]
+    assert "input-not-found" not in kinds[UPLOADS]
+
+
+def slugs(operation: dict[str, Any]) -> set[str]:
+    """The kinds of problems that the document has for an operation."""
+    refusals = [answer for status, answer in operation["responses"].items() if int(status) >= 400]
+    return {slug for answer in refusals for content in answer["content"].values() for slug in content["examples"]}
 
 
 def test_something_unexpected_keeps_its_secrets(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from handler.errors import InputError, InputTooLarge, UnreadableImage, UnsupportedFormat
 from handler.imaging.decode import FORMATS, MAX_PIXELS, decode
-from tests.handler.images import deep_png, dicom, encode, jpeg, phantom, png, tiff, tifffile
+from tests.handler.images import bomb, deep_png, dicom, encode, jpeg, phantom, png, tiff, tifffile
 
 SIZE = 64
 
@@ -140,6 +140,14 @@ def with_size(width: int, height: int) -> bytes:
 def test_a_jpeg_that_cannot_be_shrunk_enough_is_refused(width: int, height: int) -> None:
     with pytest.raises(InputTooLarge, match=f"{width} x {height} pixels"):
         decode(with_size(width, height), SIZE if width == height else 256)
+
+
+@pytest.mark.parametrize(
+    ("data", "limit"), [(with_size(16_000, 16_000), "128,000,000"), (bomb(16_000, 16_000), "32,000,000")]
+)
+def test_an_image_that_pillow_refuses_is_told_the_limit_of_its_format(data: bytes, limit: str) -> None:
+    with pytest.raises(InputTooLarge, match=f"more than {limit} pixels"):
+        decode(data, SIZE)
 
 
 def peak_of_decoding(data: bytes, folder: Path) -> float:
