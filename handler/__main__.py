@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from handler.command_help import add_command, parser_of
-from handler.commands import run, suggest
+from handler.commands import needing_packages, run, suggest
 from handler.contract import Contract
 from handler.errors import HandlerError, InputNotFound
 from handler.files import require_writable, write_json
@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be invalid in every encoding
-    return run(lambda: int(options.run(options)), failed=2)
+    with needing_packages(failed=2):
+        return run(lambda: int(options.run(options)), failed=2)
 
 
 def _port(text: str) -> int:

@@ -11,6 +11,9 @@ from pathlib import Path
 from handler.errors import FolderError, HandlerError
 from handler.files import require_writable
 
+_WITH_TENSORFLOW = ("train", "export")
+"""Extras."""
+
 _GONE = "the drive does not answer: connect it again, then run the same command again"
 _FULL = "free space on the disk, then run the same command again"
 _REMEDIES = {
@@ -87,8 +90,12 @@ def suggest(command: str) -> None:
 
 
 @contextmanager
-def needing_extra(extra: str) -> Iterator[None]:
-    """Name the extra to install if one of its packages is missing. Serving needs no extra.
+def needing_packages(extra: str = "", *, failed: int = 1) -> Iterator[None]:
+    """Say how to install a package that is missing, in one line.
+
+    Args:
+        extra: the extra that the package belongs to; empty for the packages of serving.
+        failed: the exit status.
 
     Raises:
         SystemExit: a package is missing.
@@ -98,8 +105,13 @@ def needing_extra(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] in ("", "handler", "training", "export", "infra"):
             raise
-        last = "" if sys.version_info < (3, 14) else " with Python 3.13, the last one that TensorFlow has packages for"
-        sys.exit(f"error: {exc.name} is not installed: make install, or pip install '.[{extra}]'{last}")
+        remedy = "make serve, and use .venv/bin/python, or pip install ."
+        if extra:
+            remedy = f"make install, or pip install '.[{extra}]'"
+        if extra in _WITH_TENSORFLOW and sys.version_info >= (3, 14):
+            remedy += " with Python 3.13, the last one that TensorFlow has packages for"
+        _say(f"error: {exc.name} is not installed: {remedy}")
+        sys.exit(failed)
 
 
 def _retyped(words: list[str], given: Path, instead: Path) -> str:

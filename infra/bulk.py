@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 from handler.command_help import parser_of
-from handler.commands import run, suggest
+from handler.commands import needing_packages, run, suggest
 from handler.storage import parse_uri
 
 BATCH_SIZE = 100
@@ -98,8 +98,9 @@ def _start(options: argparse.Namespace) -> int:
         max_concurrency=options.concurrency,
         tolerated_failure_percentage=options.tolerate,
     )
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
+    with needing_packages("aws", failed=2):
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         execution = start(options.stack, wanted, boto3.Session(region_name=options.region))

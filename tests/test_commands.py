@@ -205,34 +205,50 @@ def test_an_image_that_is_not_there_is_one_line_of_the_sweep(tmp_path: Path) -> 
     assert f"{tmp_path}/gone.png: No such file or directory: check the path" in error(done.stderr)
 
 
-@pytest.mark.parametrize(
-    ("command", "missing", "extra"),
-    [
-        ("training prepare --help", "tqdm", "train"),
-        ("export build --model . --calibration . --out x", "keras", "export"),
-    ],
-)
-def test_what_an_environment_that_only_serves_lacks_is_one_line(
-    command: str, missing: str, extra: str, tmp_path: Path
-) -> None:
-    package, *arguments = command.split()
+def run_without(package: str, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run `python -m COMMAND` as if a package was not installed."""
     code = (
-        f"import sys; sys.modules[{missing!r}] = None; from {package}.__main__ import main; sys.exit(main({arguments}))"
+        f"import runpy, sys; sys.modules[{package!r}] = None; sys.argv = {command.split()}; "
+        "runpy.run_module(sys.argv[0], run_name='__main__')"
     )
-
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        f"error: {missing} is not installed: make install, or pip install '.[{extra}]'"
-    )
+
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [
+        ("training prepare --help", "tqdm", "train"),
+        ("export build --model . --calibration . --out x", "keras", "export"),
+        ("training.examples --help", "tqdm", "train"),
+        ("infra.bulk --stack xray --source s3://a/b/", "boto3", "aws"),
+        ("infra.smoke http://localhost:1 --iam", "boto3", "aws"),
+        ("infra.sweep --help", "tqdm", "train"),
+        ("infra.cold_start --help", "tqdm", "train"),
+        ("infra.readme --help", "tqdm", "train"),
+    ],
+)
+def test_what_an_environment_that_only_serves_lacks_is_one_line(
+    command: str, missing: str, extra: str, tmp_path: Path
+) -> None:
+    done = run_without(missing, command, tmp_path)
+
+    assert done.returncode in (1, 2)
+    assert done.stderr == f"error: {missing} is not installed: make install, or pip install '.[{extra}]'\n"
+
+
+@pytest.mark.parametrize("command", ["predict chest.png", "serve --port 0"])
+def test_a_python_without_the_packages_of_serving_is_one_line(command: str, tmp_path: Path) -> None:
+    done = run_without("PIL", f"handler {command}", tmp_path)
+
+    assert done.returncode == 2
+    assert done.stderr == "error: PIL is not installed: make serve, and use .venv/bin/python, or pip install .\n"
 
 
 PROGRAMS = ["handler", "training", "export"]
