@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from handler.command_help import add_command, parser_of
-from handler.commands import needing_packages, run, suggest
+from handler.commands import needing_packages, program, run, suggest
 from handler.contract import Contract
 from handler.errors import HandlerError, InputNotFound
 from handler.files import require_writable, write_json
@@ -98,7 +98,8 @@ def _predict(options: argparse.Namespace) -> int:
         print(encoded({"model": identity(predictor.contract), "predictions": results}).decode())
     else:
         _print_table(results, predictor.contract)
-        suggest("python -m handler predict --json FILE for every number, or python -m handler serve for the page")
+        xray = program("handler")
+        suggest(f"{xray} predict --json FILE for every number, or {xray} serve for the page")
     return int(any("error" in result for result in results))
 
 
@@ -122,7 +123,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         print(problem)
     print(report(found))
     write_json(options.out, dataclasses.asdict(found))
-    print(f"the calibration is in {options.out}; serve it with: CALIBRATION={options.out} python -m handler serve")
+    print(f"the calibration is in {options.out}; serve it with: CALIBRATION={options.out} {program('handler')} serve")
     return 0
 
 
@@ -170,7 +171,7 @@ def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for variable, value, about in rows:
         print(f"{variable:<{widths[0]}}  {value:<{widths[1]}}  {about}")
-    suggest("VARIABLE=VALUE python -m handler serve")
+    suggest(f"VARIABLE=VALUE {program('handler')} serve")
     return 0
 
 

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +12,9 @@ from pathlib import Path
 
 from handler.errors import FolderError, HandlerError
 from handler.files import require_writable
+
+SCRIPTS = {"handler": "xray", "training": "xray-train", "export": "xray-export"}
+"""The scripts that `pip install` makes, by the module that each runs. `pyproject.toml` defines them."""
 
 _WITH_TENSORFLOW = ("train", "export")
 """Extras."""
@@ -79,6 +84,26 @@ def run(
     else:
         return status
     return failed
+
+
+def with_scripts(text: str) -> str:
+    """Return a text with the scripts in place of `python -m MODULE`, if this process is a script."""
+    if Path(sys.argv[0]).name not in SCRIPTS.values():
+        return text
+    return re.sub(r"python -m (\w+)(?![\w.])", lambda match: SCRIPTS.get(match[1], match[0]), text)
+
+
+def program(module: str) -> str:
+    """Return how a person who started this process starts a module: `xray`, or `.venv/bin/python -m handler`."""
+    generic = f"python -m {module}"
+    if (script := with_scripts(generic)) != generic:
+        return script
+    python = Path(sys.executable)
+    if shutil.which("python") == str(python):
+        return generic
+    if python.is_relative_to(here := Path.cwd()):
+        python = python.relative_to(here)
+    return f"{shlex.quote(str(python))} -m {module}"
 
 
 def suggest(command: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from handler.command_help import parser_of
-from handler.commands import needing_packages, run, suggest
+from handler.commands import needing_packages, program, run, suggest
 from handler.files import write_json
 from infra import markdown
 from infra.engine import LOCKED_DOWN, EngineError, machine, model_in
@@ -133,7 +133,7 @@ def _print(options: argparse.Namespace) -> None:
     if options.out:
         write_json(options.out, result)
         sys.stdout.write(f"the figures are in {options.out}\n")
-    suggest("python -m infra.layers IMAGE for what an image holds")
+    suggest(f"{program('infra.layers')} IMAGE for what an image holds")
 
 
 if __name__ == "__main__":

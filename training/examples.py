@@ -19,7 +19,7 @@ from PIL import Image
 
 from handler.classifier import Classifier
 from handler.command_help import parser_of
-from handler.commands import needing_packages, run
+from handler.commands import needing_packages, program, run
 from handler.contract import EMBEDDED_BUNDLE, Contract
 from handler.errors import InputError
 from handler.explain import FULL
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(
         written,
         refused=(TrainingError,),
-        prog=parser.prog,
+        prog=program("training.examples"),
         arguments=arguments,
     )
 
