@@ -10,7 +10,8 @@ PREPARED ?= data/prepared
 BUNDLE ?= handler/model
 VERSION ?= 3.1.1
 
-.PHONY: docker help install serve test model figures openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space
+.PHONY: docker help install serve test model figures openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space \
+	figures-named smoke-named space-named
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,10 +66,19 @@ model: $(VENV)/everything  ## train and export the model of this repository: mak
 	$(BIN)/python -m infra.golden
 	$(BIN)/python -m training.examples --model "$(BUNDLE)" --data data/prepared --images "$(DATA)" --credit xrays
 
-# One after the other, because they are timed. ADULTS is a folder of X-rays that are unlike the training images.
-figures: docker $(VENV)/everything .venv-sam/ready  ## measure again on an idle machine, write the figures of the READMEs (an hour)
+# A target that needs a name checks it first, before anything is installed.
+figures-named:
 	@test -d "$(ADULTS)" -a -d "$(PREPARED)" || { \
 	echo "error: name both folders: make figures PREPARED=data/prepared ADULTS=DIR" >&2; exit 1; }
+
+smoke-named:
+	@test -n "$(URL)" || { echo "error: name the service: make smoke URL=https://... [ARGS=--iam]" >&2; exit 1; }
+
+space-named:
+	@test -n "$(REPO)" || { echo "error: name the Space: make space REPO=USER/NAME" >&2; exit 1; }
+
+# One after the other, because they are timed. ADULTS is a folder of X-rays that are unlike the training images.
+figures: figures-named docker $(VENV)/everything .venv-sam/ready  ## measure again on an idle machine, write the figures of the READMEs (an hour)
 	docker build --quiet --target lambda --tag xray:lambda .
 	docker build --quiet --target server --tag xray:server .
 	$(BIN)/python -m export benchmark --data "$(PREPARED)"
@@ -134,7 +144,7 @@ deploy: sam-build  ## deploy the service to AWS; first time: make deploy ARGS=--
 undeploy: .venv-sam/ready  ## delete the service from AWS; the bucket with results is kept
 	$(SAM) delete $(ARGS)
 
-smoke: $(VENV)/everything  ## test a running service with each kind of request: make smoke URL=... [ARGS=--iam]
+smoke: smoke-named $(VENV)/everything  ## test a running service with each kind of request: make smoke URL=... [ARGS=--iam]
 	$(BIN)/python -m infra.smoke $(URL) $(ARGS)
 
 # The Hub shows a Space in a frame, which the page does not allow by default.
@@ -144,7 +154,7 @@ space-files:
 	cp infra/spaces/README.md build/space/README.md
 	printf '\nENV FRAME_ANCESTORS="https://huggingface.co"\n' >> build/space/Dockerfile
 
-space: $(VENV)/everything space-files  ## the server as a Hugging Face Space: make space REPO=USER/NAME
+space: space-named $(VENV)/everything space-files  ## the server as a Hugging Face Space: make space REPO=USER/NAME
 	$(BIN)/hf repos create $(REPO) --repo-type space --space-sdk docker --exist-ok
 	$(BIN)/hf upload $(REPO) build/space . --repo-type space
 

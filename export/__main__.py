@@ -6,12 +6,12 @@ python -m export --help
 import sys
 from collections.abc import Sequence
 
-from handler.commands import needing_extra
+from handler.commands import needing_packages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    with needing_extra("export"):
+    with needing_packages("export"):
         from export.commands import main as run
 
         return run(arguments)

@@ -23,7 +23,7 @@ from export.benchmark.command import add_benchmark_arguments
 from export.errors import ExportError
 from export.hub import add_fetch_arguments, add_publish_arguments, publish
 from handler.command_help import add_command, parser_of
-from handler.commands import run, suggest
+from handler.commands import program, run, suggest
 from handler.files import require_writable
 from training.arguments import add_data_arguments, reading
 from training.errors import TrainingError
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refused=(ExportError, TrainingError, ValueError),
         out=getattr(options, "out", None),
         interrupted="nothing was replaced",
-        prog=parser.prog,
+        prog=program("export"),
         arguments=arguments,
     )
 
@@ -94,7 +94,7 @@ def _build(options: argparse.Namespace) -> None:
         texts=texts | {name: value for name, value in given.items() if value is not None},
         force=options.force,
     )
-    print(f"the bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} python -m handler serve")
+    print(f"the bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} {program('handler')} serve")
 
 
 def _detectors_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ def _detectors(options: argparse.Namespace) -> None:
 
     require_writable(options.out.absolute().parent)
     renew_detectors(options.bundle, load(options.data), options.out, options.version)
-    print(f"the bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} python -m handler serve")
+    print(f"the bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} {program('handler')} serve")
 
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +129,7 @@ def _card(options: argparse.Namespace) -> None:
         record_evaluation(options.bundle, options.evaluation)
     write_card(options.bundle)
     print(f"the model card is in {options.bundle}")
-    print(f"next: python -m export publish {shlex.quote(str(options.bundle))} --repo USER/NAME")
+    print(f"next: {program('export')} publish {shlex.quote(str(options.bundle))} --repo USER/NAME")
 
 
 def _publish_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +140,7 @@ def _publish_arguments(parser: argparse.ArgumentParser) -> None:
 def _publish(options: argparse.Namespace) -> None:
     revision = publish(options.bundle, options.repo, options.private)
     print(revision)
-    suggest(f"MODEL_REPO={options.repo} MODEL_REVISION={revision} python -m handler serve")
+    suggest(f"MODEL_REPO={options.repo} MODEL_REVISION={revision} {program('handler')} serve")
 
 
 def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,4 +152,4 @@ def _fetch(options: argparse.Namespace) -> None:
     from handler.hub import fetch
 
     where = fetch(options.repo, options.revision, options.out)
-    print(f"the bundle is in {where}; serve it with: MODEL_BUNDLE={where} python -m handler serve")
+    print(f"the bundle is in {where}; serve it with: MODEL_BUNDLE={where} {program('handler')} serve")

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from handler.command_help import add_command, parser_of
-from handler.commands import run, suggest
+from handler.commands import needing_packages, program, run, suggest
 from handler.contract import Contract
 from handler.errors import HandlerError, InputNotFound
 from handler.files import require_writable, write_json
+from handler.setting_values import base_path
 from handler.settings import Settings, described
 
 
@@ -35,17 +36,21 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = partial(add_command, commands, __doc__)
     predict = add("predict", "score image files")
-    predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    predict.add_argument("files", nargs="+", type=Path, metavar="FILE", help="image in a format that the README names")
     predict.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     predict.add_argument("--force", action="store_true", help="score images that do not look like an X-ray too")
     predict.set_defaults(run=_predict)
     serve = add("serve", "answer over HTTP")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=_port, default=8000, help="(default: %(default)s)")
-    serve.add_argument("--root-path", metavar="PREFIX", help="path prefix of a proxy; overrides BASE_PATH")
+    serve.add_argument(
+        "--root-path", type=_root_path, metavar="PREFIX", help="path prefix of a proxy; overrides BASE_PATH"
+    )
     serve.set_defaults(run=_serve)
     calibrate = add("calibrate", "fit a calibration on labelled images of this hospital")
-    calibrate.add_argument("folder", type=Path, help="folder that contains one folder of images for each label")
+    calibrate.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="folder with one folder of images for each label"
+    )
     calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file for CALIBRATION")
     calibrate.add_argument(
         "--coverage", type=_share, help="coverage of the prediction sets, 0 to 1 (default: that of the model)"
@@ -59,13 +64,21 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be invalid in every encoding
-    return run(lambda: int(options.run(options)), failed=2)
+    with needing_packages(failed=2):
+        return run(lambda: int(options.run(options)), failed=2)
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"must be an integer from 0 to 65535, got {text!r}")
     return int(text)
+
+
+def _root_path(text: str) -> str:
+    try:
+        return base_path(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{exc}, got {text!r}") from exc
 
 
 def _share(text: str) -> float:
@@ -97,7 +110,8 @@ def _predict(options: argparse.Namespace) -> int:
         print(encoded({"model": identity(predictor.contract), "predictions": results}).decode())
     else:
         _print_table(results, predictor.contract)
-        suggest("python -m handler predict --json FILE for every number, or python -m handler serve for the page")
+        xray = program("handler")
+        suggest(f"{xray} predict --json FILE for every number, or {xray} serve for the page")
     return int(any("error" in result for result in results))
 
 
@@ -121,7 +135,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         print(problem)
     print(report(found))
     write_json(options.out, dataclasses.asdict(found))
-    print(f"the calibration is in {options.out}; serve it with: CALIBRATION={options.out} python -m handler serve")
+    print(f"the calibration is in {options.out}; serve it with: CALIBRATION={options.out} {program('handler')} serve")
     return 0
 
 
@@ -169,7 +183,7 @@ def _settings(options: argparse.Namespace) -> int:  # noqa: ARG001
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for variable, value, about in rows:
         print(f"{variable:<{widths[0]}}  {value:<{widths[1]}}  {about}")
-    suggest("VARIABLE=VALUE python -m handler serve")
+    suggest(f"VARIABLE=VALUE {program('handler')} serve")
     return 0
 
 

@@ -8,6 +8,8 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
+from handler.commands import with_scripts
+
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -33,7 +35,7 @@ def parser_of(docstring: str) -> argparse.ArgumentParser:
     if program is None:
         raise ValueError(f"the second paragraph has no example that begins with `python -m`: {examples}")
     return _Parser(
-        prog=program[0],
+        prog=with_scripts(program[0]),
         description=_description(examples.splitlines(), summary, *rest),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,4 +64,4 @@ def add_command(commands: "Subparsers", docstring: str, name: str, summary: str)
 
 
 def _description(examples: list[str], *texts: str) -> str:
-    return "\n\n".join(["\n".join(["example:", *(f"  {line}" for line in examples)]), *texts])
+    return with_scripts("\n\n".join(["\n".join(["example:", *(f"  {line}" for line in examples)]), *texts]))

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +12,12 @@ from pathlib import Path
 
 from handler.errors import FolderError, HandlerError
 from handler.files import require_writable
+
+SCRIPTS = {"handler": "xray", "training": "xray-train", "export": "xray-export"}
+"""The scripts that `pip install` makes, by the module that each runs. `pyproject.toml` defines them."""
+
+_WITH_TENSORFLOW = ("train", "export")
+"""Extras."""
 
 _GONE = "the drive does not answer: connect it again, then run the same command again"
 _FULL = "free space on the disk, then run the same command again"
@@ -78,6 +86,26 @@ def run(
     return failed
 
 
+def with_scripts(text: str) -> str:
+    """Return a text with the scripts in place of `python -m MODULE`, if this process is a script."""
+    if Path(sys.argv[0]).name not in SCRIPTS.values():
+        return text
+    return re.sub(r"python -m (\w+)(?![\w.])", lambda match: SCRIPTS.get(match[1], match[0]), text)
+
+
+def program(module: str) -> str:
+    """Return how a person who started this process starts a module: `xray`, or `.venv/bin/python -m handler`."""
+    generic = f"python -m {module}"
+    if (script := with_scripts(generic)) != generic:
+        return script
+    python = Path(sys.executable)
+    if shutil.which("python") == str(python):
+        return generic
+    if python.is_relative_to(here := Path.cwd()):
+        python = python.relative_to(here)
+    return f"{shlex.quote(str(python))} -m {module}"
+
+
 def suggest(command: str) -> None:
     """Tell a person what to type next. The output stays as programs read it: this goes to standard error, and only if
     that is a terminal."""
@@ -87,8 +115,12 @@ def suggest(command: str) -> None:
 
 
 @contextmanager
-def needing_extra(extra: str) -> Iterator[None]:
-    """Name the extra to install if one of its packages is missing. Serving needs no extra.
+def needing_packages(extra: str = "", *, failed: int = 1) -> Iterator[None]:
+    """Say how to install a package that is missing, in one line.
+
+    Args:
+        extra: the extra that the package belongs to; empty for the packages of serving.
+        failed: the exit status.
 
     Raises:
         SystemExit: a package is missing.
@@ -98,8 +130,13 @@ def needing_extra(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] in ("", "handler", "training", "export", "infra"):
             raise
-        last = "" if sys.version_info < (3, 14) else " with Python 3.13, the last one that TensorFlow has packages for"
-        sys.exit(f"error: {exc.name} is not installed: make install, or pip install '.[{extra}]'{last}")
+        remedy = "make serve, and use .venv/bin/python, or pip install ."
+        if extra:
+            remedy = f"make install, or pip install '.[{extra}]'"
+        if extra in _WITH_TENSORFLOW and sys.version_info >= (3, 14):
+            remedy += " with Python 3.13, the last one that TensorFlow has packages for"
+        _say(f"error: {exc.name} is not installed: {remedy}")
+        sys.exit(failed)
 
 
 def _retyped(words: list[str], given: Path, instead: Path) -> str:

@@ -17,7 +17,8 @@ import sys
 from typing import Any
 
 from handler.command_help import parser_of
-from handler.commands import run, suggest
+from handler.commands import needing_packages, run, suggest
+from handler.errors import MalformedRequest
 from handler.storage import parse_uri
 
 BATCH_SIZE = 100
@@ -87,8 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
-    whole = None if options.manifest else re.fullmatch(r"s3://([^/]+)/?", options.source)
-    bucket, key = (whole[1], "") if whole else parse_uri(options.source)
+    bucket, key = _source(options)
     wanted = BulkRun(
         bucket=bucket,
         prefix="" if options.manifest else key,
@@ -98,18 +98,30 @@ def _start(options: argparse.Namespace) -> int:
         max_concurrency=options.concurrency,
         tolerated_failure_percentage=options.tolerate,
     )
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
+    with needing_packages("aws", failed=2):
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         execution = start(options.stack, wanted, boto3.Session(region_name=options.region))
     except (BotoCoreError, ClientError) as exc:
-        sys.stderr.write(f"error: {exc}: check --stack and --region, and log in, as with `aws configure`\n")
+        problem = str(exc).rstrip(".")
+        sys.stderr.write(f"error: {problem}: check --stack and --region, and log in, as with `aws configure`\n")
         return 1
     sys.stdout.write(f"{execution}\n")
     sys.stderr.write(f"answers come below {wanted.output_prefix}/ in the stack's bucket of results\n")
     suggest(f"aws stepfunctions describe-execution --execution-arn {execution}")
     return 0
+
+
+def _source(options: argparse.Namespace) -> tuple[str, str]:
+    if not options.manifest and (whole := re.fullmatch(r"s3://([^/]+)/?", options.source)):
+        return whole[1], ""
+    try:
+        return parse_uri(options.source)
+    except MalformedRequest as exc:
+        form = "s3://BUCKET/KEY with --manifest" if options.manifest else "s3://BUCKET or s3://BUCKET/PREFIX/"
+        raise MalformedRequest(f"--source has the form {form}, got {options.source!r}") from exc
 
 
 def _name(bucket: str, key: str) -> str:

@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from handler.command_help import parser_of
-from handler.commands import run, suggest
+from handler.commands import needing_packages, program, run, suggest
 from handler.files import write_json
 from infra import markdown
 from infra.engine import LOCKED_DOWN, EngineError, machine, model_in
+
+with needing_packages("train", failed=2):
+    from tqdm import tqdm
 
 LEAST = "NumPy, ONNX Runtime, Pillow, session, one image"
 """The minimum that can score an image. The other parts are compared with it."""
@@ -132,7 +133,7 @@ def _print(options: argparse.Namespace) -> None:
     if options.out:
         write_json(options.out, result)
         sys.stdout.write(f"the figures are in {options.out}\n")
-    suggest("python -m infra.layers IMAGE for what an image holds")
+    suggest(f"{program('infra.layers')} IMAGE for what an image holds")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import dataclasses
 import sys
 
 from handler.command_help import parser_of
-from handler.commands import run, suggest
+from handler.commands import program, run, suggest
 from infra import markdown
 from infra.bulk import BATCH_SIZE, CONCURRENCY
 
@@ -162,7 +162,7 @@ def _print(options: argparse.Namespace) -> None:
         concurrency=options.concurrency,
     )
     sys.stdout.write(f"{text}\n\n{PRICES}\n")
-    suggest("python -m infra.bulk --stack STACK --source s3://BUCKET/PREFIX/")
+    suggest(f"{program('infra.bulk')} --stack STACK --source s3://BUCKET/PREFIX/")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 
 from handler.command_help import parser_of
-from handler.commands import run, suggest
+from handler.commands import program, run, suggest
 from infra.engine import docker
 
 BASE = "public.ecr.aws/docker/library/python:3.13-slim-bookworm"
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{table(options.image, options.base)}\n")
-    suggest("python -m infra.cold_start IMAGE for what a start of it costs")
+    suggest(f"{program('infra.cold_start')} IMAGE for what a start of it costs")
 
 
 if __name__ == "__main__":

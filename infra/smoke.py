@@ -16,7 +16,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from handler.command_help import parser_of
-from handler.commands import run, suggest
+from handler.commands import needing_packages, run, suggest
 from infra.golden import IMAGE
 
 TIMEOUT_S = 60
@@ -78,9 +78,10 @@ def _ask(request: urllib.request.Request, sign: Signer, status: int, key: str) -
 
 def _signed_by_iam(request: urllib.request.Request) -> None:
     """Sign with AWS Signature Version 4 and the credentials of the environment."""
-    import boto3
-    from botocore.auth import SigV4Auth
-    from botocore.awsrequest import AWSRequest
+    with needing_packages("aws"):
+        import boto3
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
 
     if (credentials := boto3.Session().get_credentials()) is None:
         raise SystemExit("error: --iam needs AWS credentials: log in, as with `aws configure`")

@@ -22,16 +22,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from handler.command_help import parser_of
-from handler.commands import run
+from handler.commands import needing_packages, run
 from handler.files import read
 from infra.engine import EngineError, docker, emulator, machine, model_in
 from infra.golden import IMAGE, request_event
 from infra.instance import instance, vcpus
 from infra.sizing import WITHIN, Size, recommended, size
 from infra.sweep_report import Sweep, save, table
+
+with needing_packages("train", failed=2):
+    from tqdm import tqdm
 
 SIZES = (512, 1024, 1769, 2048, 3008, 3538, 5307, 7076, 10240)
 """Memory sizes in MB: the template's minimum and maximum, whole vCPUs, and the limit of new accounts."""

@@ -77,7 +77,11 @@ def images_of(folder: Path, contract: Contract) -> Iterable[tuple[Callable[[], b
     pixels = folder / "validation.npy"
     if not pixels.is_file():
         entries = [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
-        if not entries or any(path.is_dir() for path in entries):
+        if not entries:
+            problem = "has no images" if folder.is_dir() else "is not a folder"
+            forms = f"a prepared data set, images without labels, or the folders {', '.join(contract.labels)}"
+            raise FolderError(f"{folder} {problem}: give a folder that holds {forms}", folder)
+        if any(path.is_dir() for path in entries):
             return [(partial(read, path), label) for path, label in labelled_files(folder, contract)]
         return [(partial(read, path), None) for path in entries]
     about = json.loads((folder / "split.json").read_text(encoding="utf-8"))

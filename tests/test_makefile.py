@@ -60,6 +60,24 @@ def test_what_needs_docker_says_so_before_it_installs_anything(target: str, tmp_
     assert "start Docker" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("target", "remedy"),
+    [
+        ("figures", "make figures PREPARED=data/prepared ADULTS=DIR"),
+        ("smoke", "make smoke URL=https://..."),
+        ("space", "make space REPO=USER/NAME"),
+    ],
+)
+def test_what_needs_a_name_says_so_before_it_installs_anything(target: str, remedy: str, tmp_path: Path) -> None:
+    done = make(target, f"VENV={tmp_path / 'venv'}", "URL=", "REPO=", "ADULTS=")
+
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: name ")
+    assert remedy in done.stderr.splitlines()[0]
+    assert not (tmp_path / "venv").exists()
+
+
 def test_the_tests_get_the_tools_of_the_template() -> None:
     planned = make("--dry-run", "--always-make", "test").stdout
 

@@ -6,12 +6,12 @@ python -m training --help
 import sys
 from collections.abc import Sequence
 
-from handler.commands import needing_extra
+from handler.commands import needing_packages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    with needing_extra("train"):
+    with needing_packages("train"):
         from training.commands import main as run
 
         return run(arguments)

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from handler.command_help import add_command, parser_of
-from handler.commands import run
+from handler.commands import program, run
 from training.arguments import add_data_arguments, add_prepare_arguments, pattern, reading
 from training.backend import load_keras
 from training.conclusion import after_evaluation, after_prepare
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refused=(TrainingError,),
         out=None if options.command == "phantom" else getattr(options, "out", None),
         interrupted="finished epochs are saved; the same command continues" if resumes else "start it again",
-        prog=parser.prog,
+        prog=program("training"),
         arguments=arguments,
     )
 
@@ -85,7 +85,7 @@ def _prepare(options: argparse.Namespace) -> None:
     )
     print(after_prepare(report))
     out = shlex.quote(str(options.out))
-    print(f"written to {options.out}; next: python -m training fit --data {out} --out runs/NAME --init hed")
+    print(f"written to {options.out}; next: {program('training')} fit --data {out} --out runs/NAME --init hed")
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +101,7 @@ def _compare(options: argparse.Namespace) -> None:
     print(table)
     if others:
         print(f"left out, because they are not finished runs: {', '.join(map(str, others))}", file=sys.stderr)
-    print("next: python -m training evaluate --model RUN --data DATA, with the run of your choice")
+    print(f"next: {program('training')} evaluate --model RUN --data DATA, with the run of your choice")
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,4 +168,4 @@ def _phantom(options: argparse.Namespace) -> None:
     from training.phantom import save
 
     save(options.out)
-    print(f"next: python -m handler predict {shlex.quote(str(options.out))}, on this synthetic chest X-ray")
+    print(f"next: {program('handler')} predict {shlex.quote(str(options.out))}, on this synthetic chest X-ray")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from handler.commands import program
 from handler.contract import CONTRACT_FILE
 from training.run_folder import RunFolder, RunMetrics
 
@@ -86,8 +87,8 @@ def conclusion(run: RunFolder, data: Path) -> str:
     lines += [
         f"results: {run.model}, {run.curves.name}, {run.history.name} and {run.log.name} in {run.path}",
         "next:",
-        f"  python -m training evaluate --model {path} --data {source}",
-        f"  python -m export build --model {path} --data {source} --out {shlex.quote(f'bundles/{run.name}')}"
+        f"  {program('training')} evaluate --model {path} --data {source}",
+        f"  {program('export')} build --model {path} --data {source} --out {shlex.quote(f'bundles/{run.name}')}"
         + (" --force" if metrics.useless else ""),
     ]
     if len(config.labels) > 2:
@@ -103,11 +104,11 @@ def after_evaluation(model: Path, out: Path) -> str:
         out: folder of the results.
     """
     lines = [f"report and plots are in {out}"]
-    evaluated = shlex.quote(str(model))
+    evaluated, export = shlex.quote(str(model)), program("export")
     if (model / CONTRACT_FILE).exists():
-        lines.append(f"next: python -m export card {evaluated} --evaluation {shlex.quote(str(out / 'metrics.json'))}")
+        lines.append(f"next: {export} card {evaluated} --evaluation {shlex.quote(str(out / 'metrics.json'))}")
     elif model.is_dir():
-        lines.append(f"next: python -m export build --model {evaluated} --data DATA --out bundles/NAME")
+        lines.append(f"next: {export} build --model {evaluated} --data DATA --out bundles/NAME")
     return "\n".join(lines)
 
 

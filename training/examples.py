@@ -19,7 +19,7 @@ from PIL import Image
 
 from handler.classifier import Classifier
 from handler.command_help import parser_of
-from handler.commands import run
+from handler.commands import needing_packages, program, run
 from handler.contract import EMBEDDED_BUNDLE, Contract
 from handler.errors import InputError
 from handler.explain import FULL
@@ -27,7 +27,9 @@ from handler.files import write_atomically, write_json
 from handler.imaging.decode import decode
 from handler.scoring import Prediction, Predictor
 from training.errors import DataError, TrainingError
-from training.prepare import Prepared, load
+
+with needing_packages("train"):
+    from training.prepare import Prepared, load
 
 FOLDER = Path(__file__).parents[1] / "handler" / "page" / "examples"
 INDEX = "index.json"
@@ -155,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(
         written,
         refused=(TrainingError,),
-        prog=parser.prog,
+        prog=program("training.examples"),
         arguments=arguments,
     )
 

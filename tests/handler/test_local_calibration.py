@@ -11,6 +11,7 @@ from PIL import Image
 from handler.__main__ import main
 from handler.calibration import Array, Labels, calibrate
 from handler.card import card
+from handler.commands import program
 from handler.contract import Contract, load_bundle
 from handler.errors import LocalCalibrationError
 from handler.files import write_json
@@ -128,7 +129,7 @@ def test_it_is_fitted_by_the_command_line_and_served(tmp_path: Path, capsys: pyt
         said = capsys.readouterr().out
         assert "notes.txt" in said
         assert "PNEUMONIA (60) in the prediction set" in said
-        assert f"CALIBRATION={out} python -m handler serve" in said
+        assert f"CALIBRATION={out} {program('handler')} serve" in said
 
         served = load(Settings(bundle=bundle, calibration=out))
         plain = load(Settings(bundle=bundle))

@@ -177,7 +177,9 @@ def test_one_command_starts_a_run(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert main(["--stack", "xray", "--source", "s3://xrays/ward 3/2026/", "--concurrency", "7"]) == 0
     assert main(["--stack", "xray", "--source", "s3://xrays/keys.csv", "--manifest", "--name", "mine"]) == 0
     assert main(["--stack", "xray", "--source", "https://example.com/"]) == 2
-    assert "s3://BUCKET/KEY" in capsys.readouterr().err
+    assert "error: --source has the form s3://BUCKET or s3://BUCKET/PREFIX/, got" in capsys.readouterr().err
+    assert main(["--stack", "xray", "--source", "s3://xrays", "--manifest"]) == 2
+    assert "error: --source has the form s3://BUCKET/KEY" in capsys.readouterr().err
     assert main(["--stack", "xray", "--source", "s3://xrays"]) == 0
     [(_, prefix), (_, manifest), (_, whole)] = started
     assert (whole.bucket, whole.prefix) == ("xrays", "")
@@ -200,6 +202,14 @@ def test_each_source_has_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_stack_that_is_not_there_is_named(aws: str, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
     assert main(["--stack", "gone", "--source", "s3://xrays/ward/"]) == 1
     assert "gone" in capsys.readouterr().err
+
+
+def test_a_missing_region_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    assert main(["--stack", "xray", "--source", "s3://xrays/ward/"]) == 1
+    assert "error: You must specify a region: check --stack and --region" in capsys.readouterr().err
 
 
 def test_a_run_is_started_on_the_stack_s_own_state_machine(aws: str) -> None:  # noqa: ARG001

@@ -124,9 +124,14 @@ def test_the_figures_are_written_with_the_model_that_they_are_of(prepared: Path,
     assert written["figures"]["n"] == 4
 
 
-def test_a_folder_without_images_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path)]) == 1
-    assert "has no folder NORMAL/" in capsys.readouterr().err
+@pytest.mark.parametrize(("name", "problem"), [("", "has no images"), ("nope", "is not a folder")])
+def test_a_folder_without_images_is_one_line(
+    name: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / name)]) == 1
+    said = capsys.readouterr().err
+    assert problem in said
+    assert "a prepared data set, images without labels, or the folders NORMAL, PNEUMONIA" in said
 
 
 def test_a_folder_without_a_readable_image_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

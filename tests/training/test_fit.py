@@ -36,8 +36,8 @@ def test_a_network_learns_to_tell_drawn_chests_apart(
         assert (run / name).stat().st_size > 0
     assert not [*run.glob("checkpoint-*"), *run.glob("*.weights.h5")], "those are only for resuming"
     said = capsys.readouterr().out
-    assert f"python -m training evaluate --model {run} --data {phantoms}" in said
-    assert f"python -m export build --model {run} --data {phantoms}" in said
+    assert f" -m training evaluate --model {run} --data {phantoms}" in said
+    assert f" -m export build --model {run} --data {phantoms}" in said
     assert "these results are unreliable" in said
     assert "CHANCE" not in said
     assert RunFolder(run).read_metrics().useless == ""

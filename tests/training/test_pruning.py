@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from handler.commands import program
 from training.__main__ import main
 from training.augment import augment
 from training.distillation import Teacher
@@ -164,7 +165,7 @@ def test_a_pruned_network_is_trained_from_an_unpruned_one(
     captured = capsys.readouterr()
     assert f"left out, because they are not finished runs: {tmp_path}" in captured.err
     header, rule, *rows, after = captured.out.splitlines()
-    assert after.startswith("next: python -m training evaluate")
+    assert after.startswith(f"next: {program('training')} evaluate")
     assert header.count("|") == rule.count("|") == rows[0].count("|")
     assert {row.split("|")[1].strip() for row in rows} == {"whole", "pruned"}
     assert main(["compare", str(tmp_path)]) == 1
