@@ -184,6 +184,23 @@ def test_the_server_stops_though_bodies_are_on_their_way(timeout_s: int) -> None
         assert time.monotonic() - begin < 10
 
 
+def test_requests_that_the_shutdown_interrupts_are_told_to_come_again(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(SHUTDOWN_TIMEOUT_S="1", LOG_LEVEL="INFO") as (url, process), connect(url) as connection:
+        # GIVEN a request whose body does not end
+        connection.sendall(HEAD + b"expect: 100-continue\r\ncontent-length: 1000\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        # WHEN the server stops
+        os.kill(process, signal.SIGTERM)
+        answer = rest(connection)
+
+    # THEN the client and the log get a usual error
+    assert_problem(answer, 503, "overloaded")
+    assert b"retry-after: 2\r\n" in answer
+    written = capfd.readouterr()
+    assert '"status":503,"problems":["overloaded"]' in written.out
+    assert "Traceback" not in written.err
+
+
 LARGE = 50_000_000
 OTHER = f"""
 from concurrent.futures import ThreadPoolExecutor
