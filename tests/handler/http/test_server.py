@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from tests.handler.fuzz import resident_mb
+from tests.handler.images import png
 from tests.handler.load import serving
 
 TIMEOUT_S = 1
@@ -116,6 +117,14 @@ def test_senseless_framing_is_refused_and_the_connection_closed(url: str, reques
     if answer:  # it may be lost if more data was sent
         assert_problem(answer, 400, "malformed-request")
     assert_well(url)
+
+
+def test_a_content_length_that_is_too_small_is_a_problem_of_framing(url: str) -> None:
+    answer = said(url, HEAD + b"content-length: 100\r\n\r\n" + png())
+
+    assert_problem(answer, 400, "malformed-request")
+    assert b"framing of its body" in answer
+    assert answer.count(b"content-length") == 1
 
 
 def test_trailers_are_not_headers(url: str) -> None:
