@@ -86,6 +86,11 @@ def suggest(command: str) -> None:
         sys.stderr.write(f"next: {command}\n")
 
 
+def printable(text: str) -> str:
+    """Escape the characters of a file name, or of text with one, that could move the cursor or begin another line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 @contextmanager
 def needing_extra(extra: str) -> Iterator[None]:
     """Name the extra to install if one of its packages is missing. Serving needs no extra.
