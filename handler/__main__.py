@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from handler.command_help import add_command, parser_of
-from handler.commands import needing_packages, program, run, suggest
+from handler.commands import needing_packages, printable, program, run, suggest
 from handler.contract import Contract
-from handler.errors import HandlerError, InputNotFound
+from handler.errors import HandlerError, InputNotFound, InputTooLarge
 from handler.files import require_writable, write_json
 from handler.setting_values import base_path
 from handler.settings import Settings, described
@@ -103,7 +103,8 @@ def _predict(options: argparse.Namespace) -> int:
         predictor = Predictor(load(settings), decoder.decode, settings.prevalence)
         results: list[dict[str, Any]] = []
         for path in options.files:
-            outcome = predictor.score_or_error(partial(_read, path), force=options.force)
+            read = partial(_read, path, settings.max_body_bytes)
+            outcome = predictor.score_or_error(read, force=options.force)
             answer = {"error": problem_of(outcome)} if isinstance(outcome, HandlerError) else outcome
             results.append({"file": str(path), **answer})
     if options.json:
@@ -132,26 +133,31 @@ def _calibrate(options: argparse.Namespace) -> int:
             sensitivity=options.sensitivity,
         )
     for problem in unreadable:
-        print(problem)
+        print(printable(problem))
     print(report(found))
     write_json(options.out, dataclasses.asdict(found))
     print(f"the calibration is in {options.out}; serve it with: CALIBRATION={options.out} {program('handler')} serve")
     return 0
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limit: int) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(limit + 1)  # the path may be a device without an end
     except IsADirectoryError as exc:
         raise InputNotFound(f"{path} is a folder. Name its files, such as {path}/*.") from exc
     except OSError as exc:
         raise InputNotFound(f"{path} cannot be read ({exc.strerror}). Check the path.") from exc
+    if len(data) > limit:
+        raise InputTooLarge(f"The file has more than {limit:,} bytes. Name a smaller copy, or raise MAX_BODY_BYTES.")
+    return data
 
 
 def _print_table(results: list[dict[str, Any]], contract: Contract) -> None:
     longest = max(map(len, contract.labels))
-    width = max(len(result["file"]) for result in results)
-    for result in results:
+    names = [printable(result["file"]) for result in results]
+    width = max(map(len, names))
+    for name, result in zip(names, results, strict=True):
         if "error" in result:
             verdict = f"{result['error']['title']}: {result['error']['detail']}".replace("force=true", "--force")
         else:
@@ -160,7 +166,7 @@ def _print_table(results: list[dict[str, Any]], contract: Contract) -> None:
             codes = ", ".join(each["code"] for each in result["warnings"])
             warning = f"  warning: {codes}" if codes else ""
             verdict = f"{result['label']:<{longest}}  {shown} {result['probabilities'][shown]:.1%}{doubt}{warning}"
-        print(f"{result['file']:<{width}}  {verdict}")
+        print(f"{name:<{width}}  {printable(verdict)}")
 
 
 def _serve(options: argparse.Namespace) -> NoReturn:

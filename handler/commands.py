@@ -114,6 +114,11 @@ def suggest(command: str) -> None:
         sys.stderr.write(f"next: {command}\n")
 
 
+def printable(text: str) -> str:
+    """Escape the characters of a file name, or of text with one, that could move the cursor or begin another line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 @contextmanager
 def needing_packages(extra: str = "", *, failed: int = 1) -> Iterator[None]:
     """Say how to install a package that is missing, in one line.

@@ -22,7 +22,7 @@ from handler.errors import HandlerError, MalformedRequest, Unexpected, UnknownEv
 from handler.http.endpoints import create_service
 from handler.http.prefix import prefix_of_event
 from handler.http.problems import MEDIA_TYPE, problem_of
-from handler.http.responses import encoded
+from handler.http.responses import ProblemResponse, encoded
 from handler.scoring import Outcome, identity
 from handler.storage import Storage
 from handler.telemetry import Telemetry
@@ -42,7 +42,11 @@ _UNDECODABLE = "undecodable"
 async def _requested(scope: Scope, receive: Receive, send: Send) -> None:
     """Pass on to the application the parts of the event that Mangum ignores."""
     event = scope["aws.event"]
-    scope["root_path"], scope["path"] = prefix_of_event(event, scope["path"])
+    try:
+        scope["root_path"], scope["path"] = prefix_of_event(event, scope["path"])
+    except Exception as exc:  # Mangum would log its traceback
+        await ProblemResponse(_unparsable(exc, scope["aws.context"]))(scope, receive, send)
+        return
     await _service(scope, _undecodable if _UNDECODABLE in event else receive, send)
 
 
@@ -101,10 +105,15 @@ def _answered(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         return _http(_decoded(event), context)
     except Exception as exc:  # Lambda would write its message to the log, which may quote the request
-        _telemetry.failure(context.aws_request_id, exc)
-        refused = MalformedRequest("The request cannot be parsed. Check its headers and its encoding.")
-        body = encoded(problem_of(refused, context.aws_request_id)).decode()
+        body = encoded(_unparsable(exc, context)).decode()
         return {"statusCode": 400, "headers": {"content-type": MEDIA_TYPE}, "body": body, "isBase64Encoded": False}
+
+
+def _unparsable(exc: Exception, context: Any) -> dict[str, Any]:
+    """Log the place of the exception, and return the problem of an event that is not a valid request."""
+    _telemetry.failure(context.aws_request_id, exc)
+    refused = MalformedRequest("The request cannot be parsed. Check its headers, its path and its encoding.")
+    return problem_of(refused, context.aws_request_id)
 
 
 def _decoded(event: dict[str, Any]) -> dict[str, Any]:

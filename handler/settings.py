@@ -66,7 +66,9 @@ class Settings:
     )
     max_body_bytes: int = field(
         default=32 << 20,
-        metadata=_from("MAX_BODY_BYTES", values.positive, "largest request body, and largest S3 object, in bytes"),
+        metadata=_from(
+            "MAX_BODY_BYTES", values.positive, "largest request body, S3 object, and file of `predict`, in bytes"
+        ),
     )
     max_items: int = field(
         default=32, metadata=_from("MAX_ITEMS", values.positive, "maximum number of images in one request")

@@ -5,7 +5,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,7 @@ from handler.errors import (
 )
 from handler.settings import Settings
 
-_URI = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
+_URI = re.compile(r"s3://([^/]{1,255})/(.+)", re.DOTALL)  # no name of a bucket was ever longer
 # Control characters, which S3's XML cannot contain, and lone surrogates, which JSON can contain but UTF-8 cannot.
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_KEY_BYTES = 1024  # a limit of S3
@@ -99,14 +99,9 @@ class Storage:
             )
         with _translated():
             found = self._client.get_object(Bucket=bucket, Key=key)
-            with found["Body"] as body:
-                if found["ContentLength"] > settings.max_body_bytes:
-                    raise InputTooLarge(
-                        f"The object has {found['ContentLength']:,} bytes, the limit is {settings.max_body_bytes:,}. "
-                        "Store a smaller copy."
-                    )
-                data: bytes = body.read()
-        return data
+            # `with found["Body"]` would give the stream of urllib3, which does not check the length.
+            with closing(found["Body"]) as body:
+                return _bounded(body, found.get("ContentLength"), settings.max_body_bytes)
 
     def _is_readable(self, bucket: str, key: str) -> bool:
         """Return whether an object may be read. In the upload bucket, only uploads may be read."""
@@ -155,10 +150,23 @@ class Storage:
         }
 
 
+def _bounded(body: Any, length: int | None, limit: int) -> bytes:
+    data = b""
+    if length is None:  # some S3-compatible servers do not send it
+        data = body.read(limit + 1)
+        length = len(data)
+    elif length <= limit:
+        data = body.read()
+    if length > limit:
+        raise InputTooLarge(f"The object has more than {limit:,} bytes. Store a smaller copy.")
+    return data
+
+
 @contextmanager
 def _translated(*, writing: bool = False) -> Iterator[None]:
-    """Translate exceptions of botocore."""
+    """Translate exceptions of botocore, and those of urllib3 that botocore does not translate while it reads a body."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from urllib3.exceptions import HTTPError
 
     unsigned = "S3 refuses the credentials of this service. Its operator can renew AWS_ACCESS_KEY_ID, or assign a role."
     try:
@@ -187,5 +195,5 @@ def _translated(*, writing: bool = False) -> Iterator[None]:
                 f"S3 refuses access to the object ({code}). Check its encryption, or send a copy."
             ) from exc
         raise StorageError("S3 refused the request temporarily. Try again later.") from exc
-    except BotoCoreError as exc:
+    except (BotoCoreError, HTTPError) as exc:
         raise StorageError("S3 cannot be reached. Try again later.") from exc

@@ -2,6 +2,7 @@
 not import FastAPI (0.2 s). `handler.http.app` serves the same endpoints with FastAPI.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,15 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from handler.card import card
-from handler.errors import HandlerError, InputTooLarge, MalformedRequest, SlowRequest, TemporaryError, UnsupportedMedia
+from handler.errors import (
+    HandlerError,
+    InputTooLarge,
+    MalformedRequest,
+    Overloaded,
+    SlowRequest,
+    TemporaryError,
+    UnsupportedMedia,
+)
 from handler.http.admission import AdmissionLimiter
 from handler.http.description import describe
 from handler.http.middleware import REQUEST_ID, ContextMiddleware, ErrorMiddleware, RequestContext
@@ -62,7 +71,12 @@ class Endpoint:
     async def handle(self, request: Request) -> Response:
         if self.query is not None:
             _require_known(request.query_params, self.query)
-        return await self.answer(request)
+        try:
+            return await self.answer(request)
+        except asyncio.CancelledError as exc:
+            # A server cancels its requests only when it stops. The request is a task of its own, so no caller waits for
+            # the cancellation. uvicorn would answer it with an empty 500, and log a traceback.
+            raise Overloaded("The service is shutting down. Send the request again.") from exc
 
 
 class Service:

@@ -16,7 +16,7 @@ from handler.http.admission import Charge
 from handler.http.multipart import FormReader
 from handler.scoring import Source
 from handler.settings import Settings
-from handler.storage import Storage
+from handler.storage import Storage, parse_uri
 
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
@@ -28,6 +28,10 @@ _MAX_JSON_PUNCTUATION = 10_000
 """Base64 has no punctuation, so a valid request has little. A document with more would take many times its size when
 parsed."""
 
+_NOT_BASE64 = (
+    "`image` is not base64. Encode the file's bytes in the standard alphabet with padding, without line breaks and "
+    "without a data: prefix."
+)
 
 UNCOUNTED_PIECES = 250
 REQUIRED_PIECE_BYTES = 64
@@ -136,8 +140,14 @@ def _from_json(document: Any, settings: Settings, storage: Storage) -> list[Item
 def _source(item: Any, storage: Storage) -> Source:
     match item:
         case {"image": str(text)} if len(item) == 1:
-            return partial(_from_base64, text)
+            # The text waits in memory for its turn, where a character that is not ASCII would make it up to four times
+            # as large.
+            return partial(_from_base64, text) if text.isascii() else partial(_fail, _NOT_BASE64)
         case {"s3_uri": str(uri)} if len(item) == 1:
+            try:
+                parse_uri(uri)  # so that a long one is not kept
+            except MalformedRequest as exc:
+                return partial(_fail, str(exc))
             return partial(storage.read, uri)
     raise MalformedRequest(
         "Send an object with either `image` (base64) or `s3_uri` (s3://BUCKET/KEY), both strings, or with `items`, a "
@@ -160,10 +170,11 @@ def _from_base64(text: str) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True)  # `base64.b64decode` would copy the text first
     except ValueError as exc:
-        raise MalformedRequest(
-            "`image` is not base64. Encode the file's bytes in the standard alphabet with padding, without line breaks "
-            "and without a data: prefix."
-        ) from exc
+        raise MalformedRequest(_NOT_BASE64) from exc
+
+
+def _fail(detail: str) -> bytes:
+    raise MalformedRequest(detail)
 
 
 def _same(data: bytes) -> bytes:

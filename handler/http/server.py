@@ -241,10 +241,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, error: HandlerError) -> None:
         """Send the error if no response has begun, and close the connection."""
         cycle = self.cycle
-        if self._reading_head:
-            unanswered = cycle is None or cycle.response_complete
+        if cycle is None or (self._reading_head and cycle.response_complete):
+            unanswered = True
         else:
-            unanswered = cycle is None or not (cycle.response_started or self.pipeline)
+            # This may answer a request whose body is complete. If its content length is too small, the rest of its body
+            # looks like the head of another request.
+            unanswered = not (cycle.response_started or self.pipeline)
         self._disconnect()
         if unanswered:
             body = encoded(problem_of(error))

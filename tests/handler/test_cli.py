@@ -124,6 +124,34 @@ def test_a_file_name_need_not_be_text(tmp_path: Path) -> None:
     assert done.stdout.startswith(os.fsencode(tmp_path) + rb"/\udcff.png")
 
 
+def test_a_file_name_cannot_write_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, missing = tmp_path / "a\n\x1b[2J\x9b.png", tmp_path / "b\r\x1b]0;title\x07.png"
+    image.write_bytes(png())
+
+    assert main(["predict", "--force", str(image), str(missing)]) == 1
+
+    first, second = capsys.readouterr().out.rstrip("\n").split("\n")
+    assert first.startswith(rf"{tmp_path}/a\n\x1b[2J\x9b.png ")
+    assert second.count(r"b\r\x1b]0;title\x07.png") == 2
+    assert (first + second).isprintable()
+
+
+def test_a_file_above_the_limit_of_an_image_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, large = tmp_path / "a.png", tmp_path / "b.png"
+    image.write_bytes(png())
+    large.write_bytes(png() + b"x")
+    monkeypatch.setenv("MAX_BODY_BYTES", str(len(png())))
+
+    assert main(["predict", "--force", "--json", str(image), str(large)]) == 1
+
+    scored, refused = json.loads(capsys.readouterr().out)["predictions"]
+    assert scored["label"]
+    assert refused["error"]["status"] == 413
+    assert "raise MAX_BODY_BYTES" in refused["error"]["detail"]
+
+
 def test_a_closed_output_pipe_is_not_an_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)

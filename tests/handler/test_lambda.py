@@ -186,6 +186,25 @@ def test_a_request_that_is_none_is_answered_and_not_quoted(capsys: pytest.Captur
     assert "DOE" not in capsys.readouterr().out + answer["body"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pathParameters": {"proxy": None}},
+        {"pathParameters": "DOE^JANE"},
+        {"requestContext": {"path": 5, "identity": {}}},
+    ],
+)
+def test_an_event_with_a_malformed_path_is_a_malformed_request(
+    changes: dict[str, Any], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = invoke(load("http_api_v1", **changes))
+
+    assert answer["statusCode"] == 400
+    assert body(answer)["title"] == "The request is malformed"
+    assert "DOE" not in capsys.readouterr().out
+    assert caplog.records == []
+
+
 def test_no_library_may_say_in_the_log_what_it_sees() -> None:
     code = (
         "import logging; logging.basicConfig(level='DEBUG')  # as Lambda's runtime does for LogLevel=DEBUG\n"

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import quote_plus
@@ -172,15 +172,22 @@ def test_a_service_without_credentials_tells_its_operator(
         entry(load("map_batch"))
 
 
-@contextmanager
-def refusing(http_status: int, code: str) -> Iterator[str]:
+def refusing(http_status: int, code: str) -> AbstractContextManager[str]:
     """An S3 server that refuses all requests with this error."""
+    return answering(http_status, f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
+
+
+@contextmanager
+def answering(http_status: int, body: bytes, **headers: str) -> Iterator[str]:
+    """An S3 server that gives all requests this answer, then closes the connection."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(http_status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
             self.end_headers()
-            self.wfile.write(f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
+            self.wfile.write(body)
 
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
@@ -188,10 +195,10 @@ def refusing(http_status: int, code: str) -> Iterator[str]:
 
         def log_message(self, *_args: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as s3_that_refuses:
-        Thread(target=s3_that_refuses.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{s3_that_refuses.server_port}"
-        s3_that_refuses.shutdown()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as fixed_s3:
+        Thread(target=fixed_s3.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{fixed_s3.server_port}"
+        fixed_s3.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -219,6 +226,33 @@ def test_permanent_errors_of_s3_are_not_temporary_errors(
 
     assert status(response) == expected
     assert said in response.json()["detail"]
+
+
+def test_a_connection_that_ends_within_an_object_is_a_temporary_error(
+    client: TestClient, entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(200, b"abc", content_length="5000") as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        response = client.post(PATH, json={"s3_uri": "s3://xrays/two.jpg"})
+        queue = entry({"Records": load("queue")["Records"][:1]})
+        with pytest.raises(StorageError):
+            entry(load("map_batch"))
+
+    assert status(response) == (503, "storage-error")
+    assert len(queue["batchItemFailures"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(100_000, (415, "unsupported-format")), (100_001, (413, "input-too-large"))]
+)
+def test_an_object_without_a_length_is_read_up_to_the_limit(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, size: int, expected: tuple[int, str]
+) -> None:
+    with answering(200, b"x" * size) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        response = client.post(PATH, json={"s3_uri": "s3://xrays/two.jpg"})
+
+    assert status(response) == expected
 
 
 def test_a_result_that_s3_refuses_is_not_a_missing_image(s3, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001

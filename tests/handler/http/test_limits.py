@@ -1,8 +1,10 @@
 """Requests above the limits are refused before they take memory or time."""
 
 import asyncio
+import base64
 import json
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -160,6 +162,31 @@ def test_bytes_are_counted_until_the_answer(
         assert late.headers["retry-after"] == "2"
         assert waiting.result().status_code == 200
         assert client.post(PATH, content=image).status_code == 200
+
+
+@pytest.mark.parametrize("item", [{"image": "\U0001f600" + "A" * 3_000_000}, {"s3_uri": "s3://x/" + "k" * 3_000_000}])
+def test_text_that_cannot_be_used_is_not_kept(
+    make_client, classifier: Classifier, monkeypatch: pytest.MonkeyPatch, item: dict[str, str]
+) -> None:
+    # GIVEN an image and such a text in one request
+    good = {"image": base64.b64encode(jpeg()).decode()}
+    body = json.dumps({"items": [good, item]}, ensure_ascii=False).encode()
+    score, kept = classifier.score, []
+
+    def measured(*args, **named):
+        kept.append(tracemalloc.get_traced_memory()[0])
+        return score(*args, **named)
+
+    monkeypatch.setattr(classifier, "score", measured)
+    client = make_client()
+    # WHEN the image is scored
+    tracemalloc.start()
+    answer = client.post(PATH, content=body, headers={"content-type": "application/json"})
+    tracemalloc.stop()
+
+    # THEN the text is no longer in memory, and has an error in its place
+    assert answer.json()["predictions"][1]["error"]["status"] == 400
+    assert kept[0] < 1_000_000
 
 
 def test_a_client_that_disconnects_is_not_a_failure(predictor: Predictor, capsys: pytest.CaptureFixture[str]) -> None:

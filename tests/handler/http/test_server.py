@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from tests.handler.fuzz import resident_mb
+from tests.handler.images import png
 from tests.handler.load import serving
 
 TIMEOUT_S = 1
@@ -118,6 +119,14 @@ def test_senseless_framing_is_refused_and_the_connection_closed(url: str, reques
     assert_well(url)
 
 
+def test_a_content_length_that_is_too_small_is_a_problem_of_framing(url: str) -> None:
+    answer = said(url, HEAD + b"content-length: 100\r\n\r\n" + png())
+
+    assert_problem(answer, 400, "malformed-request")
+    assert b"framing of its body" in answer
+    assert answer.count(b"content-length") == 1
+
+
 def test_trailers_are_not_headers(url: str) -> None:
     answer = said(url, CHUNKED + b"3\r\nabc\r\n0\r\ncontent-type: text/html\r\n\r\n")
 
@@ -182,6 +191,23 @@ def test_the_server_stops_though_bodies_are_on_their_way(timeout_s: int) -> None
             connection.close()
 
         assert time.monotonic() - begin < 10
+
+
+def test_requests_that_the_shutdown_interrupts_are_told_to_come_again(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(SHUTDOWN_TIMEOUT_S="1", LOG_LEVEL="INFO") as (url, process), connect(url) as connection:
+        # GIVEN a request whose body does not end
+        connection.sendall(HEAD + b"expect: 100-continue\r\ncontent-length: 1000\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        # WHEN the server stops
+        os.kill(process, signal.SIGTERM)
+        answer = rest(connection)
+
+    # THEN the client and the log get a usual error
+    assert_problem(answer, 503, "overloaded")
+    assert b"retry-after: 2\r\n" in answer
+    written = capfd.readouterr()
+    assert '"status":503,"problems":["overloaded"]' in written.out
+    assert "Traceback" not in written.err
 
 
 LARGE = 50_000_000
