@@ -68,5 +68,6 @@ def test_the_frame_of_a_large_image_is_found_to_a_few_pixels(width: int, height:
     factor = max(1, min(image.size) // 256)
     box = content_box(image)
     assert (box[1], box[2]) == (0, image.width)
-    assert left - factor < box[0] <= left
-    assert height <= box[3] < height + factor
+    # A reduced pixel with both frame and content may count as either.
+    assert abs(box[0] - left) < factor
+    assert abs(box[3] - height) < factor
