@@ -43,6 +43,12 @@ def test_what_is_not_read_is_refused_by_name(name: str, named: str) -> None:
         shown(bundled(name))
 
 
+@pytest.mark.parametrize(("name", "number"), [("FloatPixelData", np.float32), ("DoubleFloatPixelData", np.float64)])
+def test_floating_point_pixels_are_refused_by_name(name: str, number: type) -> None:
+    with pytest.raises(UnsupportedFormat, match="floating-point"):
+        shown(dicom(PixelData=None, **{name: SHADES.astype(number).tobytes()}))
+
+
 FIRST = b"\x08\x00\x16\x00"
 """Begins what follows the file's meta information."""
 

@@ -32,6 +32,7 @@ from tests.handler.dicom_files import (
 from tests.handler.images import dicom
 
 J2K, JLS, RUNS = "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_RLE.dcm"
+PIXELS = b"\xe0\x7f\x10\x00"  # the tag of the pixels
 SIZ = 4  # offset of the size of a JPEG 2000 image, without its marker
 
 VALUES = SHADES.astype(np.uint16) * 16
@@ -203,6 +204,16 @@ def test_truncated_jpeg_is_refused(syntax: str, share: float) -> None:
 
     with pytest.raises(UnreadableImage, match="are incomplete"):
         shown(compressed(syntax, encapsulate([stream[: int(len(stream) * share)]]), VALUES, **WINDOW))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("syntax", ENCODERS)
+def test_a_truncated_file_with_compressed_pixels_is_refused(syntax: str, share: float) -> None:
+    data = compressed(syntax, encapsulate([ENCODERS[syntax](VALUES)]), VALUES, **WINDOW)
+    pixels = data.index(PIXELS)
+
+    with pytest.raises(UnreadableImage, match="Send the whole file"):
+        shown(data[: pixels + int(share * (len(data) - pixels))])
 
 
 def test_a_compressed_image_must_not_be_larger_than_its_header() -> None:
