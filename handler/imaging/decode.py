@@ -19,6 +19,7 @@ from handler.errors import (
     UnreadableImage,
     UnsupportedFormat,
 )
+from handler.imaging import jpeg
 from handler.imaging.dicom import first_frame, is_dicom
 from handler.imaging.frame import content_box
 from handler.imaging.greys import bands, eight_bits
@@ -39,9 +40,6 @@ _DRAFT = (
     4  # JPEG and JPEG 2000 are decoded at this multiple of the final size or more, because frames are cut off first
 )
 _REDUCING_GAP = 2.0  # Pillow may first use a fast box reduction, down to twice the final size
-
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-_JPEG_FILLER = bytes(range(1, 255)) * 8  # arbitrary data that does not decode to zeros
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -102,8 +100,29 @@ def warm_up() -> None:
 
 def _image(data: bytes, size: int) -> Image.Image:
     """Decode with Pillow to 8-bit grey ("L"), at `_DRAFT` times `size` or more if the image is that large."""
-    if _lacks_end_marker(data):
-        return _image_without_end_marker(data, size)
+    stored = _jpeg(data, size) if data.startswith(jpeg.START) else _stored(data, size)
+    return ImageOps.exif_transpose(stored)
+
+
+def _jpeg(data: bytes, size: int) -> Image.Image:
+    """Decode a JPEG, with or without an end marker, as it is stored.
+
+    Raises:
+        UnreadableImage: rows are missing.
+    """
+    end = jpeg.ending(data)
+    image = _stored(data if end.has_marker else jpeg.completed(data), size)
+    last_row = image.crop((0, image.height - 1, image.width, image.height))
+    if end.may_lack_rows(np.asarray(last_row)[0]):
+        other = _stored(jpeg.completed(data, jpeg.FILLER), size)
+        # A whole file may leave out the lowest bits too.
+        if (end.is_coarse and not end.has_marker) or ImageChops.difference(image, other).getbbox():
+            raise UnreadableImage("The JPEG ends before its last row. Send the whole file.")
+    return image
+
+
+def _stored(data: bytes, size: int) -> Image.Image:
+    """Do the work of `_image`, except for the orientation."""
     with _open(data) as image:
         _refuse_pixels(image, MAX_JPEG_PIXELS if image.format in ("JPEG", "MPO") else MAX_PIXELS)
         # Phones write MPO files: a JPEG followed by previews. The first image is used.
@@ -113,7 +132,7 @@ def _image(data: bytes, size: int) -> Image.Image:
         image.draft("L", (size * _DRAFT, size * _DRAFT))
         _refuse_pixels(image, MAX_PIXELS)
         white_is_zero = _is_wide(image) and _tiff_tag(image, ExifTags.Base.PhotometricInterpretation) == 0
-        grey = ImageOps.exif_transpose(_grey(image, data))
+        grey = _grey(image, data)
     return ImageOps.invert(grey) if white_is_zero else grey
 
 
@@ -132,30 +151,6 @@ def _refuse_pixels(image: Image.Image, limit: int) -> None:
         raise InputTooLarge(
             f"The image has {image.width} x {image.height} pixels, the limit is {limit:,} in total. Scale it down."
         )
-
-
-def _lacks_end_marker(data: bytes) -> bool:
-    """Whether the data is a JPEG whose last scan has no end marker."""
-    return data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
-
-
-def _image_without_end_marker(data: bytes, size: int) -> Image.Image:
-    """Decode a JPEG without its end marker, if it has all rows.
-
-    The decoder would fill missing rows with grey. So the image is decoded twice, the second time with more data before
-    the end marker. Both results are equal if the image is complete, because the decoder ignores extra data.
-
-    Raises:
-        UnreadableImage: the image is not complete.
-    """
-    scan = data.rfind(_JPEG_SCAN)
-    lowest_bit = data[scan + 1 + int.from_bytes(data[scan + 2 : scan + 4])] & 0x0F
-    data = data.rstrip(b"\xff")  # the first byte of a truncated marker
-    image, other = (_image(data + more + _JPEG_END, size) for more in (b"", _JPEG_FILLER))
-    # In a progressive image the last scan contains the lowest bits.
-    if lowest_bit or ImageChops.difference(image, other).getbbox():
-        raise UnreadableImage("The JPEG ends before its last row. Send the whole file.")
-    return image
 
 
 def _grey(image: ImageFile.ImageFile, data: bytes) -> Image.Image:

@@ -122,6 +122,47 @@ def test_a_truncated_jpeg_is_a_clear_error() -> None:
         grey(jpeg()[: len(jpeg()) * 3 // 4])
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd9", b"\xff\xda"]), st.booleans())
+def test_what_follows_the_end_of_a_jpeg_does_not_matter(more: bytes, marker: bytes, progressive: bool) -> None:
+    whole = jpeg(progressive=progressive)
+
+    assert np.array_equal(grey(whole + more + marker + more), grey(whole))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0, 0.97), st.sampled_from(["L", "RGB"]), st.sampled_from([96, 1000]), st.sampled_from([1, 6]))
+def test_an_end_marker_does_not_hide_missing_rows(share: float, mode: str, side: int, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    whole = encode(phantom(side, side).convert(mode), "JPEG", exif=exif)
+    start = whole.rindex(b"\xff\xda") + 14
+    cut = whole[: start + int(share * (len(whole) - start))].rstrip(b"\xff")
+
+    with pytest.raises(UnreadableImage, match="before its last row"):
+        grey(cut + b"\xff\xd9")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_a_progressive_jpeg_that_is_cut_before_its_end_marker_is_refused_or_looks_similar(data: st.DataObject) -> None:
+    whole = jpeg(progressive=True)
+    cut = whole[: data.draw(st.integers(0, len(whole) - 3))].rstrip(b"\xff")
+
+    with suppress(InputError):
+        # After whole scans the file is valid, but blurred.
+        assert np.abs(grey(cut + b"\xff\xd9") - grey(whole)).mean() < 6
+
+
+@pytest.mark.parametrize("shade", [0, 127, 128, 129, 255])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_with_a_uniform_lower_half_is_read(shade: int, progressive: bool) -> None:
+    image = phantom()
+    image.paste(shade, (0, 40, 96, 80))
+
+    assert np.abs(grey(encode(image, "JPEG", quality=95, progressive=progressive)) - grey(png(image))).mean() < 3
+
+
 def test_a_jpeg_may_be_larger_than_what_is_decoded() -> None:
     small = phantom(1072, 788)
     large = small.resize((8 * 1072, 8 * 788))
