@@ -20,7 +20,8 @@ SIZE = 64
 SHADES = np.asarray(phantom())
 PLAIN = decode(png(), SIZE).astype(int)
 
-LOSSLESS_JPEG, JPEG_2000, JPEG_2000_LOSSY, JPEG_LS = (f"1.2.840.10008.1.2.4.{number}" for number in (70, 90, 91, 80))
+LOSSLESS_JPEG, JPEG_2000, JPEG_2000_LOSSY = (f"1.2.840.10008.1.2.4.{number}" for number in (70, 90, 91))
+JPEG_LS, JPEG_LS_LOSSY = (f"1.2.840.10008.1.2.4.{number}" for number in (80, 81))
 BASELINE, EXTENDED, HTJ2K = (f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 201))
 
 REAL = Path(__file__).parents[3] / "shared" / "inputs"
