@@ -121,7 +121,7 @@ def _jpeg(data: bytes, least_side: int) -> Image.Image:
     last_row = image.crop((0, image.height - 1, image.width, image.height))
     if end.may_lack_rows(np.asarray(last_row)[0]):
         other = _stored(jpeg.completed(data, jpeg.FILLER), least_side)
-        # A whole file may leave out the lowest bits too.
+        # With an end marker, a file that leaves out the lowest bits is valid.
         if (end.is_coarse and not end.has_marker) or ImageChops.difference(image, other).getbbox():
             raise UnreadableImage("The JPEG ends before its last row. Send the whole file.")
     return image
