@@ -19,6 +19,7 @@ from handler.errors import (
     UnreadableImage,
     UnsupportedFormat,
 )
+from handler.imaging import jpeg
 from handler.imaging.dicom import first_frame, is_dicom
 from handler.imaging.frame import content_box
 from handler.imaging.greys import bands, eight_bits
@@ -34,14 +35,15 @@ MAX_PIXELS = 32_000_000
 MAX_JPEG_PIXELS = 4 * MAX_PIXELS
 """Limit on the pixels of a JPEG before its decoder reduces it. These pixels take time, but hardly any memory."""
 
+MIN_SIDE = 16
+"""Limit on the shorter side, in pixels. Smaller images are thumbnails, which show no findings. Data sets such as
+MedMNIST, with 28 x 28 pixels, are above it."""
+
 _RESAMPLING = Image.Resampling.BILINEAR  # Pillow antialiases: the filter's support grows with the scale
 _DRAFT = (
     4  # JPEG and JPEG 2000 are decoded at this multiple of the final size or more, because frames are cut off first
 )
 _REDUCING_GAP = 2.0  # Pillow may first use a fast box reduction, down to twice the final size
-
-_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
-_JPEG_FILLER = bytes(range(1, 255)) * 8  # arbitrary data that does not decode to zeros
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -70,7 +72,9 @@ def decode(data: bytes, size: int) -> Pixels:
     # Warnings quote bad values, which may be a patient's name, and are not JSON lines like the rest of the log.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
-        grey = first_frame(data, MAX_PIXELS, size * _DRAFT) if is_dicom(data) else _image(data, size)
+        least_side = max(size * _DRAFT, MIN_SIDE)
+        grey = first_frame(data, MAX_PIXELS, least_side) if is_dicom(data) else _image(data, least_side)
+        _refuse_thumbnail(grey)
         return squared(grey, size)
     except InputError:
         raise
@@ -96,24 +100,45 @@ def squared(grey: Image.Image, size: int) -> Pixels:
 def warm_up() -> None:
     """Load the modules that decode the most common formats."""
     file = io.BytesIO()
-    Image.new("L", (1, 1)).save(file, "JPEG")
+    Image.new("L", (MIN_SIDE, MIN_SIDE)).save(file, "JPEG")
     decode(file.getvalue(), 1)
 
 
-def _image(data: bytes, size: int) -> Image.Image:
-    """Decode with Pillow to 8-bit grey ("L"), at `_DRAFT` times `size` or more if the image is that large."""
-    if _lacks_end_marker(data):
-        return _image_without_end_marker(data, size)
+def _image(data: bytes, least_side: int) -> Image.Image:
+    """Decode with Pillow to 8-bit grey ("L"), with `least_side` pixels per side or more if the image is that large."""
+    stored = _jpeg(data, least_side) if data.startswith(jpeg.START) else _stored(data, least_side)
+    return ImageOps.exif_transpose(stored)
+
+
+def _jpeg(data: bytes, least_side: int) -> Image.Image:
+    """Decode a JPEG, with or without an end marker, as it is stored.
+
+    Raises:
+        UnreadableImage: rows are missing.
+    """
+    end = jpeg.ending(data)
+    image = _stored(data if end.has_marker else jpeg.completed(data), least_side)
+    last_row = image.crop((0, image.height - 1, image.width, image.height))
+    if end.may_lack_rows(np.asarray(last_row)[0]):
+        other = _stored(jpeg.completed(data, jpeg.FILLER), least_side)
+        # With an end marker, a file that leaves out the lowest bits is valid.
+        if (end.is_coarse and not end.has_marker) or ImageChops.difference(image, other).getbbox():
+            raise UnreadableImage("The JPEG ends before its last row. Send the whole file.")
+    return image
+
+
+def _stored(data: bytes, least_side: int) -> Image.Image:
+    """Do the work of `_image`, except for the orientation."""
     with _open(data) as image:
         _refuse_pixels(image, _max_pixels(data))
         # Phones write MPO files: a JPEG followed by previews. The first image is used.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise SeveralFrames("The file is an animation or has several pages. Send one image per file.")
         # The JPEG decoder can output luminance at a fraction of the size. `draft` does nothing for other formats.
-        image.draft("L", (size * _DRAFT, size * _DRAFT))
+        image.draft("L", (least_side, least_side))
         _refuse_pixels(image, MAX_PIXELS)
         white_is_zero = _is_wide(image) and _tiff_tag(image, ExifTags.Base.PhotometricInterpretation) == 0
-        grey = ImageOps.exif_transpose(_grey(image, data))
+        grey = _grey(image, data)
     return ImageOps.invert(grey) if white_is_zero else grey
 
 
@@ -128,7 +153,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
 
 
 def _max_pixels(data: bytes) -> int:
-    return MAX_JPEG_PIXELS if data.startswith(_JPEG_START) else MAX_PIXELS
+    return MAX_JPEG_PIXELS if data.startswith(jpeg.START) else MAX_PIXELS
 
 
 def _refuse_pixels(image: Image.Image, limit: int) -> None:
@@ -138,28 +163,12 @@ def _refuse_pixels(image: Image.Image, limit: int) -> None:
         )
 
 
-def _lacks_end_marker(data: bytes) -> bool:
-    """Whether the data is a JPEG whose last scan has no end marker."""
-    return data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
-
-
-def _image_without_end_marker(data: bytes, size: int) -> Image.Image:
-    """Decode a JPEG without its end marker, if it has all rows.
-
-    The decoder would fill missing rows with grey. So the image is decoded twice, the second time with more data before
-    the end marker. Both results are equal if the image is complete, because the decoder ignores extra data.
-
-    Raises:
-        UnreadableImage: the image is not complete.
-    """
-    scan = data.rfind(_JPEG_SCAN)
-    lowest_bit = data[scan + 1 + int.from_bytes(data[scan + 2 : scan + 4])] & 0x0F
-    data = data.rstrip(b"\xff")  # the first byte of a truncated marker
-    image, other = (_image(data + more + _JPEG_END, size) for more in (b"", _JPEG_FILLER))
-    # In a progressive image the last scan contains the lowest bits.
-    if lowest_bit or ImageChops.difference(image, other).getbbox():
-        raise UnreadableImage("The JPEG ends before its last row. Send the whole file.")
-    return image
+def _refuse_thumbnail(image: Image.Image) -> None:
+    if min(image.size) < MIN_SIDE:
+        raise UnreadableImage(
+            f"The image has {image.width} x {image.height} pixels, but each side needs at least {MIN_SIDE}. "
+            "Send the original, not a thumbnail."
+        )
 
 
 def _grey(image: ImageFile.ImageFile, data: bytes) -> Image.Image:

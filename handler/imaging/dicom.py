@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_FRAMES = 64
 """A radiograph has one frame or a few. A series with hundreds of frames is not a radiograph."""
 
+_FLOATS = ("FloatPixelData", "DoubleFloatPixelData")
 _ATTRIBUTES = [
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
@@ -31,7 +32,7 @@ _ATTRIBUTES = [
         for colour in ("Red", "Green", "Blue")
         for part in ("Descriptor", "Data")
     ),
-    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", *_FLOATS, "PixelData"),
 ]
 
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -85,7 +86,8 @@ def first_frame(data: bytes, max_pixels: int, least_side: int) -> Image.Image:
         UnsupportedFormat: there are no pixels, the compression or colour type is unknown, or there are not 8 to 16
             bits; the message names what the file has.
         InputTooLarge: there are too many pixels or frames, or a deflated file is too large when inflated.
-        UnreadableImage: the pixels contradict their description, or one of its attributes is not a number.
+        UnreadableImage: the file is truncated, the pixels contradict their description, or one of its attributes is not
+            a number.
         Exception: any exception that pydicom and the decoders raise on corrupt data.
     """
     file = _read(data, max_pixels * 4)
@@ -129,6 +131,8 @@ def _read(data: bytes, limit: int) -> "Dataset":
         source,
         syntax == _IMPLICIT,
         syntax != _BIG_ENDIAN,
+        # With a length, pydicom keeps the attributes that precede truncated pixels.
+        bytelength=source.getbuffer().nbytes,
         stop_when=lambda tag, *_: tag > _PIXELS,
         specific_tags=[Tag(name) for name in _ATTRIBUTES],
     )
@@ -152,6 +156,11 @@ def _inflated(deflated: bytes, limit: int) -> bytes:
 
 
 def _refuse_unsupported(file: "Dataset") -> None:
+    if any(name in file for name in _FLOATS):
+        raise UnsupportedFormat("The DICOM pixels are floating-point numbers. Export the image with 8 to 16 bits.")
+    # pydicom drops compressed pixels that have no end.
+    if "PixelData" not in file and "Rows" in file:
+        raise UnreadableImage("The DICOM file ends before its pixels do. Send the whole file.")
     if "PixelData" not in file or "BitsAllocated" not in file:
         raise UnsupportedFormat("The DICOM file does not contain an image. Send an image object, such as CR or DX.")
     allocated, stored = file.get("BitsAllocated"), file.get("BitsStored")

@@ -6,6 +6,7 @@ lossless JPEG nor 12-bit JPEG. Only three extension modules of imagecodecs are l
 
 import io
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from handler.errors import UnreadableImage, UnsupportedFormat
+from handler.imaging import jpeg
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -30,7 +32,6 @@ data."""
 COMPRESSED = {_RUN_LENGTHS} | _JPEG | _JPEG_LS | _JPEG_2000
 _LOSSY = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 81, 91, 203)}
 
-_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 _START_OF_JPEG_2000 = b"\xff\x4f\xff\x51"
 _CODING_STYLE = b"\xff\x52"
 
@@ -147,25 +148,18 @@ def _described(stream: bytes) -> _Description:
     """
     if stream.startswith(_START_OF_JPEG_2000):
         return _described_jpeg_2000(stream)
-    at = 2 if stream.startswith(b"\xff\xd8") else len(stream)
     is_rgb = None
-    while at + 10 <= len(stream) and stream[at] == 0xFF:
-        marker = stream[at + 1]
-        content = stream[at + 4 : at + 2 + int.from_bytes(stream[at + 2 : at + 4])]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
+    for marker, _, content in jpeg.segments(stream) if stream.startswith(jpeg.START) else ():
         if marker == 0xE0 and content.startswith(b"JFIF"):
             is_rgb = False
         elif marker == 0xEE and content.startswith(b"Adobe") and len(content) >= 12:
             is_rgb = content[11] == 0
         elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            bits, height, width, components = struct.unpack_from(">B2HB", stream, at + 4)
+            bits, height, width, components = struct.unpack_from(">B2HB", content)
             if content[6::3] in (b"RGB", b"rgb"):
                 is_rgb = True
             # For lossless coding, only the DICOM header defines the colour space.
             return _Description(width, height, components, bits, None if marker in (0xC3, 0xF7) else is_rgb)
-        at += 2 + 2 + len(content)
     raise UnreadableImage(
         "The compressed pixels are not JPEG, JPEG-LS or JPEG 2000. Export the image again, or uncompressed."
     )
@@ -215,16 +209,23 @@ def _decoded(
     pixels: npt.NDArray[Any]
     if syntax in _JPEG_2000:
         pixels = imagecodecs.jpeg2k_decode(stream, numthreads=1)
-    # libjpeg would fill missing rows with grey. CharLS would search for them forever.
-    elif stream.rfind(_END_OF_IMAGE) < stream.rfind(_START_OF_SCAN):
-        raise UnreadableImage("The compressed pixels are incomplete. Export the image again.")
-    elif syntax in _JPEG_LS:
+        return pixels
+    incomplete = UnreadableImage("The compressed pixels are incomplete. Export the image again.")
+    end = jpeg.ending(stream)
+    if not end.has_marker:  # CharLS would search for it forever.
+        raise incomplete
+    if syntax in _JPEG_LS:
         pixels = imagecodecs.jpegls_decode(stream)
-    else:
-        space = None
-        if described.components == 3:  # Without this, libjpeg would guess it from the JPEG header alone.
-            space = "RGB" if colour_is_rgb else "YCBCR"
-        pixels = imagecodecs.jpeg8_decode(stream, colorspace=space, outcolorspace=space)
+        return pixels
+    space = None
+    if described.components == 3:  # Without this, libjpeg would guess it from the JPEG header alone.
+        space = "RGB" if colour_is_rgb else "YCBCR"
+    decode = partial(imagecodecs.jpeg8_decode, colorspace=space, outcolorspace=space)
+    pixels = decode(stream)
+    if end.may_lack_rows(pixels[-1], described.bits):
+        other = decode(jpeg.completed(stream, jpeg.FILLER))
+        if not np.array_equal(pixels, other):
+            raise incomplete
     return pixels
 
 

@@ -20,8 +20,9 @@ SIZE = 64
 SHADES = np.asarray(phantom())
 PLAIN = decode(png(), SIZE).astype(int)
 
-LOSSLESS_JPEG, JPEG_2000, JPEG_2000_LOSSY, JPEG_LS = (f"1.2.840.10008.1.2.4.{number}" for number in (70, 90, 91, 80))
-BASELINE, HTJ2K = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.201"
+LOSSLESS_JPEG, JPEG_2000, JPEG_2000_LOSSY = (f"1.2.840.10008.1.2.4.{number}" for number in (70, 90, 91))
+JPEG_LS, JPEG_LS_LOSSY = (f"1.2.840.10008.1.2.4.{number}" for number in (80, 81))
+BASELINE, EXTENDED, HTJ2K = (f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 201))
 
 REAL = Path(__file__).parents[3] / "shared" / "inputs"
 """Real compressed radiographs, if this machine has them."""

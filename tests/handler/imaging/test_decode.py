@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from handler.errors import InputError, InputTooLarge, UnreadableImage, UnsupportedFormat
-from handler.imaging.decode import FORMATS, MAX_PIXELS, decode
+from handler.imaging.decode import FORMATS, MAX_PIXELS, MIN_SIDE, decode
 from tests.handler.images import bomb, deep_png, dicom, encode, jpeg, phantom, png, tiff, tifffile
 
 SIZE = 64
@@ -89,37 +89,6 @@ def test_a_tiff_with_premultiplied_alpha_is_laid_on_black() -> None:
 def test_a_tiff_in_cielab_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedFormat, match="CIELAB"):
         grey(encode(Image.new("LAB", (8, 8)), "TIFF"))
-
-
-@pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("missing", [1, 2])
-@pytest.mark.parametrize("side", [96, 1000])
-def test_a_jpeg_without_its_end_marker_is_read(progressive: bool, missing: int, side: int) -> None:
-    whole = encode(phantom(side, side), "JPEG", progressive=progressive)
-
-    assert np.array_equal(grey(whole[:-missing]), grey(whole))
-
-
-def test_a_jpeg_without_its_end_marker_is_read_behind_a_thumbnail_that_has_one() -> None:
-    thumbnail = b"\xff\xe1" + (len(jpeg()) + 2).to_bytes(2) + jpeg()
-    whole = jpeg()[:2] + thumbnail + jpeg()[2:]
-
-    assert np.array_equal(grey(whole[:-2]), grey(whole))
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.data(), st.booleans())
-def test_a_jpeg_that_is_cut_is_refused_or_looks_the_same(data: st.DataObject, progressive: bool) -> None:
-    whole = jpeg(progressive=progressive)
-    cut = whole[: data.draw(st.integers(1, len(whole) - 1))]
-
-    with suppress(InputError):
-        assert np.abs(grey(cut) - grey(whole)).max() < 12  # the last refinement of a progressive image may be missing
-
-
-def test_a_truncated_jpeg_is_a_clear_error() -> None:
-    with pytest.raises(UnreadableImage, match="before its last row"):
-        grey(jpeg()[: len(jpeg()) * 3 // 4])
 
 
 def test_a_jpeg_may_be_larger_than_what_is_decoded() -> None:
@@ -246,12 +215,23 @@ def test_a_photograph_with_a_preview_is_its_first_image() -> None:
     assert np.abs(grey(data) - grey(jpeg())).max() <= 2
 
 
-def test_an_image_of_one_pixel_is_an_image() -> None:
-    assert set(grey(png(Image.new("L", (1, 1), 77))).flat) == {77}
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "DICOM"])
+@pytest.mark.parametrize("size", [(1, 1), (MIN_SIDE - 1, 300), (300, MIN_SIDE - 1)])
+def test_a_thumbnail_is_refused(form: str, size: tuple[int, int]) -> None:
+    image = phantom(*size)
+
+    with pytest.raises(UnreadableImage, match=f"{size[0]} x {size[1]} pixels.* not a thumbnail"):
+        grey(dicom(np.asarray(image)) if form == "DICOM" else encode(image, form))
+
+
+@pytest.mark.parametrize("size", [1, SIZE])
+@pytest.mark.parametrize("side", [MIN_SIDE, 500])
+def test_only_the_image_itself_can_be_too_small(side: int, size: int) -> None:
+    assert decode(encode(phantom(side, side)), size).shape == (size, size)
 
 
 def test_an_image_of_extreme_shape_is_squeezed() -> None:
-    assert grey(png(Image.new("L", (30_000, 1), 9))).max() == 9
+    assert grey(png(Image.new("L", (30_000, MIN_SIDE), 9))).max() == 9
 
 
 @settings(max_examples=150, deadline=None)

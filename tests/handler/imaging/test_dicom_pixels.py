@@ -18,6 +18,7 @@ from tests.handler.dicom_files import (
     JPEG_2000,
     JPEG_2000_LOSSY,
     JPEG_LS,
+    JPEG_LS_LOSSY,
     LOSSLESS_JPEG,
     PLAIN,
     SHADES,
@@ -32,6 +33,7 @@ from tests.handler.dicom_files import (
 from tests.handler.images import dicom
 
 J2K, JLS, RUNS = "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_RLE.dcm"
+PIXELS = b"\xe0\x7f\x10\x00"  # the tag of the pixels
 SIZ = 4  # offset of the size of a JPEG 2000 image, without its marker
 
 VALUES = SHADES.astype(np.uint16) * 16
@@ -40,6 +42,7 @@ WINDOW = {"BitsStored": 12, "HighBit": 11, "WindowCenter": "2040", "WindowWidth"
 ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
     LOSSLESS_JPEG: lambda pixels: imagecodecs.jpeg8_encode(pixels, lossless=True, bitspersample=12),
     JPEG_LS: imagecodecs.jpegls_encode,
+    JPEG_LS_LOSSY: lambda pixels: imagecodecs.jpegls_encode(pixels, level=3),
     JPEG_2000: lambda pixels: imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True),
     JPEG_2000_LOSSY: lambda pixels: imagecodecs.jpeg2k_encode(pixels, codecformat="jp2", level=60),
     HTJ2K: lambda pixels: imagecodecs.htj2k_encode(pixels, reversible=True),
@@ -93,7 +96,7 @@ def test_transfer_syntaxes_give_the_same_image(name: str, same: str) -> None:
     assert np.abs(shown(bundled(name)) - shown(bundled(same))).mean() < 2
 
 
-@pytest.mark.parametrize("trailing", [b"", bytes(9), b"\xff"], ids=["", "zeros", "ones"])
+@pytest.mark.parametrize("trailing", [b"", bytes(9), b"\xff", b"\xff\xda" * 4], ids=["", "zeros", "ones", "markers"])
 @pytest.mark.parametrize("syntax", ENCODERS)
 def test_compressed_pixels_are_read_with_padding_behind_them(syntax: str, trailing: bytes) -> None:
     stream = ENCODERS[syntax](VALUES)
@@ -203,6 +206,16 @@ def test_truncated_jpeg_is_refused(syntax: str, share: float) -> None:
 
     with pytest.raises(UnreadableImage, match="are incomplete"):
         shown(compressed(syntax, encapsulate([stream[: int(len(stream) * share)]]), VALUES, **WINDOW))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("syntax", ENCODERS)
+def test_a_truncated_file_with_compressed_pixels_is_refused(syntax: str, share: float) -> None:
+    data = compressed(syntax, encapsulate([ENCODERS[syntax](VALUES)]), VALUES, **WINDOW)
+    pixels = data.index(PIXELS)
+
+    with pytest.raises(UnreadableImage, match="Send the whole file"):
+        shown(data[: pixels + int(share * (len(data) - pixels))])
 
 
 def test_a_compressed_image_must_not_be_larger_than_its_header() -> None:
