@@ -17,6 +17,7 @@ from keras import layers, ops
 
 from handler.imaging.decode import Pixels
 from training.augment import augment, resize
+from training.errors import ConfigError
 from training.ood_statistics import OodStatistics
 
 BLOCKS = 3
@@ -36,12 +37,19 @@ def fit_ood(model: keras.Model, pixels: Pixels, size: int, seed: int) -> OodStat
         model: a network of `training.network`.
         pixels: uint8 `[N, S, S]`; at most `IMAGES` are sampled from them.
         size: image size in pixels at which the network is served.
+
+    Raises:
+        ConfigError: the features are not finite.
     """
     chosen = np.random.default_rng(seed).permutation(len(pixels))[:IMAGES]
     images = [pixels[i] for i in chosen] + [
         augment(pixels[i], np.random.default_rng((seed, int(i))), STRENGTH) for i in chosen
     ]
-    return fit_gaussian(pooled_features(model, np.stack([resize(image, size) for image in images])))
+    features = pooled_features(model, np.stack([resize(image, size) for image in images]))
+    # On some CPUs a ReLU makes NaN zero, so the loss of such a network is finite.
+    if not np.isfinite(features).all():
+        raise ConfigError("the features of the network are not finite: the recipe's steps are too large")
+    return fit_gaussian(features)
 
 
 def fit_gaussian(features: npt.NDArray[np.float64]) -> OodStatistics:

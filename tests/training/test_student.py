@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.runs import SMALL
 from training.__main__ import main
 from training.prepare import prepare
 from training.recipe import Recipe
@@ -12,23 +13,22 @@ from training.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
-CHANNELS = "4,4,8,8,8,8,8,8,16,16,16,16,16,16,16,16"
+CHANNELS = "8,8,16,16,32,32,32,32,64,64,64,64,64,64,64,64"
 
 
 @pytest.fixture(scope="module")
 def teacher(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "teacher"
-    fit = ["fit", "--data", str(prepared), "--init", "scratch", "--set", "width=0.1", "--set", "batch_size=12"]
-    assert main([*fit, "--sizes", "32x14", "--out", str(run)]) == 0
+    assert main(["fit", "--data", str(prepared), *SMALL, "--sizes", "48x18", "--out", str(run)]) == 0
     return run
 
 
 def test_a_student_learns_from_its_teacher_alone(prepared: Path, teacher: Path, tmp_path: Path) -> None:
     run = tmp_path / "student"
     command = ["fit", "--data", str(prepared), "--teacher", str(teacher), "--channels", CHANNELS]
-    numbers = ["distillation=1", "batch_size=12", "cached_augmentations=6", "average_decay=0.9"]
+    numbers = ["distillation=1", "batch_size=8", "cached_augmentations=6", "average_decay=0.9"]
     command += [word for number in numbers for word in ("--set", number)]
-    assert main([*command, "--sizes", "32x18", "--out", str(run)]) == 0
+    assert main([*command, "--sizes", "48x24", "--out", str(run)]) == 0
 
     config = json.loads((run / "config.json").read_text())
     assert config["teachers"] == ["teacher"]

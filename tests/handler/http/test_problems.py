@@ -147,7 +147,7 @@ EXAMPLES = [
     ("POST", PATH, "bucket-not-allowed", {"json": {"s3_uri": "s3://other/x.png"}}),
     ("POST", PATH, "input-too-large", {"files": [("file", b"")] * 33}),
     ("POST", PATH, "unsupported-media", {"headers": {"content-type": "image/heic"}}),
-    ("POST", PATH, "unsupported-format", {"content": dicom(PixelData=None)}),
+    ("POST", PATH, "unsupported-format", {"content": dicom(PixelData=None, Rows=None)}),
     ("POST", PATH, "unreadable-image", {"content": jpeg()[: len(jpeg()) * 3 // 4]}),
     ("POST", PATH, "several-frames", {"content": animation()}),
     ("POST", UPLOADS, "malformed-request", {"json": {"type": "image/png"}}),
