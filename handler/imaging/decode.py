@@ -35,10 +35,6 @@ MAX_PIXELS = 32_000_000
 MAX_JPEG_PIXELS = 4 * MAX_PIXELS
 """Limit on the pixels of a JPEG before its decoder reduces it. These pixels take time, but hardly any memory."""
 
-MIN_SIDE = 16
-"""Limit on the shorter side, in pixels. Smaller images are thumbnails, which show no findings. Data sets such as
-MedMNIST, with 28 x 28 pixels, are above it."""
-
 _RESAMPLING = Image.Resampling.BILINEAR  # Pillow antialiases: the filter's support grows with the scale
 _DRAFT = (
     4  # JPEG and JPEG 2000 are decoded at this multiple of the final size or more, because frames are cut off first
@@ -72,9 +68,7 @@ def decode(data: bytes, size: int) -> Pixels:
     # Warnings quote bad values, which may be a patient's name, and are not JSON lines like the rest of the log.
     warnings.filterwarnings("ignore", module="PIL|pydicom")
     try:
-        least_side = max(size * _DRAFT, MIN_SIDE)
-        grey = first_frame(data, MAX_PIXELS, least_side) if is_dicom(data) else _image(data, least_side)
-        _refuse_thumbnail(grey)
+        grey = first_frame(data, MAX_PIXELS, size * _DRAFT) if is_dicom(data) else _image(data, size)
         return squared(grey, size)
     except InputError:
         raise
@@ -100,34 +94,34 @@ def squared(grey: Image.Image, size: int) -> Pixels:
 def warm_up() -> None:
     """Load the modules that decode the most common formats."""
     file = io.BytesIO()
-    Image.new("L", (MIN_SIDE, MIN_SIDE)).save(file, "JPEG")
+    Image.new("L", (1, 1)).save(file, "JPEG")
     decode(file.getvalue(), 1)
 
 
-def _image(data: bytes, least_side: int) -> Image.Image:
-    """Decode with Pillow to 8-bit grey ("L"), with `least_side` pixels per side or more if the image is that large."""
-    stored = _jpeg(data, least_side) if data.startswith(jpeg.START) else _stored(data, least_side)
+def _image(data: bytes, size: int) -> Image.Image:
+    """Decode with Pillow to 8-bit grey ("L"), at `_DRAFT` times `size` or more if the image is that large."""
+    stored = _jpeg(data, size) if data.startswith(jpeg.START) else _stored(data, size)
     return ImageOps.exif_transpose(stored)
 
 
-def _jpeg(data: bytes, least_side: int) -> Image.Image:
+def _jpeg(data: bytes, size: int) -> Image.Image:
     """Decode a JPEG, with or without an end marker, as it is stored.
 
     Raises:
         UnreadableImage: rows are missing.
     """
     end = jpeg.ending(data)
-    image = _stored(data if end.has_marker else jpeg.completed(data), least_side)
+    image = _stored(data if end.has_marker else jpeg.completed(data), size)
     last_row = image.crop((0, image.height - 1, image.width, image.height))
     if end.may_lack_rows(np.asarray(last_row)[0]):
-        other = _stored(jpeg.completed(data, jpeg.FILLER), least_side)
+        other = _stored(jpeg.completed(data, jpeg.FILLER), size)
         # With an end marker, a file that leaves out the lowest bits is valid.
         if (end.is_coarse and not end.has_marker) or ImageChops.difference(image, other).getbbox():
             raise UnreadableImage("The JPEG ends before its last row. Send the whole file.")
     return image
 
 
-def _stored(data: bytes, least_side: int) -> Image.Image:
+def _stored(data: bytes, size: int) -> Image.Image:
     """Do the work of `_image`, except for the orientation."""
     with _open(data) as image:
         _refuse_pixels(image, _max_pixels(data))
@@ -135,7 +129,7 @@ def _stored(data: bytes, least_side: int) -> Image.Image:
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise SeveralFrames("The file is an animation or has several pages. Send one image per file.")
         # The JPEG decoder can output luminance at a fraction of the size. `draft` does nothing for other formats.
-        image.draft("L", (least_side, least_side))
+        image.draft("L", (size * _DRAFT, size * _DRAFT))
         _refuse_pixels(image, MAX_PIXELS)
         white_is_zero = _is_wide(image) and _tiff_tag(image, ExifTags.Base.PhotometricInterpretation) == 0
         grey = _grey(image, data)
@@ -160,14 +154,6 @@ def _refuse_pixels(image: Image.Image, limit: int) -> None:
     if image.width * image.height > limit:
         raise InputTooLarge(
             f"The image has {image.width} x {image.height} pixels, the limit is {limit:,} in total. Scale it down."
-        )
-
-
-def _refuse_thumbnail(image: Image.Image) -> None:
-    if min(image.size) < MIN_SIDE:
-        raise UnreadableImage(
-            f"The image has {image.width} x {image.height} pixels, but each side needs at least {MIN_SIDE}. "
-            "Send the original, not a thumbnail."
         )
 
 

@@ -226,7 +226,7 @@ def test_a_crowd_of_slow_files_is_told_to_come_back(make) -> None:
 def test_each_caller_gets_the_answer_to_its_own_file(shared: Decoder, greys: list[int]) -> None:
     def answer(grey: int) -> object:
         try:
-            return int(shared.decode(png(Image.new("L", (16, 16), grey)) if grey < 256 else bytes(grey), SIZE)[0, 0])
+            return int(shared.decode(png(Image.new("L", (8, 8), grey)) if grey < 256 else bytes(grey), SIZE)[0, 0])
         except HandlerError as exc:
             return type(exc)
 
