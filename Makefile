@@ -66,7 +66,7 @@ model: $(VENV)/everything  ## train and export the model of this repository: mak
 	$(BIN)/python -m infra.golden
 	$(BIN)/python -m training.examples --model "$(BUNDLE)" --data data/prepared --images "$(DATA)" --credit xrays
 
-# A target that needs a name checks it first, before anything is installed.
+# These check the arguments of a target before anything is installed.
 figures-named:
 	@test -d "$(ADULTS)" -a -d "$(PREPARED)" || { \
 	echo "error: name both folders: make figures PREPARED=data/prepared ADULTS=DIR" >&2; exit 1; }

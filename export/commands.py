@@ -94,7 +94,7 @@ def _build(options: argparse.Namespace) -> None:
         texts=texts | {name: value for name, value in given.items() if value is not None},
         force=options.force,
     )
-    print(f"the bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} {program('handler')} serve")
+    _say_where(options.out)
 
 
 def _detectors_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ def _detectors(options: argparse.Namespace) -> None:
 
     require_writable(options.out.absolute().parent)
     renew_detectors(options.bundle, load(options.data), options.out, options.version)
-    print(f"the bundle is in {options.out}; serve it with: MODEL_BUNDLE={options.out} {program('handler')} serve")
+    _say_where(options.out)
 
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,4 +152,8 @@ def _fetch(options: argparse.Namespace) -> None:
     from handler.hub import fetch
 
     where = fetch(options.repo, options.revision, options.out)
-    print(f"the bundle is in {where}; serve it with: MODEL_BUNDLE={where} {program('handler')} serve")
+    _say_where(where)
+
+
+def _say_where(bundle: Path) -> None:
+    print(f"the bundle is in {bundle}; serve it with: MODEL_BUNDLE={bundle} {program('handler')} serve")

@@ -94,7 +94,7 @@ def with_scripts(text: str) -> str:
 
 
 def program(module: str) -> str:
-    """Return how a person who started this process starts a module: `xray`, or `.venv/bin/python -m handler`."""
+    """Return the command that starts a module with this Python: `xray`, or `.venv/bin/python -m handler`."""
     generic = f"python -m {module}"
     if (script := with_scripts(generic)) != generic:
         return script
@@ -115,7 +115,7 @@ def suggest(command: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Escape the characters of a file name, or of text with one, that could move the cursor or begin another line."""
+    """Escape control characters, such as those of a file name: they could move the cursor or begin another line."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

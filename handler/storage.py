@@ -21,7 +21,7 @@ from handler.errors import (
 )
 from handler.settings import Settings
 
-_URI = re.compile(r"s3://([^/]{1,255})/(.+)", re.DOTALL)  # no name of a bucket was ever longer
+_URI = re.compile(r"s3://([^/]{1,255})/(.+)", re.DOTALL)  # bucket names never had more characters
 # Control characters, which S3's XML cannot contain, and lone surrogates, which JSON can contain but UTF-8 cannot.
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_KEY_BYTES = 1024  # a limit of S3

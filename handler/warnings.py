@@ -67,9 +67,9 @@ def warnings_of(contract: Contract, scores: Scores, pixels: Pixels) -> list[Imag
 def _orientations(contract: Contract, probabilities: np.ndarray) -> list[str]:
     """Return the names of the orientations to warn of: `PHOTOGRAPHED`, another one, both or none."""
     upright, *others = zip(contract.orientations, probabilities.tolist(), strict=True)
-    photographed = dict(others).pop(PHOTOGRAPHED, 0.0)
+    photographed = dict(others).get(PHOTOGRAPHED, 0.0)
     found = [] if photographed <= contract.most_photographed else [PHOTOGRAPHED]
-    # A photograph of an upright image is upright.
+    # Photographs are of upright images in training, so their probability counts as upright.
     if not upright[1] + photographed >= contract.least_upright:
         found.append(max((other for other in others if other[0] != PHOTOGRAPHED), key=lambda other: other[1])[0])
     return found

@@ -1,8 +1,8 @@
 """Simulate photographs of a chest X-ray on a screen, for the detector of such images in `training.probes`.
 
 A photograph shows the edge of the screen at an angle, the moiré pattern of its pixels, uneven light, a reflection, and
-the blur, noise and compression of the camera. Each of these is random here and may be absent. The code is not that of
-`training.robustness`, so that the robustness evaluation shows how the detector does on other photographs.
+the blur, noise and compression of the camera. Their strengths are random. `training.robustness` simulates photographs
+with other code, so that the detector is not evaluated on images of the kind that it was fitted on.
 """
 
 import numpy as np
@@ -13,19 +13,19 @@ from handler.imaging.decode import Pixels
 from training.augment import compress
 
 _ROOM = 0.07
-"""Maximum width of what is visible around the screen, as a share of the image's side."""
+"""Maximum width of the visible part of the room, as a share of the image's side."""
 
 
 def photograph(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Photograph one image, uint8 `[S, S]`; the result has the same shape."""
-    seen = _through_the_air(_at_an_angle(Image.fromarray(pixels), rng), rng)
+    """Simulate a photograph of one image, uint8 `[S, S]`. The result has the same shape and type."""
+    seen = _lit(_at_an_angle(Image.fromarray(pixels), rng), rng)
     noisy = np.clip(seen + rng.normal(0, rng.uniform(1, 8), seen.shape), 0, 255).astype(np.uint8)
     blur = ImageFilter.GaussianBlur(len(pixels) / 224 * rng.uniform(0.3, 1.5))
     return np.asarray(compress(Image.fromarray(noisy).filter(blur), int(rng.integers(50, 90))))
 
 
 def _at_an_angle(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Show the image with the dark edge of its screen and a part of the room, each corner at a random place."""
+    """Show the image with the dark edge of its screen and a part of the room. The corners are shifted at random."""
     side = image.width
     screen = ImageOps.expand(image, round(rng.uniform(0, 0.08) * side), int(rng.integers(60)))
     around = round(_ROOM * screen.width)
@@ -36,8 +36,8 @@ def _at_an_angle(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return room.transform(image.size, Image.Transform.QUAD, tuple(corners.tolist()), Image.Resampling.BICUBIC)
 
 
-def _through_the_air(image: Image.Image, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Add the moiré pattern, uneven light and a reflection; greys 0 to 255 and above."""
+def _lit(image: Image.Image, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Add the moiré pattern, uneven light and a reflection. The result may exceed 255."""
     side = image.width
     y, x = np.mgrid[0:side, 0:side] / side
     seen = np.asarray(image, np.float64)

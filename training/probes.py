@@ -48,7 +48,7 @@ STRENGTH = 1.0
 
 
 def _photographed(image: Pixels) -> Pixels:
-    """Photograph an image and cut off what decoding cuts off; equal images give equal photographs."""
+    """Simulate a photograph and crop it as decoding does. Equal images give equal photographs."""
     return squared(Image.fromarray(photograph(image, np.random.default_rng(int(image.sum())))), len(image))
 
 

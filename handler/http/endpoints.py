@@ -74,8 +74,8 @@ class Endpoint:
         try:
             return await self.answer(request)
         except asyncio.CancelledError as exc:
-            # A server cancels its requests only when it stops. The request is a task of its own, so no caller waits for
-            # the cancellation. uvicorn would answer it with an empty 500, and log a traceback.
+            # The server cancels requests only at shutdown. Each request is a separate task, so no caller waits for the
+            # cancellation. Without this, uvicorn sends an empty 500 and logs a traceback.
             raise Overloaded("The service is shutting down. Send the request again.") from exc
 
 

@@ -29,7 +29,7 @@ _REQUEST_ID = "5f2c8c1e9b7d4a6f8e3d2c1b0a9f8e7d"
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _KEY = "uploads/0b9f3c5e6d7a4812b3c4d5e6f7081920"
 _S3_URI = f"s3://my-bucket/{_KEY}"
-_SMALL_PNG = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAEUlEQVR42mNsYEAFTAwjWgAAmZAAoFDIQrAAAAAASUVORK5CYII="
+_PIXEL_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 
 _PREDICTION = {
     "index": 0,
@@ -55,7 +55,7 @@ _EXPLANATION = {
     ],
     "floor": 0.3,
     "full": 1.0,
-    "overlay": _SMALL_PNG,
+    "overlay": _PIXEL_PNG,
 }
 
 
@@ -107,10 +107,10 @@ READY_DETAILS: Details = STATIC_DETAILS | {Overloaded: _BUSY}
 REQUESTS = {
     "base64": {
         "summary": "One grey pixel. Add `force=true`: it is not an X-ray.",
-        "value": {"image": _SMALL_PNG},
+        "value": {"image": _PIXEL_PNG},
     },
     "s3": {"summary": "An object in S3.", "value": {"s3_uri": _S3_URI}},
-    "several": {"summary": "Two images.", "value": {"items": [{"image": _SMALL_PNG}, {"s3_uri": _S3_URI}]}},
+    "several": {"summary": "Two images.", "value": {"items": [{"image": _PIXEL_PNG}, {"s3_uri": _S3_URI}]}},
 }
 ANSWERS = {
     "one": {"summary": "One image.", "value": _answer(_PREDICTION)},

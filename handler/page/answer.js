@@ -90,8 +90,8 @@ export const isForced = ({ state, prediction }) => state === "done" && predictio
 /** Whether an image was refused because it does not look like an X-ray. */
 export const isNotAnXray = ({ type }) => /not-an-xray\/?$/.test(type ?? "");
 
-/** What a problem says to people. In that of an image that is no X-ray, the rest tells programs how to insist: the page
- * has a button for that. */
+/** The text of a problem for people. If the image is not an X-ray, the part behind the semicolon is for programs and is
+ * left out: the page has a button instead. */
 export const detailOf = (problem) => (isNotAnXray(problem) ? problem.detail?.replace(/;.*/, ".") : problem.detail);
 
 /** The probability that stands for an answer, see `mainLabel`; none before there is an answer. */

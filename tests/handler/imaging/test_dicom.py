@@ -22,7 +22,10 @@ def test_the_first_frame_of_several_is_taken() -> None:
     assert np.abs(shown(dicom(frames, NumberOfFrames=2)) - PLAIN).max() <= 1
 
 
-@pytest.mark.parametrize("name", ["CT_small.dcm", "examples_palette.dcm", "examples_ybr_color.dcm", "image_dfl.dcm"])
+@pytest.mark.parametrize(
+    "name",
+    ["CT_small.dcm", "examples_palette.dcm", "examples_ybr_color.dcm", "image_dfl.dcm", "JPEGLSNearLossless_16.dcm"],
+)
 def test_other_real_files_are_read(name: str) -> None:
     assert np.ptp(shown(bundled(name))) > 100
 
