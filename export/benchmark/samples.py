@@ -1,6 +1,6 @@
 """Latencies of a benchmark, and all statistics that are computed from them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -96,14 +96,14 @@ class Samples:
 
     def percentile(self, q: float) -> float:
         """The least sample in milliseconds that at least `q` per cent (0 < q <= 100) of all are not above."""
-        (found,) = next(self._percentiles(q, np.ones((1, len(self.turns)), np.int64)))
+        (found,) = self._replicates(q, np.ones((1, len(self.turns)), np.int64))
         return float(found)
 
     def interval(self, q: float) -> tuple[float, float] | None:
         """95 % confidence interval of the percentile `q`, in milliseconds; None with fewer than `MIN_TURNS` turns."""
         if len(self.turns) < MIN_TURNS:
             return None
-        return _limits(np.concatenate(list(self._percentiles(q, _draws(len(self.turns))))))
+        return _limits(self._replicates(q, _draws(len(self.turns))))
 
     def estimate(self, q: float) -> Estimate:
         """The percentile `q` with its interval."""
@@ -128,8 +128,8 @@ class Samples:
         if len(self.turns) < MIN_TURNS:
             return Estimate(value, None, None)
         draws = _draws(len(self.turns))
-        both = zip(self._percentiles(q, draws), other._percentiles(q, draws), strict=True)
-        return Estimate(value, *_limits(np.concatenate([_ratios(mine, theirs) for mine, theirs in both])))
+        mine, theirs = (np.maximum(samples._replicates(q, draws), _RESOLUTION) for samples in (self, other))
+        return Estimate(value, *_limits(mine / theirs))
 
     def summary(self) -> dict[str, Any]:
         """`n`, `turns`, `mean_ms`, and for p50, p90 and p99 `{"ms", "low", "high"}`. p90 and p99 are None where `n`
@@ -150,8 +150,8 @@ class Samples:
         """The inverse of `to_json`."""
         return cls(tuple(tuple(us / 1e3 for us in turn) for turn in found["turns_us"]))
 
-    def _percentiles(self, q: float, draws: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float64]]:
-        """The percentile of each replicate, in parts of bounded size.
+    def _replicates(self, q: float, draws: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The percentile of each replicate, `[replicates]`.
 
         Args:
             draws: `[replicates, turns]`, how often each turn was drawn.
@@ -160,20 +160,19 @@ class Samples:
         sizes = [len(turn) for turn in self.turns]
         order = np.argsort(values)
         turn_of = np.repeat(np.arange(len(sizes)), sizes)[order]
+        found = []
+        # In parts, so that many samples take no more memory.
         for part in np.array_split(draws, -(-len(draws) * len(values) // 2**22)):
             # Sorting once is enough: a replicate only changes how often each sample counts.
             not_above = np.cumsum(part[:, turn_of], axis=1)
             rank = np.ceil(not_above[:, -1] * (q / 100))
-            yield values[order][np.argmax(not_above >= rank[:, np.newaxis], axis=1)]
+            found.append(values[order][np.argmax(not_above >= rank[:, np.newaxis], axis=1)])
+        return np.concatenate(found)
 
 
 def _draws(turns: int) -> npt.NDArray[np.int64]:
     """How often each of the turns is drawn in each replicate."""
     return np.random.default_rng(0).multinomial(turns, np.full(turns, 1 / turns), REPLICATES)
-
-
-def _ratios(mine: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.maximum(mine, _RESOLUTION) / np.maximum(theirs, _RESOLUTION)
 
 
 def _limits(replicates: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -114,6 +114,13 @@ def test_impossible_samples_are_refused(turns: list[list[float]]) -> None:
         samples(turns)
 
 
+def test_a_ratio_compares_a_runner_of_many_samples_with_one_of_few() -> None:
+    many, few = samples([[1.0, 2.0, 3.0] * 300] * 8), samples([[4.0]] * 8)
+
+    assert few.ratio(many) == (2, 2, 2)
+    assert many.ratio(few) == (0.5, 0.5, 0.5)
+
+
 def test_a_ratio_needs_the_same_turns() -> None:
     with pytest.raises(ValueError, match="1 and 2"):
         samples([[1.0]]).ratio(samples([[1.0], [1.0]]))
