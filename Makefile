@@ -8,7 +8,7 @@ JOBS ?= 2
 DATA ?= chest_xray
 PREPARED ?= data/prepared
 BUNDLE ?= handler/model
-VERSION ?= 3.1.1
+VERSION ?= 3.4.0
 
 .PHONY: docker help install serve test model figures openapi lint lock clean policy sam-build sam-local deploy undeploy smoke space-files space \
 	figures-named smoke-named space-named

@@ -167,7 +167,7 @@ def _test(test: Mapping[str, Any], labels: Sequence[str]) -> str:
         + ", ".join(f"{count} got {given}" for count, given in zip(counts, labels, strict=True))
         for name, counts in zip(labels, test["confusion"], strict=True)
     ]
-    return f"Evaluated on {test['date']} on {test['n']} images ({test['data']}): {'; '.join(rows)}."
+    return f"Evaluated on {test['date']} on {test['n']} images ({test['data']}, {test['split']}): {'; '.join(rows)}."
 
 
 def _training(training: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import platform
 import re
 import shutil
@@ -10,6 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from handler.commands import needing_packages
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,19 +44,22 @@ def container_log(identity: str) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What a measurement depends on: `cpu`, `cores` of the engine, `load` (average of the last minute), `system` and
-    `engine`.
+    """What a measurement depends on: `cpu`, `cores` of the engine, `load` (cores that programs use at the moment),
+    `system` and `engine`.
 
     Raises:
         EngineError: there is no engine.
     """
+    with needing_packages("export", failed=2):
+        import psutil
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "cpu": names[0] if names else platform.processor() or platform.machine(),
         "cores": int(docker("info", "--format", "{{.NCPU}}")),
-        "load": os.getloadavg()[0],
+        # Not the load average, which still counts what ended a minute ago, such as another measurement.
+        "load": psutil.cpu_percent(interval=2) / 100 * psutil.cpu_count(),
         "system": platform.platform(),
         "engine": docker("version", "--format", "{{.Server.Version}}"),
     }

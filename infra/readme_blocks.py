@@ -34,15 +34,16 @@ def results() -> str:
 def limits() -> str:
     """How often warnings are right and wrong."""
     changes, answers, adults = (figures(name) for name in ("robustness", "answers", "adults"))
-    mirrored, same = changes["changes"]["mirrored"], changes["changes"]["none"]
+    mirrored, screen, same = (changes["changes"][name] for name in ("mirrored", "photographed from a screen", "none"))
     known, other = answers["figures"], adults["figures"]
     return (
-        f"- Of {other['n']} X-rays of adults ([NIH ChestX-ray14](https://arxiv.org/abs/1705.02315)), "
-        f"{percent(other['refused'])} are refused, and {percent(other['unlike'])}\n  of the others get the warning "
-        f"`unlike_training`. {percent(known['unlike'])} of the validation images get it.\n"
-        f"- {percent(mirrored['warned'])} of mirrored validation images get a warning or are refused, and "
-        f"{percent(same['warned'])} of unchanged ones.\n  {percent(mirrored['changed'])} of the decisions change "
-        f"when the image is mirrored, {percent(mirrored['unwarned'])} without a warning."
+        f"- Of {other['n']:,} X-rays of [NIH ChestX-ray14](https://arxiv.org/abs/1705.02315), 64 pixels wide and "
+        f"mostly of adults, {percent(other['refused'])}\n  are refused, and {percent(other['unlike'])} of the "
+        f"others get the warning `unlike_training`. {percent(known['unlike'])} of the validation images get it.\n"
+        f"- Of mirrored validation images, {percent(mirrored['warned'])} get a warning or are refused, of those "
+        f"photographed from a screen {percent(screen['warned'])}, of\n  unchanged ones {percent(same['warned'])}. "
+        f"Without a warning, mirroring changes {percent(mirrored['unwarned'])} of the decisions, and such a photograph "
+        f"{percent(screen['unwarned'])}."
     )
 
 

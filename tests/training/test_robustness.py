@@ -4,8 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from handler.contract import EMBEDDED_BUNDLE
+from handler.classifier import Classifier
+from handler.contract import EMBEDDED_BUNDLE, PHOTOGRAPHED
+from handler.imaging.decode import decode
+from handler.scoring import Predictor
+from tests.handler.images import encode
 from training.prepare import load, prepare
 from training.robustness import CHANGES, evaluate_robustness, table
 
@@ -40,3 +45,17 @@ def test_a_frame_changes_hardly_anything(result: dict, frame: str) -> None:
 def test_a_decision_changes_unwarned_only_where_it_changes_and_is_not_warned_of(result: dict) -> None:
     assert all(found["unwarned"] <= min(found["changed"], 1 - found["warned"]) for found in result.values())
     assert "warned or refused" in table(result)
+
+
+def test_the_bundle_of_this_repository_detects_photographs_of_a_screen(xrays: Path) -> None:
+    predictor = Predictor(Classifier(), decode)
+    files = [file for folder in sorted((xrays / "train").iterdir()) for file in sorted(folder.glob("*.jpeg"))[:20]]
+
+    def detected(change: str) -> int:
+        changed = (encode(CHANGES[change](Image.open(file).convert("L")), "PNG") for file in files)
+        answers = [predictor.predict(data, force=True) for data in changed]
+        return sum(PHOTOGRAPHED in (warning["code"] for warning in answer["warnings"]) for answer in answers)
+
+    assert len(files) == 40
+    assert detected("none") <= 2
+    assert detected("photographed from a screen") >= 36
