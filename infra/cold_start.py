@@ -23,7 +23,7 @@ from handler.files import write_json
 from infra import markdown
 from infra.engine import LOCKED_DOWN, EngineError, machine, model_in
 
-with needing_packages("train", failed=2):
+with needing_packages("export", failed=2):
     from tqdm import tqdm
 
 LEAST = "NumPy, ONNX Runtime, Pillow, session, one image"

@@ -40,10 +40,10 @@ def limits() -> str:
         f"- Of {other['n']:,} X-rays of [NIH ChestX-ray14](https://arxiv.org/abs/1705.02315), 64 pixels wide and "
         f"mostly of adults, {percent(other['refused'])}\n  are refused, and {percent(other['unlike'])} of the "
         f"others get the warning `unlike_training`. {percent(known['unlike'])} of the validation images get it.\n"
-        f"- Of mirrored validation images, {percent(mirrored['warned'])} get a warning or are refused, of those "
-        f"photographed from a screen {percent(screen['warned'])}, of\n  unchanged ones {percent(same['warned'])}. "
-        f"Without a warning, mirroring changes {percent(mirrored['unwarned'])} of the decisions, and such a photograph "
-        f"{percent(screen['unwarned'])}."
+        f"- {percent(mirrored['warned'])} of mirrored validation images, {percent(screen['warned'])} of simulated "
+        f"photographs of a screen and {percent(same['warned'])} of unchanged images get a\n  warning or are refused. "
+        f"{percent(mirrored['unwarned'])} of the mirrored images and {percent(screen['unwarned'])} of the photographs "
+        f"get another label without a warning."
     )
 
 

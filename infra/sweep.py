@@ -31,7 +31,7 @@ from infra.instance import instance, vcpus
 from infra.sizing import WITHIN, Size, recommended, size
 from infra.sweep_report import Sweep, save, table
 
-with needing_packages("train", failed=2):
+with needing_packages("export", failed=2):
     from tqdm import tqdm
 
 SIZES = (512, 1024, 1769, 2048, 3008, 3538, 5307, 7076, 10240)

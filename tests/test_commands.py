@@ -226,9 +226,9 @@ def run_without(package: str, command: str, folder: Path) -> subprocess.Complete
         ("training.examples --help", "tqdm", "train"),
         ("infra.bulk --stack xray --source s3://a/b/", "boto3", "aws"),
         ("infra.smoke http://localhost:1 --iam", "boto3", "aws"),
-        ("infra.sweep --help", "tqdm", "train"),
-        ("infra.cold_start --help", "tqdm", "train"),
-        ("infra.readme --help", "tqdm", "train"),
+        ("infra.sweep --help", "tqdm", "export"),
+        ("infra.cold_start --help", "tqdm", "export"),
+        ("infra.readme --help", "tqdm", "export"),
     ],
 )
 def test_what_an_environment_that_only_serves_lacks_is_one_line(

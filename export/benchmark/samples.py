@@ -161,7 +161,7 @@ class Samples:
         order = np.argsort(values)
         turn_of = np.repeat(np.arange(len(sizes)), sizes)[order]
         found = []
-        # In parts, so that many samples take no more memory.
+        # In parts of bounded size, because each takes memory for all samples.
         for part in np.array_split(draws, -(-len(draws) * len(values) // 2**22)):
             # Sorting once is enough: a replicate only changes how often each sample counts.
             not_above = np.cumsum(part[:, turn_of], axis=1)

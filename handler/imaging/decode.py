@@ -111,10 +111,10 @@ def _jpeg(data: bytes, size: int) -> Image.Image:
         UnreadableImage: rows are missing.
     """
     end = jpeg.ending(data)
-    image = _stored(data if end.has_marker else jpeg.completed(data), size)
+    image = _stored(data if end.has_marker else end.completed(data), size)
     last_row = image.crop((0, image.height - 1, image.width, image.height))
     if end.may_lack_rows(np.asarray(last_row)[0]):
-        other = _stored(jpeg.completed(data, jpeg.FILLER), size)
+        other = _stored(end.completed(data, jpeg.FILLER), size)
         # With an end marker, a file that leaves out the lowest bits is valid.
         if (end.is_coarse and not end.has_marker) or ImageChops.difference(image, other).getbbox():
             raise UnreadableImage("The JPEG ends before its last row. Send the whole file.")

@@ -223,7 +223,7 @@ def _decoded(
     decode = partial(imagecodecs.jpeg8_decode, colorspace=space, outcolorspace=space)
     pixels = decode(stream)
     if end.may_lack_rows(pixels[-1], described.bits):
-        other = decode(jpeg.completed(stream, jpeg.FILLER))
+        other = decode(end.completed(stream, jpeg.FILLER))
         if not np.array_equal(pixels, other):
             raise incomplete
     return pixels

@@ -1,8 +1,8 @@
 """The segments of JPEG (ITU-T T.81, annex B) and JPEG-LS (ITU-T T.87), and the signs that rows are missing.
 
 The decoder, libjpeg, reports no error if rows are missing: it fills them with mid-grey. If `Ending.may_lack_rows`,
-decode the file again with `completed(stream, FILLER)`. Both results are equal if the image is complete, because the
-decoder ignores extra data before the end marker.
+decode the file again with `Ending.completed(stream, FILLER)`. Both results are equal if the image is complete, because
+the decoder ignores extra data before the end marker.
 """
 
 import re
@@ -57,6 +57,11 @@ class Ending(NamedTuple):
         corner = last_row[-max(1, len(last_row) // _CHECKED) :]
         return not self.has_marker or self.is_coarse or bool((corner == 1 << (bits - 1)).all())
 
+    def completed(self, stream: bytes, more: bytes = b"") -> bytes:
+        """Return the image with `more` data before its end marker, which is added if it is missing."""
+        data = stream[: self.at].rstrip(b"\xff")  # the first byte of a truncated marker
+        return data + more + _END
+
 
 def segments(stream: bytes) -> Iterator[Segment]:
     """Yield the segments up to the end marker. Compressed data is skipped."""
@@ -79,9 +84,3 @@ def ending(stream: bytes) -> Ending:
         if marker == _SCAN and content:
             lowest_bit = content[-1] & 0x0F
     return Ending(len(stream), False, lowest_bit > 0)
-
-
-def completed(stream: bytes, more: bytes = b"") -> bytes:
-    """Return the image with `more` data before its end marker, which is added if it is missing."""
-    data = stream[: ending(stream).at].rstrip(b"\xff")  # the first byte of a truncated marker
-    return data + more + _END

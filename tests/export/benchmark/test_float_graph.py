@@ -30,7 +30,9 @@ def test_the_float_form_of_the_shipped_bundle_answers_as_the_bundle_does() -> No
     assert not {node.op_type for node in floats.graph.node} & {"QuantizeLinear", "DequantizeLinear"}
     names = [value.name for value in int8.graph.output]
     for name, expected, found in zip(names, run(int8, images, names), run(floats, images, names), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.05, err_msg=name)
+        # The orientations of noise are uncertain, so rounding changes them more.
+        atol = 0.05 if name == contract.orientation_name else 0.02
+        np.testing.assert_allclose(found, expected, rtol=0.02, atol=atol, err_msg=name)
 
 
 def test_the_keras_network_gives_the_probabilities_of_the_float_graph() -> None:
